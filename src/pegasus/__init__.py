@@ -1,0 +1,63 @@
+"""PEGASUS: abstractive summarization, from pre-training to serving.
+
+Every public name is imported when it is first used, so that ``import pegasus`` loads no framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pegasus.backends.torch.model import (
+        PegasusForCausalLM as PegasusForCausalLM,
+    )
+    from pegasus.backends.torch.model import (
+        PegasusForConditionalGeneration as PegasusForConditionalGeneration,
+    )
+    from pegasus.backends.torch.model import (
+        PegasusModel as PegasusModel,
+    )
+    from pegasus.backends.torch.stacks import PegasusPreTrainedModel as PegasusPreTrainedModel
+    from pegasus.errors import PegasusError as PegasusError
+    from pegasus.generation.config import GenerationConfig as GenerationConfig
+    from pegasus.spec.config import PegasusConfig as PegasusConfig
+    from pegasus.summarizer.summarizer import Summarizer as Summarizer
+    from pegasus.summarizer.summary import Summary as Summary
+    from pegasus.tokenization.auto import AutoTokenizer as AutoTokenizer
+    from pegasus.tokenization.encoding import BatchEncoding as BatchEncoding
+    from pegasus.tokenization.fast import PegasusTokenizerFast as PegasusTokenizerFast
+    from pegasus.tokenization.slow import PegasusTokenizer as PegasusTokenizer
+
+__version__ = "0.1.0"
+
+#: public name → the module it lives in
+_HOME = {
+    "AutoTokenizer": "pegasus.tokenization.auto",
+    "BatchEncoding": "pegasus.tokenization.encoding",
+    "GenerationConfig": "pegasus.generation.config",
+    "PegasusConfig": "pegasus.spec.config",
+    "PegasusError": "pegasus.errors",
+    "PegasusForCausalLM": "pegasus.backends.torch.model",
+    "PegasusForConditionalGeneration": "pegasus.backends.torch.model",
+    "PegasusModel": "pegasus.backends.torch.model",
+    "PegasusPreTrainedModel": "pegasus.backends.torch.stacks",
+    "PegasusTokenizer": "pegasus.tokenization.slow",
+    "PegasusTokenizerFast": "pegasus.tokenization.fast",
+    "Summarizer": "pegasus.summarizer.summarizer",
+    "Summary": "pegasus.summarizer.summary",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'pegasus' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

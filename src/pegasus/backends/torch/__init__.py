@@ -1,0 +1,1 @@
+"""PEGASUS in PyTorch: the reading of ``pegasus.spec`` as ``torch.nn`` modules."""

@@ -1,0 +1,1 @@
+"""Numbers ↔ disk: the files of a checkpoint, read and written without any framework."""

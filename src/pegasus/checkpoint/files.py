@@ -1,0 +1,238 @@
+"""Which files of a folder hold the weights, and how safetensors files are read.
+
+Nothing here trusts a file: every offset, name and size is checked before the first byte of a tensor is
+touched, and reading the weights of a folder costs no memory until somebody looks at them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pegasus.checkpoint.foreign import read_bin
+from pegasus.checkpoint.raw import ITEM_SIZES, MappedFile, RawTensor
+from pegasus.errors import CheckpointCorrupt, CheckpointNotFound, NotOffered
+
+__all__ = ["RawTensor", "Weights", "read_index", "read_safetensors", "read_weights"]
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+BIN_SINGLE, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+_HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
+
+#: Weight files of other frameworks, to say what is there when nothing can be read.
+_FOREIGN_NAMES = {
+    "tf_model.h5": "TensorFlow (tf_model.h5)",
+    "flax_model.msgpack": "Flax (flax_model.msgpack)",
+    "model.ckpt.index": "the authors' TensorFlow checkpoint (model.ckpt)",
+    "model.bin": "CTranslate2 (model.bin)",
+    "rust_model.ot": "rust-bert (rust_model.ot)",
+}
+
+Format = Literal["safetensors", "bin"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a folder, not yet read.
+
+    Attributes:
+        format: which kind of file they came from.
+        files: the files, in order.
+        tensors: by the names that the files give them.
+    """
+
+    format: Format
+    files: tuple[Path, ...]
+    tensors: Mapping[str, RawTensor]
+
+
+def read_weights(folder: Path, formats: Sequence[Format] = ("safetensors", "bin")) -> Weights:
+    """The weights of a folder, one file or sharded, in the first of ``formats`` that it holds.
+
+    Raises:
+        CheckpointNotFound: no weights, or a shard is missing; names every one.
+        CheckpointCorrupt: a file is not what its name says.
+        NotOffered: safetensors written by another framework, whose names differ.
+    """
+    for form in formats:
+        single, index = (SINGLE, INDEX) if form == "safetensors" else (BIN_SINGLE, BIN_INDEX)
+        read = _read_torch_safetensors if form == "safetensors" else read_bin
+        if (folder / single).is_file():
+            return Weights(form, (folder / single,), read(folder / single))
+        if (folder / index).is_file():
+            return _read_sharded(form, folder / index, read)
+    raise CheckpointNotFound(_nothing_found(folder, formats))
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """The ``weight_map`` of an index of shards: tensor name → file name.
+
+    Raises:
+        CheckpointCorrupt: it is no JSON, has no such map, or a file name leads out of the folder.
+    """
+    content = _parse_json(path.read_bytes(), path, "fetch it again")
+    shards = content.get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise CheckpointCorrupt(
+            f"{path} has no `weight_map`, found {sorted(content)}: fetch the index again."
+        )
+    for tensor, name in shards.items():
+        if not isinstance(name, str) or not name or Path(name).name != name or "\\" in name or ":" in name:
+            raise CheckpointCorrupt(
+                f"{path} says that {tensor} lies in {name!r}, which is not a file beside it: do not use this checkpoint."
+            )
+    return shards
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
+    """The tensors of one safetensors file, memory-mapped, and its metadata.
+
+    Raises:
+        CheckpointCorrupt: the header or an offset is wrong, or the file is cut short.
+    """
+    mapped = MappedFile(path)
+    header, start = _header(mapped)
+    metadata = header.pop("__metadata__", {})
+    entries = {name: _entry(path, name, entry) for name, entry in header.items()}
+    _require_seamless(path, entries, len(mapped.bytes) - start)
+    tensors = {
+        name: mapped.tensor(dtype, shape, start + first)
+        for name, (dtype, shape, first, _) in entries.items()
+    }
+    return tensors, metadata if isinstance(metadata, dict) else {}
+
+
+def _read_torch_safetensors(path: Path) -> dict[str, RawTensor]:
+    tensors, metadata = read_safetensors(path)
+    if metadata.get("format", "pt") not in ("pt", "np"):
+        raise NotOffered(
+            f"{path} was written by {metadata['format']!r}, whose names and matrices differ from PyTorch's: "
+            "take the PyTorch files of this checkpoint."
+        )
+    return tensors
+
+
+def _read_sharded(form: Format, index: Path, read: Callable[[Path], Mapping[str, RawTensor]]) -> Weights:
+    shards = read_index(index)
+    files = [index.parent / name for name in sorted(set(shards.values()))]
+    missing = [path.name for path in files if not path.is_file()]
+    if missing:
+        raise CheckpointNotFound(
+            f"{len(missing)} of the {len(files)} weight files that {index} names are missing ({', '.join(missing)}): "
+            "fetch the whole checkpoint again."
+        )
+    contents = {path.name: read(path) for path in files}
+    lost = [tensor for tensor, name in shards.items() if tensor not in contents[name]]
+    if lost:
+        raise CheckpointCorrupt(
+            f"{index} names {len(lost)} tensors that its files do not hold ({_some(lost)}): "
+            "index and files belong to different saves, fetch the whole checkpoint again."
+        )
+    return Weights(form, tuple(files), {tensor: contents[name][tensor] for tensor, name in shards.items()})
+
+
+def _header(mapped: MappedFile) -> tuple[dict[str, Any], int]:
+    """The JSON at the start of a safetensors file, and where the numbers begin."""
+    path, size = mapped.path, len(mapped.bytes)
+    length = int.from_bytes(mapped.bytes[:8].tobytes(), "little")
+    if size < 8 or length > _HEADER_LIMIT or mapped.bytes[8:9].tobytes() not in (b"{", b""):
+        raise CheckpointCorrupt(
+            f"{path} is no safetensors file (its {size:,} bytes start otherwise): fetch it again."
+        )
+    if 8 + length > size:
+        raise CheckpointCorrupt(
+            f"{path} is cut short: its header alone should end at byte {8 + length:,}, the file has {size:,}. "
+            "Fetch or save it again."
+        )
+    header = _parse_json(
+        mapped.bytes[8 : 8 + length].tobytes(), path, "its header is damaged, fetch it again"
+    )
+    return header, 8 + length
+
+
+def _entry(path: Path, name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
+    """One tensor's line in the header, checked: dtype, shape, first byte, byte after the last."""
+    try:
+        dtype, shape, (first, last) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        fits = all(type(number) is int and number >= 0 for number in (*shape, first, last))
+    except (TypeError, KeyError, ValueError):
+        fits = False
+    if not fits:
+        raise CheckpointCorrupt(
+            f"{path} describes the tensor {name!r} as {str(entry)[:120]}: its header is damaged."
+        )
+    if dtype not in ITEM_SIZES:
+        raise CheckpointCorrupt(
+            f"{path} keeps {name!r} as numbers of type {dtype!r}, which is not known here: convert it to F32, F16 or BF16."
+        )
+    if last - first != math.prod(shape) * ITEM_SIZES[dtype]:
+        raise CheckpointCorrupt(
+            f"{path} gives the tensor {name!r} {last - first:,} bytes, but {dtype} of shape {list(shape)} has "
+            f"{math.prod(shape) * ITEM_SIZES[dtype]:,}: its header is damaged, fetch it again."
+        )
+    return dtype, shape, first, last
+
+
+def _require_seamless(
+    path: Path, entries: Mapping[str, tuple[str, tuple[int, ...], int, int]], size: int
+) -> None:
+    """Tensors must follow each other without hole or overlap, and end where the file ends."""
+    end = 0
+    for name, (_, _, first, last) in sorted(entries.items(), key=lambda item: item[1][2:]):
+        if first != end:
+            raise CheckpointCorrupt(
+                f"{path} places the tensor {name!r} at byte {first:,} of its numbers where {end:,} was due: "
+                "tensors overlap or leave a hole, fetch it again."
+            )
+        end = last
+    if end > size:
+        raise CheckpointCorrupt(
+            f"{path} is cut short: its tensors take {end:,} bytes and {size:,} are there. Fetch or save it again."
+        )
+    if end < size:
+        raise CheckpointCorrupt(
+            f"{path} has {size - end:,} bytes after its last tensor: fetch or save it again."
+        )
+
+
+def _parse_json(content: bytes, path: Path, advice: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(content.decode("utf-8"), object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError) as problem:
+        raise CheckpointCorrupt(f"{path} does not hold the JSON it should ({problem}): {advice}.") from None
+    if not isinstance(parsed, dict):
+        raise CheckpointCorrupt(
+            f"{path} holds a {type(parsed).__name__} where a JSON object should be: {advice}."
+        )
+    return parsed
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two entries of one name would make what is loaded a matter of the reader's taste."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name appears twice")
+    return found
+
+
+def _nothing_found(folder: Path, formats: Sequence[Format]) -> str:
+    wanted = " or ".join(SINGLE if form == "safetensors" else BIN_SINGLE for form in formats)
+    there = sorted(path.name for path in folder.iterdir())
+    shards = [name for name in there if name.endswith((".safetensors", ".bin")) and "-of-" in name]
+    if shards:
+        return (
+            f"{folder} holds shards ({_some(shards)}) but not the index that lists them: the save or download "
+            "was cut off, fetch or save it again."
+        )
+    foreign = [words for name, words in _FOREIGN_NAMES.items() if name in there]
+    if foreign:
+        return f"{folder} holds no {wanted}, only weights of {' and '.join(foreign)}: convert them to safetensors first."
+    return f"{folder} holds no {wanted} (found: {_some(there) or 'nothing'}): give the folder of a saved model."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -1,0 +1,154 @@
+"""What in the files fits what in the model, and one report of everything that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pegasus.checkpoint.raw import RawTensor
+from pegasus.errors import CheckpointMismatch
+from pegasus.spec.parameters import Model, Parameter, copies, optional, parameters
+
+if TYPE_CHECKING:
+    from pegasus.spec.config import PegasusConfig
+
+Shape = tuple[int, ...]
+_PREFIX = "model."  # what the models with a head put before the names of the bare one
+_EMBEDDINGS = ("shared.weight", "decoder.embed_tokens.weight", "encoder.embed_tokens.weight")
+_HEAD = "lm_head.weight"
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a checkpoint fitted a model; names are the model's, or the files' where the model has none.
+
+    Attributes:
+        missing: parameters that no file holds and that cannot be computed.
+        unexpected: tensors that mean nothing to PEGASUS.
+        mismatched: parameter, shape in the file, shape in the model.
+        left_out: tensors of the whole model that this class has no place for, such as the encoder's when
+            the decoder alone is loaded.
+    """
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[tuple[str, Shape, Shape], ...]
+    left_out: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form that ``output_loading_info=True`` returns."""
+        return {
+            "missing_keys": list(self.missing),
+            "unexpected_keys": list(self.unexpected),
+            "mismatched_keys": list(self.mismatched),
+            "error_msgs": [],
+        }
+
+    def lines(self) -> list[str]:
+        """Everything that did not fit, complete, one kind a line."""
+        misshapen = [
+            f"{name} has {list(found)} and needs {list(due)}" for name, found, due in self.mismatched
+        ]
+        kinds = [
+            ("of another shape", misshapen),
+            ("missing", self.missing),
+            ("unexpected", self.unexpected),
+        ]
+        return [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds if names]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Which tensor of the files fills which parameter.
+
+    Attributes:
+        sources: canonical name → tensor.
+        absent: canonical names that the backend must fill itself, missing or computed.
+        report: what did not fit.
+    """
+
+    sources: Mapping[str, RawTensor]
+    absent: tuple[str, ...]
+    report: Report
+
+    def arrays(self) -> Iterator[tuple[str, RawTensor]]:
+        """Each parameter once, the largest first, and its memory given back when the next is asked for.
+
+        Largest first, so that the moment at which a tensor exists twice comes while the model is small.
+        """
+        for name, tensor in sorted(self.sources.items(), key=lambda item: -item[1].data.nbytes):
+            yield name, tensor
+            tensor.release()
+
+
+def fit(tensors: Mapping[str, RawTensor], config: PegasusConfig, model: Model) -> Fit:
+    """Matches the tensors of a checkpoint of any of the three classes with the parameters of one.
+
+    Raises:
+        CheckpointMismatch: not a single parameter of the model is there.
+    """
+    by_inner = {_inner(name): name for name in sorted(tensors, key=lambda name: name.startswith(_PREFIX))}
+    leaves = parameters(config, model)
+    sources: dict[str, RawTensor] = {}
+    mismatched = []
+    for leaf in leaves.values():
+        name = _source(leaf, by_inner, config)
+        if name is None:
+            continue
+        if tensors[name].shape == leaf.shape:
+            sources[leaf.name] = tensors[name]
+        elif leaf.kind != "positions":  # of another length: computed anew, not refused
+            mismatched.append((leaf.name, tensors[name].shape, leaf.shape))
+    if not mismatched and not any(
+        leaves[name].kind not in ("positions", "logits_bias") for name in sources
+    ):
+        raise CheckpointMismatch(_nothing_fits(tensors, leaves))
+    misshapen = {name for name, _, _ in mismatched}
+    absent = [name for name in leaves if name not in sources]
+    missing = [name for name in absent if name not in misshapen and not optional(leaves[name])]
+    unexpected, left_out = _leftovers(by_inner, config, model)
+    report = Report(tuple(missing), tuple(unexpected), tuple(mismatched), tuple(left_out))
+    return Fit(sources, tuple(absent), report)
+
+
+def _inner(name: str) -> str:
+    return name.removeprefix(_PREFIX)
+
+
+def _source(leaf: Parameter, by_inner: Mapping[str, str], config: PegasusConfig) -> str | None:
+    """The tensor for a parameter; the embedding goes by several names, and any one of them will do."""
+    wanted = [_inner(leaf.name)]
+    if leaf.kind == "embedding":
+        wanted += [*_EMBEDDINGS, *([_HEAD] if config.tie_word_embeddings else [])]
+    return next((by_inner[name] for name in wanted if name in by_inner), None)
+
+
+def _leftovers(
+    by_inner: Mapping[str, str], config: PegasusConfig, model: Model
+) -> tuple[list[str], list[str]]:
+    """Tensors that no parameter took: the unexpected, and those left out on purpose."""
+    used = {_inner(name) for name in (*parameters(config, model), *copies(config, model))} | set(
+        _EMBEDDINGS
+    )
+    whole = {_inner(name) for name in parameters(config, "conditional")} | {_HEAD}
+    unexpected: list[str] = []
+    left_out: list[str] = []
+    for inner, name in by_inner.items():
+        if inner in used:
+            continue
+        known = inner in whole or (model == "causal" and inner.startswith("encoder."))
+        (left_out if known else unexpected).append(name)
+    return unexpected, left_out
+
+
+def _nothing_fits(tensors: Mapping[str, RawTensor], leaves: Mapping[str, Parameter]) -> str:
+    return (
+        f"None of the model's {len(leaves)} parameters is in these files: they hold {len(tensors)} tensors such as "
+        f"{_few(list(tensors)) or 'none at all'}, and PEGASUS needs such as {_few(list(leaves)[-3:])}. "
+        "Give the checkpoint of a PEGASUS model."
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3])

@@ -1,0 +1,173 @@
+"""Beam search: M continuations of each text are kept, the best ones that end are returned."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pegasus.generation.plan import Plan, worth_dropping
+from pegasus.generation.session import Answer, Ask, Hypotheses
+from pegasus.generation.shelf import LengthNormalization, Shelf
+from pegasus.generation.trail import Trail
+
+
+class Beam:
+    """Beam search with the decisions of transformers 4.34.
+
+    In each step the K = (1 + number of EOS tokens) · M best continuations of a text are looked at. Those
+    that end, if they are among the first M, go on the shelf; the first M that do not end go on.
+
+    Args:
+        prompt_BT: what each text's decoder starts from.
+        plan: the settings.
+    """
+
+    def __init__(self, prompt_BT: np.ndarray, plan: Plan) -> None:
+        self.plan = plan
+        texts, beams = len(prompt_BT), plan.beams
+        copies = beams if plan.all_rows else 1
+        self.trail = Trail(np.repeat(prompt_BT, copies, axis=0), copies)
+        #: Which of the original texts are held, and which of those are done.
+        self.texts_B = np.arange(texts)
+        self.done_B = np.zeros(texts, dtype=bool)
+        # All beams are the same at first. With one at 0 and the others far below, the first step takes
+        # its M continuations from one of them; −10⁹ and not −∞ because transformers' arithmetic shows
+        # when there are fewer than M possible continuations.
+        self.sums_BM = np.full((texts, beams), -1e9, dtype=np.float32)
+        self.sums_BM[:, 0] = 0
+        prompt = prompt_BT.shape[1]
+        normalization = LengthNormalization(plan.length_normalization, plan.length_penalty, prompt)
+        self.shelf = Shelf(texts, beams, normalization)
+        self.considered = max(2, 1 + len(plan.eos)) * beams
+        self._next: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+        self._over = False
+
+    def ask(self) -> Ask | None:
+        """The best continuations of each beam."""
+        if self._over:
+            return None
+        parents_R, texts_B = self._next
+        return Ask(
+            self.trail.window(1) if self.trail.steps else self.trail.prompt_RT,
+            parents_R=parents_R,
+            texts_B=texts_B,
+            edits=self.plan.rules.edits(self.trail),
+            count=self.considered,
+            scores="log_probs",
+        )
+
+    def hear(self, answer: Answer) -> None:
+        """Puts ended continuations on the shelf and goes on with the best of the others."""
+        beams_BK, tokens_BK, sums_BK = self.candidates(*self._by_text(answer))
+        rows_BK = self._rows_of(beams_BK)
+        ends_BK = self.plan.is_eos(tokens_BK)
+        self._put_on_shelf(ends_BK, sums_BK, rows_BK)
+        alive_BK = ~ends_BK & (np.cumsum(~ends_BK, axis=1) <= self.plan.beams)
+        chosen = np.nonzero(alive_BK)
+        shape = (len(alive_BK), self.plan.beams)
+        parents_BM, tokens_BM = rows_BK[chosen].reshape(shape), tokens_BK[chosen].reshape(shape)
+        self.sums_BM = sums_BK[chosen].reshape(shape)
+        self._close(sums_BK[:, 0])
+        self._move(parents_BM, tokens_BM)
+
+    def candidates(self, log_probs_BMC: np.ndarray, tokens_BMC: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The K best continuations of each text, best first: their beams, tokens and sums."""
+        sums_BN = (log_probs_BMC + self.sums_BM[:, :, None]).reshape(len(log_probs_BMC), -1)
+        best_BK = np.argsort(-sums_BN, axis=1, kind="stable")[:, : self.considered]
+        tokens_BN = tokens_BMC.reshape(sums_BN.shape)
+        beams_BK = best_BK // log_probs_BMC.shape[2]
+        return beams_BK, np.take_along_axis(tokens_BN, best_BK, 1), np.take_along_axis(sums_BN, best_BK, 1)
+
+    def result(self) -> Hypotheses:
+        """The best of the shelf; texts that were not done add what they were still continuing."""
+        self._add_open()
+        return hypotheses(self.shelf, self.trail, self.plan)
+
+    def _by_text(self, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
+        """The answer as [B, M, C]; the first may be about one row per text, which counts for all beams."""
+        shape = (len(self.texts_B), -1, answer.tokens_RC.shape[1])
+        log_probs_BMC, tokens_BMC = answer.log_probs_RC.reshape(shape), answer.tokens_RC.reshape(shape)
+        if tokens_BMC.shape[1] < self.plan.beams:
+            log_probs_BMC = np.repeat(log_probs_BMC, self.plan.beams, axis=1)
+            tokens_BMC = np.repeat(tokens_BMC, self.plan.beams, axis=1)
+        return log_probs_BMC, tokens_BMC
+
+    def _rows_of(self, beams_BK: np.ndarray) -> np.ndarray:
+        per_text = len(self.trail.texts_R) // len(self.texts_B)
+        return np.arange(len(beams_BK))[:, None] * per_text + (beams_BK if per_text > 1 else np.zeros_like(beams_BK))
+
+    def _put_on_shelf(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
+        beams = self.plan.beams
+        offers_BM = ends_BK[:, :beams] & ~self.done_B[:, None]
+        with_any = np.flatnonzero(offers_BM.any(axis=1))
+        self.shelf.add(
+            self.texts_B[with_any],
+            offers_BM[with_any],
+            sums_BK[with_any, :beams],
+            rows_BK[with_any, :beams],
+            self.trail.steps,
+            self.trail.length,
+            ended=True,
+        )
+
+    def _close(self, best_B: np.ndarray) -> None:
+        plan = self.plan
+        length = self.trail.length + 1
+        self.done_B |= self.shelf.closed(self.texts_B, best_B, length, plan.early_stopping, plan.max_length)
+
+    def _move(self, parents_BM: np.ndarray, tokens_BM: np.ndarray) -> None:
+        """The chosen beams take their places; texts that are done stand still or are dropped."""
+        texts_B = None
+        tokens_BM[self.done_B] = self.plan.pad
+        parents_BM[self.done_B] = self._rows_of(np.tile(np.arange(self.plan.beams), (len(parents_BM), 1)))[self.done_B]
+        if not self.plan.all_rows and worth_dropping(self.done_B):
+            texts_B = np.flatnonzero(~self.done_B)
+            parents_BM, tokens_BM, self.sums_BM = parents_BM[texts_B], tokens_BM[texts_B], self.sums_BM[texts_B]
+            self.texts_B, self.done_B = self.texts_B[texts_B], self.done_B[texts_B]
+        parents_R = parents_BM.reshape(-1)
+        same = len(parents_R) == len(self.trail.texts_R) and (parents_R == np.arange(len(parents_R))).all()
+        self._next = (None if same else parents_R, texts_B)
+        self.trail.grow(parents_R, tokens_BM.reshape(-1))
+        self.plan.rules.carry(self.trail, parents_R)
+        over = bool(self.done_B.all()) or self.trail.length >= self.plan.max_length
+        self._over = self.plan.told(lambda: self.trail.ids_RT) or over
+
+    def _add_open(self) -> None:
+        open_B = np.flatnonzero(~self.done_B)
+        rows_BM = np.arange(self.sums_BM.size).reshape(self.sums_BM.shape)
+        self.shelf.add(
+            self.texts_B[open_B],
+            np.ones_like(rows_BM[open_B], dtype=bool),
+            self.sums_BM[open_B],
+            rows_BM[open_B],
+            self.trail.steps,
+            self.trail.length,
+            ended=False,
+        )
+
+
+def hypotheses(shelf: Shelf, trail: Trail, plan: Plan, banks: int = 1) -> Hypotheses:
+    """The ``returned`` best of each text, out of its ``banks`` banks, padded to one width.
+
+    transformers 4.34 writes EOS after every hypothesis for which there is room, also after one that a
+    stopping criterion cut short; so does this, while ``finished_N`` tells the truth.
+    """
+    scores_BN = shelf.scores_KM.reshape(-1, banks * shelf.size)
+    best_BN = np.argsort(-scores_BN, axis=1, kind="stable")[:, : plan.returned]
+
+    def pick(found_KM: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(found_KM.reshape(scores_BN.shape), best_BN, axis=1).reshape(-1)
+
+    steps_N, finished_N = pick(shelf.steps_KM), pick(shelf.ended_KM)
+    sequences_NT, beams_NT = trail.walk_back(steps_N, pick(shelf.rows_KM), plan.beams)
+    lengths_N = trail.prompt_RT.shape[1] + steps_N
+    width = min(int(lengths_N.max()) + 1, plan.max_length)
+    padding = max(0, width - sequences_NT.shape[1])
+    sequences_NT = np.pad(sequences_NT, ((0, 0), (0, padding)), constant_values=-1)[:, :width]
+    beams_NT = np.pad(beams_NT, ((0, 0), (0, width - beams_NT.shape[1])), constant_values=-1)
+    if plan.eos:
+        room = np.flatnonzero(lengths_N < width)
+        sequences_NT[room, lengths_N[room]] = plan.eos[0]
+        lengths_N[room] += 1
+    sequences_NT = np.where(sequences_NT < 0, plan.pad, sequences_NT)
+    scores_N = np.where(pick(shelf.scores_KM) <= -1e299, -np.inf, pick(shelf.scores_KM)).astype(np.float32)
+    return Hypotheses(sequences_NT, lengths_N, scores_N, finished_N, beams_NT)

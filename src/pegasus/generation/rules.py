@@ -1,0 +1,175 @@
+"""What may not or must be said next: lengths, forced tokens, penalties, words, n-grams, prefixes.
+
+A rule looks at what has been written and returns sparse edits; a list of rules is applied in the order of
+transformers 4.34, since some do not commute. Adding a rule is adding a class here (or in ``phrases.py``) and
+a line in ``settle.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pegasus.errors import BadSetting
+from pegasus.generation.session import Edit, EditKind
+from pegasus.generation.trail import Trail
+
+
+class Rule:
+    """One rule. Those without memory need only ``edits``."""
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """What to change in the scores of the token that comes next."""
+        raise NotImplementedError
+
+    def carry(self, trail: Trail, parents_R: np.ndarray) -> None:
+        """The trail has grown by one token; row r carries on row ``parents_R[r]``."""
+
+    def fork(self) -> Rule:
+        """A rule that goes on from here on its own; drafts are tried out on it."""
+        return copy.copy(self)
+
+
+class Rules:
+    """Rules in order."""
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self.rules = list(rules)
+
+    def edits(self, trail: Trail) -> list[Edit]:
+        """The edits of all rules, in order."""
+        return [edit for rule in self.rules for edit in rule.edits(trail)]
+
+    def carry(self, trail: Trail, parents_R: np.ndarray) -> None:
+        """Tells every rule that the trail has grown."""
+        for rule in self.rules:
+            rule.carry(trail, parents_R)
+
+    def fork(self) -> Rules:
+        """Rules that go on from here on their own."""
+        return Rules([rule.fork() for rule in self.rules])
+
+
+class MinLength(Rule):
+    """No end before ``least`` tokens (prompt counted)."""
+
+    def __init__(self, least: int, eos: Sequence[int]) -> None:
+        self.least, self.eos = least, np.array(eos)
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """Bans the end while the rows are too short."""
+        if trail.length < self.least:
+            yield Edit("ban", self.eos)
+
+
+class ForcedAt(Rule):
+    """At given lengths only given tokens, with score 0 (forced first, last and listed tokens)."""
+
+    def __init__(self, tokens_at: Mapping[int, Sequence[int]]) -> None:
+        self.tokens_at = dict(tokens_at)
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """Forces the token of this place, if it has one."""
+        if trail.length in self.tokens_at:
+            yield Edit("force", np.array(self.tokens_at[trail.length]))
+
+
+class Suppressed(Rule):
+    """Tokens that are never said, or not at one length."""
+
+    def __init__(self, tokens: Sequence[int], only_at: int | None = None) -> None:
+        self.tokens, self.only_at = np.array(tokens), only_at
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """Bans the tokens."""
+        if self.only_at is None or trail.length == self.only_at:
+            yield Edit("ban", self.tokens)
+
+
+class LengthDecay(Rule):
+    """After ``start`` tokens the end becomes exponentially more attractive."""
+
+    def __init__(self, start: int, factor: float, eos: Sequence[int]) -> None:
+        self.start, self.factor, self.eos = start, factor, np.array(eos)
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """Lifts the end."""
+        if trail.length > self.start:
+            yield Edit("stretch", self.eos, values_N=np.array([self.factor ** (trail.length - self.start)]))
+
+
+class Whole(Rule):
+    """A change to the whole distribution that takes no tokens: ``repair`` or ``normalize``."""
+
+    def __init__(self, kind: EditKind) -> None:
+        self.kind: EditKind = kind
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """The change, at every step."""
+        yield Edit(self.kind)
+
+
+class RepetitionPenalty(Rule):
+    """Tokens that a row already holds become less likely."""
+
+    def __init__(self, penalty: float) -> None:
+        self.penalty = penalty
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """Scales every token of every row."""
+        ids_RT = trail.ids_RT
+        rows_N = np.repeat(np.arange(len(ids_RT)), ids_RT.shape[1])
+        yield Edit("scale", ids_RT.reshape(-1), rows_N, np.array([self.penalty]))
+
+
+class SourceAffinity(Rule):
+    """Tokens of a row's own source text become more likely (``encoder_repetition_penalty``).
+
+    transformers 4.34 penalizes the tokens of text r in row r, which is another text's row when there
+    are beams; here each row looks at its own text.
+    """
+
+    def __init__(self, penalty: float, sources: Sequence[np.ndarray]) -> None:
+        self.penalty, self.sources = penalty, [np.unique(source) for source in sources]
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """Scales the source's tokens in every row."""
+        tokens = [self.sources[text] for text in trail.texts_R]
+        rows_N = np.repeat(np.arange(len(tokens)), [len(part) for part in tokens])
+        yield Edit("scale", np.concatenate(tokens), rows_N, np.array([1.0 / self.penalty]))
+
+
+class AllowedNext(Rule):
+    """Only what a function allows: ``allowed(text, ids)`` → tokens that may come next."""
+
+    def __init__(
+        self, allowed: Callable[[int, Any], Sequence[int]], to_native: Callable[[np.ndarray], Any]
+    ) -> None:
+        self.allowed, self.to_native = allowed, to_native
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """Allows the listed tokens, row by row."""
+        ids = self.to_native(trail.ids_RT)
+        tokens = [np.asarray(self.allowed(int(text), ids[row])) for row, text in enumerate(trail.texts_R)]
+        for row, allowed in enumerate(tokens):
+            if allowed.size == 0:
+                raise BadSetting(
+                    f"prefix_allowed_tokens_fn allows nothing at length {trail.length} of text "
+                    f"{int(trail.texts_R[row])}, so no token can follow. Return at least one token, for instance EOS."
+                )
+        rows_N = np.repeat(np.arange(len(tokens)), [part.size for part in tokens])
+        yield Edit("only", np.concatenate([part.reshape(-1) for part in tokens]).astype(np.int64), rows_N)
+
+
+class Called(Rule):
+    """A logits processor of the user: a function of the device's own arrays."""
+
+    def __init__(self, call: Callable[[Any, Any], Any]) -> None:
+        self.call = call
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """Hands over the tokens written so far."""
+        yield Edit("call", call=self.call, ids_RT=trail.ids_RT)

@@ -1,0 +1,139 @@
+"""The whole contract between a search and a device: ``Ask``, ``Answer``, ``Session``, ``Search``.
+
+Axes: B texts, M beams, R = B·M rows, C candidates, P positions, T tokens, N single changes, V vocabulary,
+D model width. The rows of one text lie side by side: row r belongs to text r // (R / B).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+EditKind = Literal["ban", "only", "force", "add", "scale", "stretch", "repair", "normalize", "call"]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change to the scores of some tokens, sparse. Edits are made in the order they are listed.
+
+    ========= =================================================================================
+    ban       the tokens get −∞
+    only      in the rows named, every token that is not listed gets −∞
+    force     in the rows named, the tokens listed get 0 and every other one −∞
+    add       ``values`` are added (each row and token is listed once)
+    scale     a negative score is multiplied by the value, any other divided by it
+    stretch   score + |score| · (value − 1)
+    repair    NaN becomes 0 and +∞ the largest number; takes no tokens
+    normalize log-softmax over the vocabulary; takes no tokens
+    call      ``call(ids, scores) → scores``, with the device's own arrays; ``ids`` are ``ids_RT``
+    ========= =================================================================================
+
+    ``rows_N`` and ``tokens_N`` go together pair by pair; ``rows_N`` None means each token in every row.
+    When an ask is about P positions the rows are counted R·P, position after position within a row.
+    """
+
+    kind: EditKind
+    tokens_N: np.ndarray | None = None
+    rows_N: np.ndarray | None = None
+    values_N: np.ndarray | None = None
+    call: Callable[[Any, Any], Any] | None = None
+    ids_RT: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a search wants to know next."""
+
+    tokens_RT: np.ndarray
+    """The tokens each row reads: the prompt at first, then one, or several to be verified. No columns
+    (T = 0): nothing new is read, the question is about the last place again."""
+    parents_R: np.ndarray | None = None
+    """Whose memory each row carries on, as an index into the rows of the ask before; None: its own."""
+    texts_B: np.ndarray | None = None
+    """Which of the session's texts remain, as indices into those that it holds; None: all of them."""
+    edits: Sequence[Edit] = ()
+    """Changes to the scores, in order."""
+    count: int | None = 1
+    """C, how many of the best tokens are wanted; None: all V, in the order of the vocabulary."""
+    scores: Literal["logits", "log_probs"] = "logits"
+    """Whether the edits are made on raw logits or on log-probabilities (beam search in transformers)."""
+    positions: int = 1
+    """P, how many of the last tokens read are to be continued, each on its own."""
+    keep: int | None = None
+    """How many positions of its memory a row keeps before it reads (rejected drafts are forgotten)."""
+    rows: np.ndarray | None = None
+    """The rows asked about; the answer holds just these. None: all."""
+    also_RK: np.ndarray | None = None
+    """Tokens whose scores are wanted whatever their rank."""
+    hidden: bool = False
+    """Whether the last hidden states of the tokens read are wanted."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the device found. With P positions the rows are R·P, position after position within a row."""
+
+    log_probs_RC: np.ndarray
+    """float32, best first. After edits on logits they are normalized again, after edits on
+    log-probabilities they are not (as transformers does)."""
+    tokens_RC: np.ndarray
+    """int64, which token each of them is."""
+    also_RK: np.ndarray | None = None
+    """The scores of the tokens in ``Ask.also_RK``."""
+    hidden_RTD: np.ndarray | None = None
+    """float32, when ``Ask.hidden``."""
+
+
+class Session(Protocol):
+    """What a device can do: read tokens, remember, say what is likely next.
+
+    It raises ``NotOffered`` for an optional part of an ask that it cannot fill.
+    """
+
+    vocab_size: int
+
+    def step(self, ask: Ask) -> Answer:
+        """Answers one ask."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """What a search found: N = B · returned sequences, those of one text side by side, best first."""
+
+    sequences_NT: np.ndarray
+    """int64, the prompt, then what was said, EOS where it was said, then padding."""
+    lengths_N: np.ndarray
+    """How many tokens of each row are not padding."""
+    scores_N: np.ndarray
+    """float32, the score that ranked it (normalized by length in beam search)."""
+    finished_N: np.ndarray
+    """Whether it ended in EOS (else at a limit)."""
+    beams_NT: np.ndarray | None = None
+    """Which row (text · M + beam) said each new token; −1 after the end."""
+
+
+class Search(Protocol):
+    """What a strategy decides."""
+
+    def ask(self) -> Ask | None:
+        """The next question, or None when nothing is left to ask."""
+        ...
+
+    def hear(self, answer: Answer) -> None:
+        """Takes in the answer to the last question."""
+        ...
+
+    def result(self) -> Hypotheses:
+        """What was found."""
+        ...
+
+
+def converse(search: Search, session: Session) -> Hypotheses:
+    """Lets a search and a session talk until the search has nothing left to ask."""
+    while (ask := search.ask()) is not None:
+        search.hear(session.step(ask))
+    return search.result()

@@ -1,0 +1,63 @@
+"""From a name to a folder: which of the three places a name means."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pegasus.errors import CheckpointNotFound
+from pegasus.hub.options import HubOptions
+from pegasus.hub.repository import fetch, is_repository_name
+from pegasus.hub.shelf import bundled, bundled_in_words
+
+def locate(
+    name_or_path: str | os.PathLike[str],
+    options: HubOptions = HubOptions(),  # noqa: B008 - frozen
+    *,
+    patterns: Sequence[str] | None = None,
+) -> Path:
+    """The folder that holds the checkpoint called ``name_or_path``.
+
+    An existing folder is itself; then come the bundled names; then the Hugging Face hub.
+
+    Args:
+        name_or_path: a folder, a bundled name, or ``owner/name`` on the hub.
+        options: how to look it up.
+        patterns: file names to fetch from the hub, with wildcards. None: everything that loading a model
+            needs, which is the json and vocabulary files and the weights in one format.
+
+    Returns:
+        An existing folder. Whether it holds all that a reader needs is the reader's to say, except that a
+        hub snapshot without network is checked here, where the reason is known.
+
+    Raises:
+        CheckpointNotFound: nothing has that name, or it cannot be reached.
+        CheckpointCorrupt: a file from the hub does not have the hash that the hub states.
+    """
+    name = os.fspath(name_or_path)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _inside(folder, options.subfolder)
+    if folder.is_file():
+        raise CheckpointNotFound(
+            f"{name!r} is a file, and a checkpoint is a folder with config.json in it: give {str(folder.parent)!r}."
+        )
+    if name in bundled():
+        return _inside(Path(str(importlib.resources.files("pegasus") / "assets" / name)), options.subfolder)
+    if not is_repository_name(name):
+        raise CheckpointNotFound(
+            f"There is no folder {name!r}, and it cannot be a repository on the hub either: give a folder, "
+            f"a hub name such as 'google/pegasus-xsum', or a bundled name ({bundled_in_words()})."
+        )
+    return _inside(fetch(name, options, patterns), options.subfolder)
+
+
+def _inside(folder: Path, subfolder: str) -> Path:
+    inner = folder / subfolder if subfolder else folder
+    if not inner.is_dir():
+        raise CheckpointNotFound(f"{folder} has no folder {subfolder!r} in it: check `subfolder`.")
+    if subfolder and not inner.resolve().is_relative_to(folder.resolve()):
+        raise CheckpointNotFound(f"The folder {subfolder!r} leads out of {folder}: give one inside it.")
+    return inner

@@ -1,0 +1,1 @@
+"""What PEGASUS is, in no framework: configuration, parameters, masks, positions, output records."""

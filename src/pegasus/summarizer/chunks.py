@@ -1,0 +1,62 @@
+"""Cutting a long text into pieces that the model can read, at sentence borders and of like size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+#: How many tokens each of these strings has, end tokens not counted.
+Count = Callable[[Sequence[str]], list[int]]
+
+
+def split_units(sentences: Sequence[str], limit: int, count: Count) -> tuple[list[str], list[int]]:
+    """Return the sentences, those of more than `limit` tokens cut into parts that fit, and their tokens.
+
+    A part ends at white space where there is some near its middle; text without any (base64, a language
+    written without spaces) is cut between characters. Concatenated, the parts are the sentences again.
+    """
+    units, sizes = list(sentences), count(sentences)
+    while any(size > limit and len(unit) > 1 for unit, size in zip(units, sizes)):
+        parts = [_halve(unit) if size > limit and len(unit) > 1 else [unit] for unit, size in zip(units, sizes)]
+        fresh = iter(count([part for pair in parts if len(pair) == 2 for part in pair]))
+        sizes = [next(fresh) if len(pair) == 2 else size for pair, size in zip(parts, sizes) for _ in pair]
+        units = [part for pair in parts for part in pair]
+    return units, sizes
+
+
+def balance(sizes: Sequence[int], limit: int) -> list[range]:
+    """Return runs of neighbouring units, as few as fit into `limit` and as even as these can be.
+
+    The largest run is as small as it can be for that number of runs. A unit larger than `limit` is alone.
+    """
+    if not sizes:
+        return []
+    fewest = len(_fill(sizes, limit))
+    low, high = max(math.ceil(sum(sizes) / fewest), min(max(sizes), limit)), limit
+    while low < high:
+        middle = (low + high) // 2
+        if len(_fill(sizes, middle)) > fewest:
+            low = middle + 1
+        else:
+            high = middle
+    return _fill(sizes, high)
+
+
+def _fill(sizes: Sequence[int], limit: int) -> list[range]:
+    runs, start, held = [], 0, 0
+    for index, size in enumerate(sizes):
+        if index > start and held + size > limit:
+            runs.append(range(start, index))
+            start, held = index, 0
+        held += size
+    return [*runs, range(start, len(sizes))]
+
+
+def _halve(text: str) -> list[str]:
+    middle = len(text) // 2
+    reach = min(middle, 400)
+    for distance in range(reach):
+        for border in (middle - distance, middle + distance):
+            if text[border - 1 : border].isspace() and not text[border].isspace():
+                return [text[:border], text[border:]]
+    return [text[:middle], text[middle:]]

@@ -1,0 +1,125 @@
+"""Capitalized names of a summary that its text does not contain.
+
+Words are compared, not people: what is reported is a reason to look, silence is no proof. The comparison
+leans to silence: a name is known where the text has the word in any case, another ending of it
+(America, American, Americans), a possessive, its abbreviation (Sen., Senator) or its initials (UN, United Nations).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+#: Whether a word that opens a sentence is more likely a name than an ordinary word with a capital.
+LooksLikeName = Callable[[str], bool]
+
+# Dotted initials (U.S.) or a word with at most one apostrophe in it.
+_WORD = re.compile(r"(?:[^\W\d_]\.){2,8}|[^\W\d_]+(?:['’][^\W\d_]+)?")
+_POSSESSIVE = re.compile(r"['’]s?$")
+_OPENERS = "\"'“”‘’«([{-–—•*#> \t"
+_ENDERS = ".!?…:;\n。！？"
+
+_NO_NAMES = frozenset(
+    "i i'm i'd i've i'll a an the this that these those he she it they we you and but or of for to in on at by "
+    "mr mrs ms dr miss sir lady no yes ok".split()
+)
+_SMALL_WORDS = frozenset("of the and for de la du von van der den".split())
+_PEOPLES = dict(
+    pair.split("/")
+    for pair in (
+        "french/france dutch/netherlands swiss/switzerland welsh/wales spanish/spain polish/poland danish/denmark "
+        "irish/ireland scottish/scotland norwegian/norway finnish/finland filipino/philippines thai/thailand"
+    ).split()
+)
+_PLACES = {place: people for people, place in _PEOPLES.items()}
+_LEAST_STEM = 4
+_ENDING = 3
+
+
+@dataclass(frozen=True)
+class KnownNames:
+    """The words of a text, looked up as names; each table is made when first asked for."""
+
+    text: str
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Every word of the text once, in small letters, sorted."""
+        return sorted({form for match in _WORD.finditer(self.text) for form in _forms(match.group())})
+
+    @cached_property
+    def abbreviations(self) -> tuple[str, ...]:
+        """Capitalized words of three to five letters that a stop follows, in small letters."""
+        matches = (match for match in _WORD.finditer(self.text) if 3 <= len(match.group()) <= 5)
+        return tuple(
+            {
+                match.group().lower()
+                for match in matches
+                if match.group()[0].isupper() and self.text[match.end() : match.end() + 1] == "."
+            }
+        )
+
+    @cached_property
+    def initials(self) -> str:
+        """The initials of each run of capitalized words, small words passed over, one run a line."""
+        letters: list[str] = []
+        for match in _WORD.finditer(self.text):
+            word = match.group()
+            if word[0].isupper():
+                letters.append(word[0].lower())
+            elif word.lower() not in _SMALL_WORDS and letters and letters[-1] != "\n":
+                letters.append("\n")
+        return "".join(letters)
+
+    def __contains__(self, name: str) -> bool:
+        word = _bare(name).lower()
+        if self._has(word) or self._has(_PEOPLES.get(word) or _PLACES.get(word) or word):
+            return True
+        if len(word) >= _LEAST_STEM and self._has_start(word[: max(_LEAST_STEM, len(word) - _ENDING)]):
+            return True
+        if len(word) >= 3 and (self._has_start(word) or word.startswith(self.abbreviations)):
+            return True
+        return len(word) > 1 and _bare(name).isupper() and word in self.initials
+
+    def _has(self, word: str) -> bool:
+        place = bisect_left(self.words, word)
+        return place < len(self.words) and self.words[place] == word
+
+    def _has_start(self, start: str) -> bool:
+        place = bisect_left(self.words, start)
+        return place < len(self.words) and self.words[place].startswith(start)
+
+
+def unknown_names(summary: str, known: KnownNames, looks_like_name: LooksLikeName) -> list[str]:
+    """Return the capitalized words of the summary that the text does not have, each once.
+
+    Args:
+        summary: the summary.
+        known: the text it is of.
+        looks_like_name: asked about a word that opens a sentence, where the capital says nothing.
+    """
+    names = (
+        name
+        for name, opens in _capitalized(summary)
+        if name.lower() not in _NO_NAMES and not (opens and not looks_like_name(name))
+    )
+    return [name for name in dict.fromkeys(names) if name not in known]
+
+
+def _capitalized(text: str) -> Iterator[tuple[str, bool]]:
+    for match in _WORD.finditer(text):
+        if match.group()[0].isupper():
+            before = text[max(0, match.start() - 8) : match.start()].rstrip(_OPENERS)
+            yield _POSSESSIVE.sub("", match.group()), not before or before[-1] in _ENDERS
+
+
+def _forms(word: str) -> tuple[str, ...]:
+    small = _bare(word).lower()
+    return small, _POSSESSIVE.sub("", small)
+
+
+def _bare(word: str) -> str:
+    return word.replace(".", "")

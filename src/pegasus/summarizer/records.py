@@ -1,0 +1,101 @@
+"""What a summarizer hands back: the summary and how it came about."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+How = Literal["whole", "truncate", "chunk", "extend"]
+Finish = Literal["eos", "length"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One piece of a long text and its own summary.
+
+    Attributes:
+        start: where the piece begins in the text, in characters.
+        end: where it ends.
+        input_tokens: tokens of the piece, the end token included.
+        text: the summary of the piece alone.
+        score: its score, as in `Summary`.
+    """
+
+    start: int
+    end: int
+    input_tokens: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Support:
+    """One source sentence that a summary sentence leans on.
+
+    Attributes:
+        share: its part of the cross-attention mass, 0 to 1; the shares of all source sentences sum to 1.
+        start: where the source sentence begins in the text, in characters.
+        end: where it ends.
+        text: the source sentence.
+    """
+
+    share: float
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One summary sentence and the source sentences it leans on, strongest first."""
+
+    sentence: str
+    support: tuple[Support, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A summary, and everything a careful reader asks about it.
+
+    Attributes:
+        text: the summary.
+        score: mean log-probability of its tokens as the search ranked it (the checkpoint's length penalty
+            applied); the mean over the pieces where several summaries were joined.
+        input_tokens: tokens of the whole text, the end token included.
+        used_tokens: how many of them the model read.
+        truncated: whether the rest was left out.
+        summary_tokens: tokens of the summary, the end token included.
+        finish_reason: "eos" where the model ended by itself, "length" where it met the limit.
+        long: how the text was read: "whole" (it fits), "truncate", "chunk" or "extend".
+        chunks: the pieces, where it was read in pieces.
+        merged: how often joined summaries were summarized again; 0 where the pieces' summaries were only joined.
+        warnings: what to be careful about, each starting with its kind and a colon ("repetition: ...").
+        seconds: this text's share of the time spent.
+        model: the checkpoint's name.
+        explanation: for each summary sentence the source sentences it leans on, where that was asked for.
+    """
+
+    text: str
+    score: float
+    input_tokens: int
+    used_tokens: int
+    truncated: bool
+    summary_tokens: int
+    finish_reason: Finish
+    long: How = "whole"
+    chunks: tuple[Chunk, ...] = ()
+    merged: int = 0
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    model: str = ""
+    explanation: tuple[Explanation, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values that JSON can hold; `explanation` only where there is one."""
+        plain = asdict(self)
+        if self.explanation is None:
+            del plain["explanation"]
+        return plain
+
+    def __str__(self) -> str:
+        return self.text

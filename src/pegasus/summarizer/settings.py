@@ -1,0 +1,93 @@
+"""How to summarize: one frozen record of settings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from pegasus.data.sentences import Splitter, find_splitter
+from pegasus.errors import BadSetting
+from pegasus.summarizer.lengths import parse_length
+
+Long = Literal["chunk", "truncate", "extend", "error"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a summarizer; None means what the checkpoint itself says.
+
+    Attributes:
+        long: what to do with a text of more tokens than the model takes. "chunk" reads all of it in pieces,
+            "truncate" reads the beginning, "extend" reads all of it at once with positions the checkpoint
+            was never trained on, "error" refuses.
+        length: "short", "medium", "long", a number of words (80) or a share of the text ("10%");
+            `pegasus.summarizer.lengths` has the table.
+        sentences: how many sentences to write.
+        num_beams: beams of the search.
+        length_penalty: above 1 favours longer summaries, below 1 shorter ones.
+        no_repeat_ngram_size: no run of so many tokens comes twice; 0 allows all.
+        retry_repetition: write a repetitive summary again with `no_repeat_ngram_size=3` and keep the better.
+        explain: find for each summary sentence the source sentences it leans on (one more pass a text).
+        check: look for repetition, and for numbers and names that the text does not contain.
+        batch_size: most texts in a batch.
+        batch_tokens: most tokens in a batch, padding included.
+        max_input_tokens: read at most so many tokens at once, where that is fewer than the model takes.
+        extend_limit: most tokens that "extend" reads; attention costs grow with the square.
+        splitter: the sentence rule: "careful", "authors", or a function (`pegasus.data.sentences`).
+        generate: anything else that `generate` takes, by name.
+    """
+
+    long: Long = "chunk"
+    length: str | int | None = None
+    sentences: int | None = None
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
+    retry_repetition: bool = False
+    explain: bool = False
+    check: bool = True
+    batch_size: int = 16
+    batch_tokens: int = 8192
+    max_input_tokens: int | None = None
+    extend_limit: int = 16_384
+    splitter: str | Splitter = "careful"
+    generate: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.long not in get_args(Long):
+            raise BadSetting(f"long={self.long!r} is not known: use one of {', '.join(get_args(Long))}.")
+        for name in ("sentences", "num_beams", "batch_size", "batch_tokens", "extend_limit"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
+        _at_least("max_input_tokens", self.max_input_tokens, 8)
+        if self.length is not None:
+            parse_length(self.length)
+        find_splitter(self.splitter)
+
+    def changed(self, **changes: Any) -> Settings:
+        """Return a copy with some settings changed.
+
+        Raises:
+            BadSetting: an unknown name (the nearest known one is named) or a value that makes no sense.
+        """
+        known = [each.name for each in fields(self)]
+        for name in changes:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(known)}."
+                raise BadSetting(
+                    f"Summarizer has no setting {name!r}: {hint} Arguments of generate() go into generate={{...}}."
+                )
+        return replace(self, **changes) if changes else self
+
+    def for_generate(self) -> dict[str, Any]:
+        """Return the part of the settings that `generate` takes, leaving out what the checkpoint decides."""
+        named = {name: getattr(self, name) for name in ("num_beams", "length_penalty", "no_repeat_ngram_size")}
+        return {**self.generate, **{name: value for name, value in named.items() if value is not None}}
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise BadSetting(f"{name} must be a whole number of at least {least}; found {value!r}.")

@@ -1,0 +1,136 @@
+"""A model, seen from the summarizer: rows of tokens in, rows of tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from pegasus.backends import room
+from pegasus.summarizer.lengths import Budget
+from pegasus.summarizer.records import Finish
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input to be summarized.
+
+    Attributes:
+        tokens: the input, the end token included.
+        budget: limits of its summary; None leaves them to the checkpoint.
+        no_repeat_ngram_size: overrules the setting; None leaves it.
+    """
+
+    tokens: tuple[int, ...]
+    budget: Budget | None = None
+    no_repeat_ngram_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What came out for one job.
+
+    Attributes:
+        tokens: the summary, without the start token and without padding; the end token where there is one.
+        score: the search's own.
+        finish_reason: "length" where the summary fills its limit (its end was forced then), else "eos".
+        seconds: this job's share of its batch's time.
+    """
+
+    tokens: tuple[int, ...]
+    score: float
+    finish_reason: Finish
+    seconds: float = 0.0
+
+
+class Writer(Protocol):
+    """What a summarizer needs of a model."""
+
+    @property
+    def limit(self) -> int:
+        """How many input tokens the model was made for, the end token included."""
+        ...
+
+    @property
+    def usual(self) -> Budget:
+        """The limits of a summary that the checkpoint states, in new tokens."""
+        ...
+
+    def write(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> list[Draft]:
+        """Summarize a batch of jobs that have the same budget and n-gram size."""
+        ...
+
+    def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
+        """Return where the decoder looked, [summary tokens, source tokens], averaged over layers and heads."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelWriter:
+    """A conditional-generation model of some backend.
+
+    Attributes:
+        model: with `generate`, `config`, `generation_config` and a `framework`'s arrays behind `_to_native`.
+    """
+
+    model: Any
+
+    @property
+    def limit(self) -> int:
+        """The positions of the checkpoint."""
+        return int(self.model.config.max_position_embeddings)
+
+    @property
+    def usual(self) -> Budget:
+        """From the checkpoint's generation config, whose lengths count the start token."""
+        config = self.model.generation_config
+        most = config.max_new_tokens or config.max_length - 1
+        return Budget(config.min_new_tokens or max(0, config.min_length - 1), most)
+
+    def write(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> list[Draft]:
+        """Summarize a batch of jobs that have the same budget and n-gram size."""
+        options = {**settings, **_limits(batch[0])}
+        tokens_BS, mask_BS = _padded([job.tokens for job in batch], self.model.config.pad_token_id)
+        found = self.model.generate(
+            self.model._to_native(tokens_BS),
+            attention_mask=self.model._to_native(mask_BS),
+            return_dict_in_generate=True,
+            output_scores=True,
+            **options,
+        )
+        most = options.get("max_new_tokens", self.usual.most)
+        scores = np.asarray(found.sequences_scores)
+        return [self._draft(row, float(score), most) for row, score in zip(np.asarray(found.sequences), scores)]
+
+    def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
+        """Return where the decoder looked, [summary tokens, source tokens], averaged over layers and heads."""
+        found: np.ndarray = room("torch", "reading").cross_attention(self.model, source, summary)
+        return found
+
+    def _draft(self, row: np.ndarray, score: float, most: int) -> Draft:
+        tokens = [int(token) for token in row[1:]]
+        eos, pad = self.model.config.eos_token_id, self.model.config.pad_token_id
+        if eos in tokens:
+            tokens = tokens[: tokens.index(eos) + 1]
+        while tokens and tokens[-1] == pad:
+            tokens.pop()
+        return Draft(tuple(tokens), score, "length" if len(tokens) >= most else "eos")
+
+
+def _limits(job: Job) -> dict[str, int]:
+    limits = {}
+    if job.budget is not None:
+        limits = {"max_new_tokens": job.budget.most, "min_new_tokens": min(job.budget.least, job.budget.most - 1)}
+    if job.no_repeat_ngram_size is not None:
+        limits["no_repeat_ngram_size"] = job.no_repeat_ngram_size
+    return limits
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.array([len(row) for row in rows])
+    mask_BS = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    tokens_BS = np.full(mask_BS.shape, pad, dtype=np.int64)
+    tokens_BS[mask_BS.astype(bool)] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+    return tokens_BS, mask_BS

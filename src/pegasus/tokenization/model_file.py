@@ -1,0 +1,191 @@
+"""The sentencepiece model file, read and written without the protobuf package.
+
+A ``spiece.model`` is a protobuf message. Only the fields that decide how a text is cut are kept:
+the pieces with their scores and kinds, the map of characters, and the switches for white space.
+Field numbers are those of ``sentencepiece_model.proto``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pegasus.errors import CheckpointCorrupt
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+UNIGRAM, BPE = 1, 2
+
+Value = int | bytes
+
+
+@dataclass(frozen=True)
+class PieceTable:
+    """What a sentencepiece model knows: one row per piece, and how text is normalized before.
+
+    ``scores`` are natural log probabilities; ``kinds`` are the constants of this module;
+    ``charsmap`` is sentencepiece's compiled table of character replacements.
+    """
+
+    pieces: list[str]
+    scores: list[float]
+    kinds: list[int]
+    charsmap: bytes = b""
+    model_type: int = UNIGRAM
+    byte_fallback: bool = False
+    unk_id: int = 2
+    add_dummy_prefix: bool = True
+    remove_extra_whitespaces: bool = True
+    escape_whitespaces: bool = True
+    normalizer: str = field(default="nmt_nfkc", compare=False)
+
+
+def read_model(data: bytes) -> PieceTable:
+    """Read the bytes of a ``spiece.model``.
+
+    Raises:
+        CheckpointCorrupt: when the bytes end in the middle of a field or are no such message.
+    """
+    pieces: list[str] = []
+    scores: list[float] = []
+    kinds: list[int] = []
+    settings: dict[str, Value] = {}
+    try:
+        for number, value in _fields(data):
+            if number == 1 and isinstance(value, bytes):
+                text, score, kind = _read_piece(value)
+                pieces.append(text)
+                scores.append(score)
+                kinds.append(kind)
+            elif number in (2, 3) and isinstance(value, bytes):
+                settings |= {f"{number}.{inner}": found for inner, found in _fields(value)}
+    except (IndexError, struct.error, UnicodeDecodeError, ValueError) as error:
+        raise CheckpointCorrupt(
+            f"The sentencepiece model cannot be read ({len(data)} bytes, {error}). Fetch spiece.model again."
+        ) from error
+    if not pieces:
+        raise CheckpointCorrupt(
+            f"The sentencepiece model holds no pieces ({len(data)} bytes). Fetch spiece.model again."
+        )
+    return _table(pieces, scores, kinds, settings)
+
+
+def write_model(table: PieceTable) -> bytes:
+    """Write a table as the bytes of a ``spiece.model`` that sentencepiece loads."""
+    rows = zip(table.pieces, table.scores, table.kinds)
+    body = b"".join(_bytes_field(1, _write_piece(text, score, kind)) for text, score, kind in rows)
+    return body + _bytes_field(2, _trainer(table)) + _bytes_field(3, _normalizer(table))
+
+
+def _table(
+    pieces: list[str], scores: list[float], kinds: list[int], settings: dict[str, Value]
+) -> PieceTable:
+    def whole(key: str, default: int) -> int:
+        value = settings.get(key, default)
+        return value if isinstance(value, int) else default
+
+    charsmap, name = settings.get("3.2", b""), settings.get("3.1", b"")
+    return PieceTable(
+        pieces,
+        scores,
+        kinds,
+        charsmap=charsmap if isinstance(charsmap, bytes) else b"",
+        model_type=whole("2.3", UNIGRAM),
+        byte_fallback=bool(whole("2.35", 0)),
+        unk_id=kinds.index(UNKNOWN) if UNKNOWN in kinds else whole("2.40", 0),
+        add_dummy_prefix=bool(whole("3.3", 1)),
+        remove_extra_whitespaces=bool(whole("3.4", 1)),
+        escape_whitespaces=bool(whole("3.5", 1)),
+        normalizer=name.decode() if isinstance(name, bytes) else "",
+    )
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
+    """Every field of one message: its number, and an integer or the bytes it holds."""
+    place, end = 0, len(data)
+    while place < end:
+        key, place = _read_varint(data, place)
+        kind = key & 7
+        if kind == 0:
+            value, place = _read_varint(data, place)
+            yield key >> 3, value
+            continue
+        if kind == 2:
+            length, place = _read_varint(data, place)
+        else:
+            length = {1: 8, 5: 4}[kind] if kind in (1, 5) else -1
+        if length < 0 or place + length > end:
+            raise ValueError(f"a field at byte {place} does not end")
+        yield key >> 3, data[place : place + length]
+        place += length
+
+
+def _read_varint(data: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+        shift += 7
+
+
+def _read_piece(data: bytes) -> tuple[str, float, int]:
+    text, score, kind = "", 0.0, NORMAL
+    for number, value in _fields(data):
+        if number == 1 and isinstance(value, bytes):
+            text = value.decode("utf-8")
+        elif number == 2 and isinstance(value, bytes):
+            (score,) = struct.unpack("<f", value)
+        elif number == 3 and isinstance(value, int):
+            kind = value
+    return text, score, kind
+
+
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1  # negative numbers are ten bytes of two's complement
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+def _int_field(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _bytes_field(number: int, value: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _write_piece(text: str, score: float, kind: int) -> bytes:
+    body = _bytes_field(1, text.encode("utf-8")) + _varint(2 << 3 | 5) + struct.pack("<f", score)
+    return body if kind == NORMAL else body + _int_field(3, kind)
+
+
+def _trainer(table: PieceTable) -> bytes:
+    pad, eos = table.pieces[0], table.pieces[1]
+    parts = [_int_field(3, table.model_type), _int_field(4, len(table.pieces))]
+    parts += [
+        _bytes_field(31, piece.encode("utf-8"))
+        for piece, kind in zip(table.pieces, table.kinds)
+        if kind == USER_DEFINED
+    ]
+    parts += [_int_field(35, int(table.byte_fallback)), _int_field(40, table.unk_id)]
+    parts += [_int_field(41, -1), _int_field(42, 1), _int_field(43, 0)]
+    parts += [_bytes_field(45, table.pieces[table.unk_id].encode("utf-8"))]
+    parts += [_bytes_field(47, eos.encode("utf-8")), _bytes_field(48, pad.encode("utf-8"))]
+    return b"".join(parts)
+
+
+def _normalizer(table: PieceTable) -> bytes:
+    return (
+        _bytes_field(1, table.normalizer.encode("utf-8"))
+        + _bytes_field(2, table.charsmap)
+        + _int_field(3, int(table.add_dummy_prefix))
+        + _int_field(4, int(table.remove_extra_whitespaces))
+        + _int_field(5, int(table.escape_whitespaces))
+    )

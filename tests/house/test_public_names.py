@@ -1,0 +1,154 @@
+"""The public names, how little ``import pegasus`` loads, and how fast it is."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pegasus
+
+SOURCE = Path(pegasus.__file__).parent
+
+#: Frozen: a name may be added here; one that is taken away or moved breaks somebody's code.
+PUBLIC = {
+    "AutoTokenizer",
+    "BatchEncoding",
+    "GenerationConfig",
+    "PegasusConfig",
+    "PegasusError",
+    "PegasusForCausalLM",
+    "PegasusForConditionalGeneration",
+    "PegasusModel",
+    "PegasusPreTrainedModel",
+    "PegasusTokenizer",
+    "PegasusTokenizerFast",
+    "Summarizer",
+    "Summary",
+    "__version__",
+}
+HEAVY = (
+    "torch",
+    "jax",
+    "tensorflow",
+    "keras",
+    "flax",
+    "numpy",
+    "tokenizers",
+    "sentencepiece",
+    "huggingface_hub",
+    "rich",
+)
+
+
+def test_the_table_of_public_names():
+    assert set(pegasus.__all__) == PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_is_there(name):
+    value = getattr(pegasus, name)
+    if name != "__version__":
+        assert value.__name__ == name
+        assert value.__doc__
+        assert value.__module__ == pegasus._HOME[name]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'PegasusForEverything'"):
+        _ = pegasus.PegasusForEverything
+    assert not hasattr(pegasus, "nonsense")
+
+
+def test_dir_lists_them():
+    assert set(dir(pegasus)) >= PUBLIC
+
+
+def test_a_type_checker_sees_every_lazy_name():
+    import ast
+
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    guarded = next(n for n in tree.body if isinstance(n, ast.If))
+    seen = {(alias.name, one.module) for one in guarded.body for alias in one.names}
+    assert seen == set(pegasus._HOME.items())
+
+
+def python(code: str) -> str:
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_importing_loads_nothing_heavy():
+    loaded = python(f"import sys, pegasus; print([n for n in {HEAVY} if n in sys.modules])")
+    assert loaded.strip() == "[]"
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom pegasus.__main__ import main\n"
+        "sys.argv = ['pegasus', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('loaded', [n for n in {HEAVY} if n in sys.modules])"
+    )
+    assert python(code).splitlines()[-1] == "loaded []"
+
+
+def test_spec_and_generation_load_no_framework():
+    code = (
+        "import sys, pegasus\nfrom pegasus import PegasusConfig, GenerationConfig\n"
+        "import pegasus.generation, pegasus.tokenization, pegasus.checkpoint, pegasus.summarizer\n"
+        "print([n for n in ('torch', 'jax', 'tensorflow') if n in sys.modules])"
+    )
+    assert python(code).strip() == "[]"
+
+
+TIMED = """
+import sys, time
+before = time.process_time()
+{work}
+print("CPU", time.process_time() - before)
+"""
+
+
+def best(work: str, times: int = 5) -> float:
+    """The least CPU time of several fresh interpreters: others on the machine only make it longer."""
+    return min(float(python(TIMED.format(work=work)).split()[-1]) for _ in range(times))
+
+
+def test_import_is_fast():
+    assert best("import pegasus") < 0.1
+
+
+def test_help_is_fast():
+    work = (
+        "from pegasus.__main__ import main\nsys.argv = ['pegasus', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass"
+    )
+    assert best(work) < 0.1
+
+
+def test_every_module_can_be_imported_alone():
+    """No cycle that only works in one order."""
+    names = [
+        ".".join(("pegasus", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+        for path in sorted(SOURCE.rglob("*.py"))
+        if path.stem != "__main__"
+    ]
+    light = [
+        name
+        for name in names
+        if not name.startswith(("pegasus.backends.jax", "pegasus.backends.tensorflow"))
+    ]
+    code = f"""
+import importlib, sys
+for name in {light}:
+    for loaded in [m for m in sys.modules if m == "pegasus" or m.startswith("pegasus.")]:
+        del sys.modules[loaded]
+    importlib.import_module(name)
+"""
+    python(code)
+    assert importlib.import_module("pegasus") is pegasus
