@@ -28,6 +28,19 @@ def best(scores: np.ndarray, count: int) -> list[int]:
     return sorted(order[:count])
 
 
+def window(
+    passage: tuple[list[np.ndarray], np.ndarray], tokens: int, rng: np.random.Generator
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Sentences of a passage from a random one on, at least two and at most ``tokens`` tokens if possible."""
+    parts, scores = passage
+    sizes = np.array([len(part) for part in parts])
+    if sizes.sum() <= tokens:
+        return passage
+    start = int(rng.integers(0, len(parts) - 1))
+    stop = start + max(2, int(np.searchsorted(np.cumsum(sizes[start:]), tokens, side="right")))
+    return parts[start:stop], scores[start:stop]
+
+
 def gap_example(
     passage: tuple[list[np.ndarray], np.ndarray], settings: Mapping[str, Any], rng: np.random.Generator
 ) -> Example:
@@ -36,7 +49,7 @@ def gap_example(
     In a share ``extract`` of the passages nothing is taken out and the target is the best sentence or two:
     finding and copying them is what a model this small can learn of summarizing.
     """
-    parts, scores = passage
+    passage = parts, scores = window(passage, settings["window"], rng)
     if rng.random() < settings["extract"]:
         return extract_example(passage, settings["target_tokens"], int(rng.integers(1, 3)))
     ratio = rng.uniform(*settings["gap_ratio"])
@@ -149,6 +162,8 @@ def mixture(
     def make(index: int, rng: np.random.Generator) -> Example:
         if index < 0:
             return extract_example(passages.sentences(-1 - index), settings["target_tokens"], 1)
-        return flat[index]
+        source, target = flat[index]
+        limit = settings["long_source_tokens" if rng.random() < settings["long"] else "source_tokens"]
+        return close([source[:-1]], limit), target
 
     return make, order()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pegasus.generation.config import GenerationConfig as GenerationConfig
     from pegasus.spec.config import PegasusConfig as PegasusConfig
     from pegasus.summarizer.summarizer import Summarizer as Summarizer
-    from pegasus.summarizer.summary import Summary as Summary
+    from pegasus.summarizer.records import Summary as Summary
     from pegasus.tokenization.auto import AutoTokenizer as AutoTokenizer
     from pegasus.tokenization.encoding import BatchEncoding as BatchEncoding
     from pegasus.tokenization.fast import PegasusTokenizerFast as PegasusTokenizerFast
@@ -45,7 +45,7 @@ _HOME = {
     "PegasusTokenizer": "pegasus.tokenization.slow",
     "PegasusTokenizerFast": "pegasus.tokenization.fast",
     "Summarizer": "pegasus.summarizer.summarizer",
-    "Summary": "pegasus.summarizer.summary",
+    "Summary": "pegasus.summarizer.records",
 }
 
 __all__ = ["__version__", *_HOME]

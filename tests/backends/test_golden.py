@@ -1,4 +1,4 @@
-"""Every call recorded from transformers 4.34.0, repeated: the same fields come back, with the same numbers."""
+"""Every call recorded from transformers 4.34.0, repeated: the same fields and numbers come back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model holds is exactly what ``spec.parameters`` says, and fresh weights are what they should be."""
+"""What a model holds is exactly what ``spec.parameters`` says; fresh weights are what they should be."""
 
 from __future__ import annotations
 

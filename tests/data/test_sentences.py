@@ -27,13 +27,22 @@ def test_authors_rule_knows_no_abbreviation_and_no_line() -> None:
     ("text", "sentences"),
     [
         ("Mr. Fox met Dr. Hen. They ate.", ["Mr. Fox met Dr. Hen.", "They ate."]),
-        ("J. R. R. Tolkien wrote. So did I. We read.", ["J. R. R. Tolkien wrote.", "So did I.", "We read."]),
+        (
+            "J. R. R. Tolkien wrote. So did I. We read.",
+            ["J. R. R. Tolkien wrote.", "So did I.", "We read."],
+        ),
         ("It cost 3.5 million. Nobody paid.", ["It cost 3.5 million.", "Nobody paid."]),
-        ("The U.S. and the U.K. agreed. France did not.", ["The U.S. and the U.K. agreed.", "France did not."]),
+        (
+            "The U.S. and the U.K. agreed. France did not.",
+            ["The U.S. and the U.K. agreed.", "France did not."],
+        ),
         ("They moved to the U.S. Then they left.", ["They moved to the U.S.", "Then they left."]),
         ("The U.S. Mail is late. The U.S. Senate met.", ["The U.S. Mail is late.", "The U.S. Senate met."]),
         ('He said "stop." Then he left.', ['He said "stop."', "Then he left."]),
-        ("He asked (why?) and left. (Nobody knew.) Fine.", ["He asked (why?) and left.", "(Nobody knew.)", "Fine."]),
+        (
+            "He asked (why?) and left. (Nobody knew.) Fine.",
+            ["He asked (why?) and left.", "(Nobody knew.)", "Fine."],
+        ),
         ('"Why?" he asked. Oh, why? because', ['"Why?" he asked.', "Oh, why?", "because"]),
         ("See fig. 3 and eq. 4. They agree.", ["See fig. 3 and eq. 4.", "They agree."]),
         ("Nos. 3 and 4, i.e. both, e.g. here. End.", ["Nos. 3 and 4, i.e. both, e.g. here.", "End."]),
@@ -59,7 +68,9 @@ def test_nothing_is_lost_and_no_sentence_is_blank(rule: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("rule", sorted(SPLITTERS))
-@pytest.mark.parametrize("unit", [".", ". ", " ", "\n", " \n", "\n\n", ".\"", '"', "a", "Mr. ", "。", ".)]}\"'", "\r\n\t"])
+@pytest.mark.parametrize(
+    "unit", [".", ". ", " ", "\n", " \n", "\n\n", '."', '"', "a", "Mr. ", "。", ".)]}\"'", "\r\n\t"]
+)
 def test_a_megabyte_of_anything_is_quick(rule: str, unit: str) -> None:
     text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
     begin = time.perf_counter()

@@ -4,7 +4,7 @@ The checkpoint names of the hub are replaced by a folder with a small random mod
 would say is not compared; shapes and types are. The examples are otherwise as printed there.
 """
 
-# ruff: noqa: I001, F841, N806
+# ruff: noqa: I001, E501
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_usage_example(checkpoint):
     import torch
 
     src_text = [
-        """ PG&E stated it scheduled the blackouts in response to forecasts for high winds amid dry conditions. The aim is to reduce the risk of wildfires. Nearly 800 thousand customers were scheduled to be affected by the shutoffs which were expected to last through at least midday tomorrow."""  # noqa: E501
+        """ PG&E stated it scheduled the blackouts in response to forecasts for high winds amid dry conditions. The aim is to reduce the risk of wildfires. Nearly 800 thousand customers were scheduled to be affected by the shutoffs which were expected to last through at least midday tomorrow."""
     ]
 
     model_name = checkpoint

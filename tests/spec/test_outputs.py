@@ -24,7 +24,9 @@ RECORDS = {
         "loss logits past_key_values decoder_hidden_states decoder_attentions cross_attentions "
         "encoder_last_hidden_state encoder_hidden_states encoder_attentions"
     ),
-    "CausalLMOutputWithCrossAttentions": "loss logits past_key_values hidden_states attentions cross_attentions",
+    "CausalLMOutputWithCrossAttentions": (
+        "loss logits past_key_values hidden_states attentions cross_attentions"
+    ),
 }
 
 
@@ -75,3 +77,17 @@ def test_copies_and_pickles():
         assert type(again) is outputs.Seq2SeqLMOutput
         assert again.to_tuple() == record().to_tuple()
         assert again.loss is None
+
+
+def test_a_record_is_rebuilt_from_a_mapping_or_from_pairs():
+    """As accelerate and DataParallel do, which know dictionaries but not these."""
+    out = record()
+    for again in (
+        type(out)({k: v * 2 for k, v in out.items()}),
+        type(out)((k, v * 2) for k, v in out.items()),
+    ):
+        assert again.logits == again[0] == "LL"
+        assert list(again) == list(out)
+        assert again.loss is None
+    with pytest.raises(TypeError, match="no field 'lojits'"):
+        outputs.Seq2SeqLMOutput({"lojits": 1})

@@ -49,5 +49,5 @@ def test_start_is_a_window_into_the_same_table(table, width):
 
 
 def test_an_unknown_table_is_refused():
-    with pytest.raises(BadSetting, match="'learned'.*transformers, authors"):
+    with pytest.raises(BadSetting, match=r"'learned'.*transformers, authors"):
         sinusoid_table(2, 8, "learned")

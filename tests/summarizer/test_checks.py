@@ -14,17 +14,27 @@ from pegasus.summarizer.proper_names import KnownNames, unknown_names
 from pegasus.summarizer.repetition import measure_repetition
 
 TEXT = (
-    "Sen. Maria Lopez of Spain met the United Nations envoy on Jan. 5, 2019. She promised 1,200 tents, worth "
-    "two million dollars, to twenty-one villages; the third delivery of 3.5 tonnes failed. America's aid of "
-    "$5bn came late, O'Brien said, and the BBC agreed."
+    "Sen. Maria Lopez of Spain met the United Nations envoy on Jan. 5, 2019. She promised 1,200 tents, "
+    "worth two million dollars, to twenty-one villages; the third delivery of 3.5 tonnes failed. America's "
+    "aid of $5bn came late, O'Brien said, and the BBC agreed."
 )
 
 
 @pytest.mark.parametrize(
     "summary",
     [
-        "1200 tents", "$2 million", "2,000,000 dollars", "2m dollars", "21 villages", "the 3rd delivery", "3.50 tonnes",
-        "5 billion dollars", "2019.", "5 January", "no figures", "one envoy",
+        "1200 tents",
+        "$2 million",
+        "2,000,000 dollars",
+        "2m dollars",
+        "21 villages",
+        "the 3rd delivery",
+        "3.50 tonnes",
+        "5 billion dollars",
+        "2019.",
+        "5 January",
+        "no figures",
+        "one envoy",
     ],
 )
 def test_numbers_that_the_text_has(summary: str) -> None:
@@ -48,8 +58,18 @@ def test_numbers_that_it_has_not(summary: str, unknown: list[str]) -> None:
 @pytest.mark.parametrize(
     "summary",
     [
-        "Senator Lopez", "the UN and the U.N. envoy", "in January", "the Spanish senator", "Lopez's tents", "the Americans",
-        "O'Brien's", "said Maria LOPEZ", "met a Villager", "Yesterday nothing.", "He said: Nothing.", "\"Tents\" came",
+        "Senator Lopez",
+        "the UN and the U.N. envoy",
+        "in January",
+        "the Spanish senator",
+        "Lopez's tents",
+        "the Americans",
+        "O'Brien's",
+        "said Maria LOPEZ",
+        "met a Villager",
+        "Yesterday nothing.",
+        "He said: Nothing.",
+        '"Tents" came',
     ],
 )
 def test_names_that_the_text_has(summary: str) -> None:
@@ -105,12 +125,14 @@ def test_warnings_name_their_kind_and_cap_their_lists() -> None:
 
 
 HOSTILE = [
-    "a", "A", " ", ".", "1", "1,", "1.", "'", "’", "a'", "A.", "a.b.", "one ", "A b ", "A a", "\n", "\t ", "1 million ",
-    "é", "_", "-", "\"", "A's ", "ten-", "%", "U.S. ", "(", ".\"", "。", "\r\n",
+    "a", "A", " ", ".", "1", "1,", "1.", "'", "’", "a'", "A.", "a.b.", "one ", "A b ", "A a", "\n", "\t ",
+    "1 million ", "é", "_", "-", '"', "A's ", "ten-", "%", "U.S. ", "(", '."', "。", "\r\n",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("module", [sentences, figures, proper_names, repetition, lengths], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [sentences, figures, proper_names, repetition, lengths], ids=lambda m: m.__name__
+)
 def test_every_pattern_is_linear_on_a_hostile_megabyte(module: ModuleType) -> None:
     patterns = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
     assert patterns

@@ -81,9 +81,10 @@ def read_index(path: Path) -> dict[str, str]:
             f"{path} has no `weight_map`, found {sorted(content)}: fetch the index again."
         )
     for tensor, name in shards.items():
-        if not isinstance(name, str) or not name or Path(name).name != name or "\\" in name or ":" in name:
+        if not isinstance(name, str) or not _is_plain(name):
             raise CheckpointCorrupt(
-                f"{path} says that {tensor} lies in {name!r}, which is not a file beside it: do not use this checkpoint."
+                f"{path} says that {tensor} lies in {name!r}, which is not a file beside it: do not use "
+                "this checkpoint."
             )
     return shards
 
@@ -110,7 +111,8 @@ def _read_torch_safetensors(path: Path) -> dict[str, RawTensor]:
     tensors, metadata = read_safetensors(path)
     if metadata.get("format", "pt") not in ("pt", "np"):
         raise NotOffered(
-            f"{path} was written by {metadata['format']!r}, whose names and matrices differ from PyTorch's: "
+            f"{path} was written by {metadata['format']!r}, whose names and matrices differ from "
+            "PyTorch's: "
             "take the PyTorch files of this checkpoint."
         )
     return tensors
@@ -122,7 +124,8 @@ def _read_sharded(form: Format, index: Path, read: Callable[[Path], Mapping[str,
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise CheckpointNotFound(
-            f"{len(missing)} of the {len(files)} weight files that {index} names are missing ({', '.join(missing)}): "
+            f"{len(missing)} of the {len(files)} weight files that {index} names are missing "
+            f"({', '.join(missing)}): "
             "fetch the whole checkpoint again."
         )
     contents = {path.name: read(path) for path in files}
@@ -145,7 +148,8 @@ def _header(mapped: MappedFile) -> tuple[dict[str, Any], int]:
         )
     if 8 + length > size:
         raise CheckpointCorrupt(
-            f"{path} is cut short: its header alone should end at byte {8 + length:,}, the file has {size:,}. "
+            f"{path} is cut short: its header alone should end at byte {8 + length:,}, the file has "
+            f"{size:,}. "
             "Fetch or save it again."
         )
     header = _parse_json(
@@ -167,11 +171,13 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[str, tuple[int, ...], int
         )
     if dtype not in ITEM_SIZES:
         raise CheckpointCorrupt(
-            f"{path} keeps {name!r} as numbers of type {dtype!r}, which is not known here: convert it to F32, F16 or BF16."
+            f"{path} keeps {name!r} as numbers of type {dtype!r}, which is not known here: convert it to "
+            "F32, F16 or BF16."
         )
     if last - first != math.prod(shape) * ITEM_SIZES[dtype]:
         raise CheckpointCorrupt(
-            f"{path} gives the tensor {name!r} {last - first:,} bytes, but {dtype} of shape {list(shape)} has "
+            f"{path} gives the tensor {name!r} {last - first:,} bytes, but {dtype} of shape {list(shape)} "
+            "has "
             f"{math.prod(shape) * ITEM_SIZES[dtype]:,}: its header is damaged, fetch it again."
         )
     return dtype, shape, first, last
@@ -185,13 +191,15 @@ def _require_seamless(
     for name, (_, _, first, last) in sorted(entries.items(), key=lambda item: item[1][2:]):
         if first != end:
             raise CheckpointCorrupt(
-                f"{path} places the tensor {name!r} at byte {first:,} of its numbers where {end:,} was due: "
+                f"{path} places the tensor {name!r} at byte {first:,} of its numbers where {end:,} was "
+                "due: "
                 "tensors overlap or leave a hole, fetch it again."
             )
         end = last
     if end > size:
         raise CheckpointCorrupt(
-            f"{path} is cut short: its tensors take {end:,} bytes and {size:,} are there. Fetch or save it again."
+            f"{path} is cut short: its tensors take {end:,} bytes and {size:,} are there. Fetch or save "
+            "it again."
         )
     if end < size:
         raise CheckpointCorrupt(
@@ -211,6 +219,10 @@ def _parse_json(content: bytes, path: Path, advice: str) -> dict[str, Any]:
     return parsed
 
 
+def _is_plain(name: str) -> bool:
+    return name not in ("", "..") and Path(name).name == name and "\\" not in name and ":" not in name
+
+
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Two entries of one name would make what is loaded a matter of the reader's taste."""
     found = dict(pairs)
@@ -225,13 +237,16 @@ def _nothing_found(folder: Path, formats: Sequence[Format]) -> str:
     shards = [name for name in there if name.endswith((".safetensors", ".bin")) and "-of-" in name]
     if shards:
         return (
-            f"{folder} holds shards ({_some(shards)}) but not the index that lists them: the save or download "
+            f"{folder} holds shards ({_some(shards)}) but not the index that lists them: the save or "
+            "download "
             "was cut off, fetch or save it again."
         )
     foreign = [words for name, words in _FOREIGN_NAMES.items() if name in there]
     if foreign:
-        return f"{folder} holds no {wanted}, only weights of {' and '.join(foreign)}: convert them to safetensors first."
-    return f"{folder} holds no {wanted} (found: {_some(there) or 'nothing'}): give the folder of a saved model."
+        others = " and ".join(foreign)
+        return f"{folder} holds no {wanted}, only weights of {others}: convert them to safetensors first."
+    found = _some(there) or "nothing"
+    return f"{folder} holds no {wanted} (found: {found}): give the folder of a saved model."
 
 
 def _some(names: Sequence[str]) -> str:

@@ -22,10 +22,11 @@ import numpy as np
 
 from pegasus.checkpoint.pickled import Storage, Tensor, read_pickle
 from pegasus.checkpoint.raw import ITEM_SIZES, Bytes, MappedFile, RawTensor
-from pegasus.errors import CheckpointCorrupt
+from pegasus.errors import CheckpointCorrupt, PegasusError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _SPREAD_LIMIT = 1 << 30  # bytes that a tensor may grow to when the file repeats its numbers
+_PACKING_LIMIT = 50  # weights hardly shrink: a member that grows more than this was made to fill the memory
 
 
 def read_bin(path: Path) -> dict[str, RawTensor]:
@@ -41,24 +42,12 @@ def read_bin(path: Path) -> dict[str, RawTensor]:
     try:
         loaded, storages = _from_archive(mapped) if archive else _from_legacy(mapped)
         return {name: _tensor(path, name, value, storages) for name, value in _state(path, loaded).items()}
-    except zipfile.BadZipFile as problem:
+    except PegasusError:
+        raise
+    except Exception as problem:  # bytes of strangers: zip, pickle and struct all fail in their own ways
         raise CheckpointCorrupt(
-            f"{path} is cut short or damaged ({problem}): fetch or save it again."
-        ) from problem
-    except (
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-        EOFError,
-        OverflowError,
-        RecursionError,
-    ) as problem:
-        if isinstance(problem, CheckpointCorrupt):
-            raise
-        raise CheckpointCorrupt(
-            f"{path} cannot be read as PyTorch weights ({type(problem).__name__}: {problem}): "
-            "it is damaged or something else, fetch it again."
+            f"{path} cannot be read as PyTorch weights ({type(problem).__name__}: {problem}): it is cut short, "
+            "damaged or something else, fetch it again."
         ) from problem
 
 
@@ -90,7 +79,7 @@ def _from_archive(mapped: MappedFile) -> tuple[Any, Find]:
         raise CheckpointCorrupt(
             f"{path} was written on a big-endian machine: save it again on a usual one."
         )
-    loaded = read_pickle(io.BytesIO(archive.read(members["data.pkl"])), path)
+    loaded = read_pickle(io.BytesIO(_unpacked(archive, members["data.pkl"])), path)
 
     def find(storage: Storage) -> tuple[MappedFile | None, Bytes]:
         info = members.get(f"data/{storage.key}")
@@ -99,11 +88,20 @@ def _from_archive(mapped: MappedFile) -> tuple[Any, Find]:
                 f"{path} lacks the numbers {storage.key!r} that it names: fetch it again."
             )
         if info.compress_type != zipfile.ZIP_STORED:  # somebody packed it anew
-            return None, np.frombuffer(archive.read(info), np.uint8)
+            return None, np.frombuffer(_unpacked(archive, info), np.uint8)
         place = _member(mapped, info)
         return mapped, mapped.bytes[place.start : place.start + place.size]
 
     return loaded, find
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.file_size > _PACKING_LIMIT * max(info.compress_size, 1 << 16):
+        raise CheckpointCorrupt(
+            f"{archive.filename} unpacks {info.compress_size:,} bytes of {info.filename} to {info.file_size:,}: "
+            "no weights do that, do not use this file."
+        )
+    return archive.read(info)
 
 
 def _member(mapped: MappedFile, info: zipfile.ZipInfo) -> _Place:
@@ -156,7 +154,8 @@ def _legacy_places(
         size = count * ITEM_SIZES[used[key].dtype or "U8"]
         if start + 8 + size > len(mapped.bytes):
             raise CheckpointCorrupt(
-                f"{mapped.path} is cut short: {start + 8 + size:,} bytes are needed and {len(mapped.bytes):,} are "
+                f"{mapped.path} is cut short: {start + 8 + size:,} bytes are needed and "
+                f"{len(mapped.bytes):,} are "
                 "there. Fetch it again."
             )
         places[key] = _Place(start + 8, size)
@@ -173,7 +172,8 @@ def _state(path: Path, loaded: Any) -> dict[str, Tensor]:
     others = [name for name, value in loaded.items() if not isinstance(value, Tensor)]
     if others:
         raise CheckpointCorrupt(
-            f"{path} is no plain state dict, {', '.join(map(repr, others[:6]))} in it is no tensor: it may be a "
+            f"{path} is no plain state dict, {', '.join(map(repr, others[:6]))} in it is no tensor: it "
+            "may be a "
             "training checkpoint; save `model.state_dict()` alone."
         )
     return loaded
@@ -193,7 +193,8 @@ def _tensor(path: Path, name: str, tensor: Tensor, find: Find) -> RawTensor:
     reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
     if not empty and (tensor.offset + reach + 1) * item > len(content):
         raise CheckpointCorrupt(
-            f"{path} needs {(tensor.offset + reach + 1) * item:,} bytes for {name} and holds {len(content):,}: "
+            f"{path} needs {(tensor.offset + reach + 1) * item:,} bytes for {name} and holds "
+            f"{len(content):,}: "
             "it is cut short or damaged, fetch it again."
         )
     count = math.prod(tensor.shape)

@@ -50,12 +50,8 @@ _REFUSED_ON_LOAD: dict[str, str] = {
 }
 #: Arguments whose effect is always there, or that have none.
 _NO_EFFECT_ON_LOAD = (
-    "low_cpu_mem_usage",
-    "_fast_init",
-    "_from_auto",
-    "_from_pipeline",
-    "_commit_hash",
-    "weights_only",
+    *("low_cpu_mem_usage", "weights_only"),
+    *("_fast_init", "_from_auto", "_from_pipeline", "_commit_hash"),
 )
 _REFUSED_ON_SAVE: dict[str, str] = {
     "save_function": "weights are always written as safetensors",
@@ -85,7 +81,8 @@ class PretrainedMixin:
         raise NotImplementedError
 
     def _accept(self, arrays: Iterable[tuple[str, RawTensor]]) -> None:
-        """Fills parameters by canonical name, one at a time, copying: the bytes are given back after each."""
+        """Fills parameters by canonical name, one at a time, copying: the bytes are given back after "
+        "each."""
         raise NotImplementedError
 
     def _fill_absent(self, names: Sequence[str]) -> None:
@@ -176,7 +173,8 @@ class PretrainedMixin:
         """The configuration to build with, changed by the keywords that are fields of it."""
         if given is None and not (folder / "config.json").is_file():
             raise CheckpointNotFound(
-                f"{folder} has no config.json (found: {_listing(folder)}): give the folder of a saved model, or `config=`."
+                f"{folder} has no config.json (found: {_listing(folder)}): give the folder of a saved "
+                "model, or `config=`."
             )
         if isinstance(given, PegasusConfig):
             config, unused = copy.deepcopy(given), kwargs
@@ -187,7 +185,8 @@ class PretrainedMixin:
             config, unused = cls.config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)
         if unused:
             raise UnsupportedArgument(
-                f"{cls.__name__}.from_pretrained does not know {', '.join(f'`{key}`' for key in unused)}: neither an "
+                f"{cls.__name__}.from_pretrained does not know {', '.join(f'`{key}`' for key in unused)}: "
+                "neither an "
                 f"argument nor a field of the configuration. {_GUIDE}"
             )
         return config  # type: ignore[no-any-return]
@@ -198,8 +197,10 @@ class PretrainedMixin:
         report = fitted.report
         if report.mismatched and not ignore_mismatched_sizes:
             raise CheckpointMismatch(
-                f"The weights of {folder} do not fit its configuration. {'. '.join(report.lines())}. Use the config.json "
-                "that belongs to them, or ignore_mismatched_sizes=True to initialize those of another shape anew."
+                f"The weights of {folder} do not fit its configuration. {'. '.join(report.lines())}. Use "
+                "the config.json "
+                "that belongs to them, or ignore_mismatched_sizes=True to initialize those of another "
+                "shape anew."
             )
         if report.left_out:
             logger.info(
@@ -207,7 +208,8 @@ class PretrainedMixin:
             )
         if report.lines():
             logger.warning(
-                "%s was loaded from %s, but not all of it fits. %s. What is missing or of another shape was "
+                "%s was loaded from %s, but not all of it fits. %s. What is missing or of another shape "
+                "was "
                 "initialized at random: train the model before relying on it.",
                 cls.__name__,
                 folder,
@@ -227,7 +229,7 @@ class PretrainedMixin:
         safe_serialization: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Writes weights (safetensors), ``config.json`` and, where there is one, ``generation_config.json``.
+        """Writes weights as safetensors, ``config.json`` and, if there is one, ``generation_config.json``.
 
         Every file is complete before any of them gets its name, so that a save that is cut off leaves what
         was there before. Weight files of an earlier save are removed after the new ones are in place.
@@ -248,7 +250,8 @@ class PretrainedMixin:
         folder = Path(save_directory)
         if not safe_serialization:
             raise UnsupportedArgument(
-                "`safe_serialization=False` asks for a pickle, which can hold code: weights are written as safetensors, "
+                "`safe_serialization=False` asks for a pickle, which can hold code: weights are written "
+                "as safetensors, "
                 "which every loader reads. Leave it out."
             )
         _refuse(kwargs, _REFUSED_ON_SAVE, _NO_EFFECT_ON_SAVE)

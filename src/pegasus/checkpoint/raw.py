@@ -21,8 +21,9 @@ ITEM_SIZES: dict[str, int] = {
 }  # fmt: skip
 #: Those that NumPy has too. bfloat16 it has not: see ``RawTensor.array``.
 NUMPY_TYPES: dict[str, str] = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
-    "U64": "uint64", "I64": "int64", "F16": "float16", "F32": "float32", "F64": "float64",
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16",
+    "U32": "uint32", "I32": "int32", "U64": "uint64", "I64": "int64",
+    "F16": "float16", "F32": "float32", "F64": "float64",
 }  # fmt: skip
 FLOATS: dict[str, str] = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -95,7 +96,8 @@ class MappedFile:
         return RawTensor(dtype, shape, self.bytes[start : start + count], self)
 
     def release(self, view: Bytes) -> None:
-        """Drops the whole pages inside a view of this file; the mapping is read-only, so nothing is lost."""
+        """Drops the whole pages inside a view of this file; the mapping is read-only, so nothing is "
+        "lost."""
         if not hasattr(self._map, "madvise") or not view.size:
             return
         first = view.ctypes.data - self.bytes.ctypes.data
@@ -124,7 +126,8 @@ def refuse_what_is_no_weight_file(path: Path) -> None:
         )
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointCorrupt(
-            f"{path} is a git-lfs pointer of {path.stat().st_size} bytes, not the weights: run `git lfs pull` there."
+            f"{path} is a git-lfs pointer of {path.stat().st_size} bytes, not the weights: run `git lfs "
+            "pull` there."
         )
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise CheckpointCorrupt(

@@ -144,7 +144,8 @@ def _leftovers(
 
 def _nothing_fits(tensors: Mapping[str, RawTensor], leaves: Mapping[str, Parameter]) -> str:
     return (
-        f"None of the model's {len(leaves)} parameters is in these files: they hold {len(tensors)} tensors such as "
+        f"None of the model's {len(leaves)} parameters is in these files: they hold {len(tensors)} "
+        "tensors such as "
         f"{_few(list(tensors)) or 'none at all'}, and PEGASUS needs such as {_few(list(leaves)[-3:])}. "
         "Give the checkpoint of a PEGASUS model."
     )

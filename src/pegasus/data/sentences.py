@@ -19,9 +19,9 @@ from pegasus.errors import BadSetting
 
 Splitter = Callable[[str], list[str]]
 
-# A look-behind, not `[.!?]+\s+`: the latter is quadratic on a long run of dots. The white space is the
+# One stop mark, not `[.!?]+`: with the plus, a long run of dots takes quadratic time. The white space is the
 # ASCII class of the C++ original.
-_AUTHORS = re.compile(r"(?<=[.!?])[ \t\n\v\f\r]+")
+_AUTHORS = re.compile(r"[.!?][ \t\n\v\f\r]+")
 
 # Three ways for a sentence to end: a stop, at most four closing marks and white space; a full-width stop,
 # which needs no white space; a blank line. Every repetition either is bounded or ends its branch, and
@@ -33,20 +33,33 @@ _CANDIDATE = re.compile(
     r"|(?<!\s)[ \t]{0,8}\r?\n[ \t]{0,8}\r?\n\s*"
 )
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 # Written without their last stop. Titles and the like are always followed by more of the sentence; the
-# others end one when a word follows that sentences like to start with ("the U.S. They", not "the U.S. Mail").
+# others end one when a word follows that sentences like to start with ("the U.S. They", not "U.S. Mail").
 _NEVER_LAST = frozenset(
-    "mr mrs ms mx dr prof sr st mt ft gen col maj capt cpt lt cmdr sgt cpl pvt adm rev hon fr sen rep gov "
-    "pres supt messrs mme mlle jr vs cf e.g i.e viz approx fig figs eq eqs sec vol ch pp ed eds trans".split()
+    _words(
+        "mr mrs ms mx dr prof sr st mt ft gen col maj capt cpt lt cmdr sgt cpl pvt adm rev hon fr sen "
+        "rep gov pres supt messrs mme mlle jr vs cf e.g i.e viz approx fig figs eq eqs sec vol ch pp "
+        "ed eds trans"
+    )
 )
 _SELDOM_LAST = frozenset(
-    "no nos p al etc inc corp co ltd bros dept univ assn u.s u.k u.n e.u d.c a.m p.m ph.d m.d b.a m.a "
-    "jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun ave blvd rd".split()
+    _words(
+        "no nos p al etc inc corp co ltd bros dept univ assn u.s u.k u.n e.u d.c a.m p.m ph.d m.d b.a "
+        "m.a jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun ave blvd rd"
+    )
 )
 _STARTERS = frozenset(
-    "a an the this that these those he she it they we you i his her its their our my your there here then now "
-    "but and or so if when while as at by for from in of on to with after before although because since such "
-    "what who why how where which no not one some many most all each both few however moreover today".split()
+    _words(
+        "a an the this that these those he she it they we you i his her its their our my your there "
+        "here then now but and or so if when while as at by for from in of on to with after before "
+        "although because since such what who why how where which no not one some many most all each "
+        "both few however moreover today"
+    )
 )
 _LONGEST_WORD = 16
 

@@ -93,7 +93,9 @@ class Beam:
 
     def _rows_of(self, beams_BK: np.ndarray) -> np.ndarray:
         per_text = len(self.trail.texts_R) // len(self.texts_B)
-        return np.arange(len(beams_BK))[:, None] * per_text + (beams_BK if per_text > 1 else np.zeros_like(beams_BK))
+        return np.arange(len(beams_BK))[:, None] * per_text + (
+            beams_BK if per_text > 1 else np.zeros_like(beams_BK)
+        )
 
     def _put_on_shelf(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
         beams = self.plan.beams
@@ -118,10 +120,16 @@ class Beam:
         """The chosen beams take their places; texts that are done stand still or are dropped."""
         texts_B = None
         tokens_BM[self.done_B] = self.plan.pad
-        parents_BM[self.done_B] = self._rows_of(np.tile(np.arange(self.plan.beams), (len(parents_BM), 1)))[self.done_B]
+        parents_BM[self.done_B] = self._rows_of(np.tile(np.arange(self.plan.beams), (len(parents_BM), 1)))[
+            self.done_B
+        ]
         if not self.plan.all_rows and worth_dropping(self.done_B):
             texts_B = np.flatnonzero(~self.done_B)
-            parents_BM, tokens_BM, self.sums_BM = parents_BM[texts_B], tokens_BM[texts_B], self.sums_BM[texts_B]
+            parents_BM, tokens_BM, self.sums_BM = (
+                parents_BM[texts_B],
+                tokens_BM[texts_B],
+                self.sums_BM[texts_B],
+            )
             self.texts_B, self.done_B = self.texts_B[texts_B], self.done_B[texts_B]
         parents_R = parents_BM.reshape(-1)
         same = len(parents_R) == len(self.trail.texts_R) and (parents_R == np.arange(len(parents_R))).all()

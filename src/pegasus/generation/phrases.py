@@ -57,7 +57,11 @@ class NoSourceNgrams(Rule):
         self.size = size
         self.tables = []
         for source in sources:
-            runs = np.lib.stride_tricks.sliding_window_view(source, size) if len(source) >= size else source[:0, None]
+            runs = (
+                np.lib.stride_tricks.sliding_window_view(source, size)
+                if len(source) >= size
+                else source[:0, None]
+            )
             runs = runs.reshape(-1, size) if len(runs) else np.zeros((0, size), dtype=np.int64)
             self.tables.append(RunTable(keys_of(runs[:, :-1]), runs[:, -1].astype(np.int64)))
 

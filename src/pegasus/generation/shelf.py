@@ -71,13 +71,17 @@ class Shelf:
         """
         if not offers_NC.any():
             return
-        scores_NC = np.maximum(sums_NC.astype(np.float64) / self.normalization.divisor(length, ended), _LOWEST)
+        scores_NC = np.maximum(
+            sums_NC.astype(np.float64) / self.normalization.divisor(length, ended), _LOWEST
+        )
         scores_NC = np.where(offers_NC, scores_NC, -np.inf)
         both = np.concatenate([self.scores_KM[banks_N], scores_NC], axis=1)
         best = np.argsort(-both, axis=1, kind="stable")[:, : self.size]
 
         def merge(old_KM: np.ndarray, new_NC: np.ndarray) -> None:
-            old_KM[banks_N] = np.take_along_axis(np.concatenate([old_KM[banks_N], new_NC], axis=1), best, axis=1)
+            old_KM[banks_N] = np.take_along_axis(
+                np.concatenate([old_KM[banks_N], new_NC], axis=1), best, axis=1
+            )
 
         merge(self.scores_KM, scores_NC)
         merge(self.steps_KM, np.full(rows_NC.shape, step))
@@ -86,7 +90,12 @@ class Shelf:
         self.count_K[banks_N] = np.isfinite(self.scores_KM[banks_N]).sum(axis=1)
 
     def closed(
-        self, banks_N: np.ndarray, best_sums_N: np.ndarray, length: int, early: EarlyStopping, max_length: int
+        self,
+        banks_N: np.ndarray,
+        best_sums_N: np.ndarray,
+        length: int,
+        early: EarlyStopping,
+        max_length: int,
     ) -> np.ndarray:
         """Which banks are done, given the best sum still being continued and the length it has.
 

@@ -75,7 +75,9 @@ class Trail:
         self._tokens.append(tokens_R)
         self._texts.append(self.texts_R)
 
-    def walk_back(self, steps_N: np.ndarray, rows_N: np.ndarray, beams: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def walk_back(
+        self, steps_N: np.ndarray, rows_N: np.ndarray, beams: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The sequences that end in given rows after given steps.
 
         Args:

@@ -19,31 +19,61 @@ Listing = Mapping[str, str]
 
 _OUR_NOTES = ".pegasus"  # beside huggingface_hub's own folders of one repository's cache
 
+
 def verify(repo: str, snapshot: Path, names: Iterable[str], *, remove: bool) -> None:
-    """Compares each file with its hash, once: a note beside the cache spares the next load the reading."""
-    listing = recall_listing(snapshot) or {}
+    """Compares files with their hashes, once: a note beside the cache spares the next load the reading.
+
+    Args:
+        repo: for messages.
+        snapshot: a folder of huggingface_hub's cache.
+        names: files in it.
+        remove: whether a damaged file leaves the cache, so that the next try fetches it.
+
+    Raises:
+        CheckpointCorrupt: the first file that has other bytes than the hub lists.
+    """
+    listing = recall_listing(storage_of(snapshot), snapshot.name) or {}
     for name in names:
         path = snapshot / name
-        digest = listing[name].digest if name in listing else ""
-        digest = digest or _digest_in_link(path)
+        digest = listing.get(name) or _digest_in_link(path)
         if not digest or _noted(snapshot, path, digest):
             continue
         if _hash(path, digest) == digest:
-            _note(snapshot, path, digest)
+            _write_quietly(_note(snapshot, digest), _state(path))
             continue
         size = path.stat().st_size
-        if remove:  # so that the next try fetches it afresh
-            path.resolve().unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+        if remove:
+            _unlink_with_blob(path)
+        advice = "It was removed from the cache: load again" if remove else "Load with force_download=True"
         raise CheckpointCorrupt(
-            f"{name} of {repo!r} is damaged: its {size:,} bytes do not have the hash {digest[:12]}… that the hub "
-            f"states. "
-            + (
-                "It was removed from the cache: load again to fetch it anew."
-                if remove
-                else "Load with force_download=True."
-            )
+            f"{name} of {repo!r} is damaged: its {size:,} bytes do not have the hash {digest[:12]}… that "
+            "the "
+            f"hub states. {advice} to fetch it anew."
         )
+
+
+def storage_of(snapshot: Path) -> Path:
+    """The folder of one repository in the cache, two above a snapshot of it."""
+    return snapshot.parent.parent
+
+
+def remember_listing(storage: Path, commit: str, listing: Listing) -> None:
+    """Keeps what a commit holds: it never changes, so nobody need ask again, or can offline."""
+    _write_quietly(_listing_note(storage, commit), json.dumps(dict(listing)))
+
+
+def recall_listing(storage: Path, commit: str) -> dict[str, str] | None:
+    """What ``remember_listing`` kept of a commit, or None."""
+    try:
+        content = json.loads(_listing_note(storage, commit).read_text(encoding="utf-8"))
+        return {str(name): str(digest) for name, digest in content.items()}
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def is_hexadecimal(text: str) -> bool:
+    """Whether these are the digits of a hash or a commit."""
+    return all(character in "0123456789abcdef" for character in text)
 
 
 def _hash(path: Path, digest: str) -> str:
@@ -60,8 +90,26 @@ def _digest_in_link(path: Path) -> str:
     return name if len(name) in (40, 64) and is_hexadecimal(name) else ""
 
 
-def _notes(snapshot: Path) -> Path:
-    return snapshot.parent.parent / _OUR_NOTES
+def _unlink_with_blob(path: Path) -> None:
+    """A name in a snapshot is a link to a blob, which may be a link to a store of all repositories."""
+    while path.is_symlink():
+        target = path.parent / os.readlink(path)
+        path.unlink()
+        path = target
+    path.unlink(missing_ok=True)
+
+
+def _listing_note(storage: Path, commit: str) -> Path:
+    return storage / _OUR_NOTES / f"listing-{commit}.json"
+
+
+def _note(snapshot: Path, digest: str) -> Path:
+    return storage_of(snapshot) / _OUR_NOTES / f"verified-{digest}"
+
+
+def _noted(snapshot: Path, path: Path, digest: str) -> bool:
+    note = _note(snapshot, digest)
+    return note.is_file() and note.read_text(encoding="utf-8") == _state(path)
 
 
 def _state(path: Path) -> str:
@@ -69,38 +117,12 @@ def _state(path: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _noted(snapshot: Path, path: Path, digest: str) -> bool:
-    note = _notes(snapshot) / f"verified-{digest}"
-    return note.is_file() and note.read_text() == _state(path)
-
-
-def _note(snapshot: Path, path: Path, digest: str) -> None:
-    _write_quietly(_notes(snapshot) / f"verified-{digest}", _state(path))
-
-
-def remember_listing(snapshot: Path, listing: Mapping[str, Listed]) -> None:
-    content = json.dumps({name: file.digest for name, file in listing.items()})
-    _write_quietly(_notes(snapshot) / f"listing-{snapshot.name}.json", content)
-
-
-def recall_listing(snapshot: Path) -> dict[str, Listed] | None:
-    note = _notes(snapshot) / f"listing-{snapshot.name}.json"
-    try:
-        return {str(name): Listed(str(digest)) for name, digest in json.loads(note.read_text()).items()}
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
 def _write_quietly(path: Path, content: str) -> None:
     """A note is a convenience: a cache that cannot be written to is read all the same."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(exist_ok=True)
-        draft.write_text(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(content, encoding="utf-8")
         draft.replace(path)
     except OSError as problem:
         logger.debug("no note written beside the cache: %s", problem)
-
-
-def is_hexadecimal(text: str) -> bool:
-    return all(character in "0123456789abcdef" for character in text)

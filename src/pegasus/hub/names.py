@@ -12,6 +12,7 @@ from pegasus.hub.options import HubOptions
 from pegasus.hub.repository import fetch, is_repository_name
 from pegasus.hub.shelf import bundled, bundled_in_words
 
+
 def locate(
     name_or_path: str | os.PathLike[str],
     options: HubOptions = HubOptions(),  # noqa: B008 - frozen
@@ -38,11 +39,12 @@ def locate(
     """
     name = os.fspath(name_or_path)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return _inside(folder, options.subfolder)
     if folder.is_file():
         raise CheckpointNotFound(
-            f"{name!r} is a file, and a checkpoint is a folder with config.json in it: give {str(folder.parent)!r}."
+            f"{name!r} is a file, and a checkpoint is a folder with config.json in it: give "
+            f"{str(folder.parent)!r}."
         )
     if name in bundled():
         return _inside(Path(str(importlib.resources.files("pegasus") / "assets" / name)), options.subfolder)

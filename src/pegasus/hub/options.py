@@ -58,7 +58,8 @@ class HubOptions:
         for name in ("proxies", "mirror"):
             if kwargs.pop(name, None):
                 raise UnsupportedArgument(
-                    f"`{name}` is not taken here: set HTTPS_PROXY or HF_ENDPOINT in the environment instead."
+                    f"`{name}` is not taken here: set HTTPS_PROXY or HF_ENDPOINT in the environment "
+                    "instead."
                 )
         old_token = kwargs.pop("use_auth_token", None)
         taken = {field.name: kwargs.pop(field.name) for field in fields(cls) if field.name in kwargs}

@@ -9,61 +9,66 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
-from pegasus.hub.integrity import Listing, is_hexadecimal, recall_listing, remember_listing, verify
+from pegasus.hub.integrity import is_hexadecimal, recall_listing, remember_listing, storage_of, verify
 from pegasus.hub.options import WEIGHT_FORMATS, HubOptions
 from pegasus.hub.shelf import bundled_in_words
 
 _SMALL_FILES = ("*.json", "*.model", "*.spm", "*.txt", "*.jinja")
 _OTHER_INDEXES = "*.index.json"
+_YES = ("1", "ON", "YES", "TRUE")
 
 
 def fetch(repo: str, options: HubOptions, patterns: Sequence[str] | None) -> Path:
-    """The cached snapshot of a repository, completed from the network where that is allowed."""
+    """The cached snapshot of a repository, completed from the network where that is allowed.
+
+    Raises:
+        CheckpointNotFound: no such repository or revision, not allowed, or not reachable and not cached.
+        CheckpointCorrupt: a file has other bytes than the hub lists.
+    """
     pinned = None if options.force_download else _pinned_snapshot(repo, options, patterns)
     if pinned is not None:
         return pinned
     reason = _why_offline(options)
-    if not reason:
-        try:
-            return _download(repo, options, patterns)
-        except (CheckpointCorrupt, CheckpointNotFound):
-            raise
-        except Exception as problem:  # the http library's own errors share no base across versions
-            refusal = _refusal(repo, options, problem)
-            if refusal is not None:
-                raise refusal from problem
-            reason = f"the hub could not be reached ({in_one_line(problem)})"
-    return _cached_only(repo, options, patterns, reason)
+    if reason:
+        return _cached_only(repo, options, patterns, reason)
+    try:
+        return _download(repo, options, patterns)
+    except (CheckpointCorrupt, CheckpointNotFound):
+        raise
+    except Exception as problem:  # the http library's own errors share no base across versions
+        refusal = _refusal(repo, options, problem)
+        if refusal is not None:
+            raise refusal from problem
+        return _cached_only(
+            repo, options, patterns, f"the hub could not be reached ({in_one_line(problem)})"
+        )
 
 
 def _download(repo: str, options: HubOptions, patterns: Sequence[str] | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
-    api = HfApi(endpoint=endpoint, token=options.token)
-    info = api.model_info(repo, revision=options.revision, files_metadata=True)
+    info = HfApi(endpoint=endpoint, token=options.token).model_info(
+        repo, revision=options.revision, files_metadata=True
+    )
     listing = {
-        file.rfilename: Listed(file.lfs.sha256 if file.lfs else file.blob_id or "")
-        for file in info.siblings or ()
+        file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id or "" for file in info.siblings or ()
     }
     wanted = _choose(listing, options.subfolder, patterns)
     if patterns is None:
-        _require_whole(repo, options, wanted, listing, reason="")
-    folder = Path(
-        snapshot_download(
-            repo,
-            revision=options.revision,
-            token=options.token,
-            cache_dir=options.cache_dir,
-            force_download=options.force_download,
-            allow_patterns=[glob.escape(name) for name in wanted],
-            endpoint=endpoint,
-        )
+        _require_whole(repo, options, wanted, listing)
+    remember_listing(_storage(repo, options), info.sha, listing)
+    folder = snapshot_download(
+        repo,
+        revision=options.revision,
+        token=options.token,
+        cache_dir=options.cache_dir,
+        force_download=options.force_download,
+        allow_patterns=[glob.escape(name) for name in wanted],
+        endpoint=endpoint,
     )
-    if folder.name == info.sha:  # else the branch moved between the two requests
-        remember_listing(folder, listing)
-    verify(repo, folder, wanted, remove=True)
-    return folder
+    verify(repo, Path(folder), [name for name in wanted if (Path(folder) / name).is_file()], remove=True)
+    return Path(folder)
 
 
 def _pinned_snapshot(repo: str, options: HubOptions, patterns: Sequence[str] | None) -> Path | None:
@@ -72,14 +77,14 @@ def _pinned_snapshot(repo: str, options: HubOptions, patterns: Sequence[str] | N
     if len(revision) != 40 or not is_hexadecimal(revision):
         return None
     folder = _snapshot(repo, options)
-    listing = None if folder is None else recall_listing(folder)
+    listing = None if folder is None else recall_listing(storage_of(folder), revision)
     if folder is None or listing is None:
         return None
     wanted = _choose(listing, options.subfolder, patterns)
     if not all((folder / name).is_file() for name in wanted):
         return None
     if patterns is None:
-        _require_whole(repo, options, wanted, listing, reason="")
+        _require_whole(repo, options, wanted, listing)
     verify(repo, folder, wanted, remove=False)
     return folder
 
@@ -91,13 +96,14 @@ def _cached_only(repo: str, options: HubOptions, patterns: Sequence[str] | None,
         at = f" at revision {options.revision!r}" if options.revision else ""
         raise CheckpointNotFound(
             f"{repo!r}{at} is no folder here, not bundled ({bundled_in_words()}), and not in the cache of "
-            f"earlier downloads, and {reason}: check the name, or run once with the network so that it is kept."
+            "earlier "
+            f"downloads, and {reason}: check the name, or run once with the network so that it is kept."
         )
     present = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    listing = recall_listing(folder) or dict.fromkeys(present, Listed(""))
+    listing = recall_listing(storage_of(folder), folder.name) or dict.fromkeys(present, "")
     wanted = _choose(listing, options.subfolder, patterns)
     if patterns is None:
-        _require_whole(repo, options, wanted, listing, reason)
+        _require_whole(repo, options, wanted, present, reason)
     absent = [name for name in wanted if not (folder / name).is_file()]
     if absent:
         raise CheckpointNotFound(
@@ -108,16 +114,21 @@ def _cached_only(repo: str, options: HubOptions, patterns: Sequence[str] | None,
     return folder
 
 
-def _snapshot(repo: str, options: HubOptions) -> Path | None:
-    """The snapshot folder of an earlier download, whole or not."""
+def _storage(repo: str, options: HubOptions) -> Path:
+    """huggingface_hub's folder for one repository."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    cache = Path(options.cache_dir or constants.HF_HUB_CACHE).expanduser()
-    storage = cache / repo_folder_name(repo_id=repo, repo_type="model")
-    revision = options.revision or constants.DEFAULT_REVISION
+    cache: Path = Path(options.cache_dir or constants.HF_HUB_CACHE).expanduser()
+    return cache / str(repo_folder_name(repo_id=repo, repo_type="model"))
+
+
+def _snapshot(repo: str, options: HubOptions) -> Path | None:
+    """The snapshot folder of an earlier download, whole or not."""
+    storage = _storage(repo, options)
+    revision = options.revision or "main"
     reference = storage / "refs" / revision
-    commit = reference.read_text().strip() if reference.is_file() else revision
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
     folder = storage / "snapshots" / commit
     return folder if folder.is_dir() else None
 
@@ -139,7 +150,7 @@ def _choose(names: Iterable[str], subfolder: str, patterns: Sequence[str] | None
 
 
 def _require_whole(
-    repo: str, options: HubOptions, wanted: Sequence[str], names: Iterable[str], reason: str
+    repo: str, options: HubOptions, wanted: Sequence[str], names: Iterable[str], reason: str = ""
 ) -> None:
     """A model needs a configuration and weights; says which is not there, and what is instead."""
     short = [name.rsplit("/", 1)[-1] for name in wanted]
@@ -152,7 +163,8 @@ def _require_whole(
     found = ", ".join(sorted(names)[:12]) or "nothing"
     if reason:
         raise CheckpointNotFound(
-            f"The cached copy of {where} is incomplete: {' and '.join(missing)} is missing (found: {found}), "
+            f"The cached copy of {where} is incomplete: {' and '.join(missing)} is missing (found: "
+            f"{found}), "
             f"and {reason}: run once with the network to complete it."
         )
     raise CheckpointNotFound(
@@ -166,12 +178,8 @@ def _why_offline(options: HubOptions) -> str:
         return "local_files_only=True forbids the network"
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in (
-        "1",
-        "ON",
-        "YES",
-        "TRUE",
-    ):
+    # huggingface_hub reads the variable when it is imported; whoever sets it later means it too
+    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES:
         return "HF_HUB_OFFLINE forbids the network"
     return ""
 
@@ -180,27 +188,32 @@ def _refusal(repo: str, options: HubOptions, problem: Exception) -> CheckpointNo
     """The hub's answer in one sentence; None when there was no answer."""
     from huggingface_hub import errors
 
+    token = "a token (HF_TOKEN, or `token=`)"
     if isinstance(problem, errors.GatedRepoError):
-        text = f"The repository {repo!r} is gated: accept its terms on the hub, then give a token (HF_TOKEN or `token=`)."
-    elif isinstance(problem, errors.RepositoryNotFoundError):
-        text = (
-            f"{repo!r} is no folder here, not bundled ({bundled_in_words()}), and the hub has no such repository "
-            "(or a private one): check the name, or give a token (HF_TOKEN or `token=`)."
+        return CheckpointNotFound(f"{repo!r} is gated: accept its terms on the hub, then give {token}.")
+    if isinstance(problem, errors.RepositoryNotFoundError):
+        return CheckpointNotFound(
+            f"{repo!r} is no folder here, not bundled ({bundled_in_words()}), and the hub has no such "
+            "repository "
+            f"or a private one: check the name, or give {token}."
         )
-    elif isinstance(problem, errors.RevisionNotFoundError):
-        text = f"The repository {repo!r} has no revision {options.revision!r}: give a branch, a tag or a commit of it."
-    elif isinstance(problem, errors.HfHubHTTPError) and problem.response is not None:
-        status = problem.response.status_code
-        if status >= 500:
-            return None
-        advice = "give a valid token (HF_TOKEN or `token=`)" if status in (401, 403) else "check the name"
-        text = f"The hub refused {repo!r} with status {status}: {advice}."
-    else:
+    if isinstance(problem, errors.RevisionNotFoundError):
+        return CheckpointNotFound(
+            f"{repo!r} has no revision {options.revision!r}: give a branch, a tag or a commit of it."
+        )
+    if isinstance(problem, errors.LocalTokenNotFoundError):
+        return CheckpointNotFound(
+            f"token=True was given and no token is stored here: log in, or give {token}."
+        )
+    status = getattr(getattr(problem, "response", None), "status_code", 500)
+    if status >= 500:
         return None
-    return CheckpointNotFound(text)
+    advice = f"give {token} that is valid" if status in (401, 403) else "check the name and the revision"
+    return CheckpointNotFound(f"The hub refused {repo!r} with status {status}: {advice}.")
 
 
 def is_repository_name(name: str) -> bool:
+    """Whether the hub could have a repository of that name."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -216,4 +229,5 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def in_one_line(problem: Exception) -> str:
+    """The first line of somebody else's error, with its kind."""
     return f"{type(problem).__name__}: {problem}".splitlines()[0][:200]

@@ -9,7 +9,6 @@ from pegasus.errors import CheckpointNotFound
 from pegasus.hub.repository import in_one_line
 
 
-
 def push(
     folder: str | os.PathLike[str],
     repo_id: str,

@@ -7,6 +7,7 @@ and items. The arrays belong to whichever framework made them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,10 +16,26 @@ class ModelOutput(dict):
     """The base of all output records; see the module's text."""
 
     def __post_init__(self) -> None:
+        self._unpack()
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if value is not None:
                 dict.__setitem__(self, field.name, value)
+
+    def _unpack(self) -> None:
+        """Take a mapping, or pairs, in place of fields: so do tools rebuild a dictionary of any type.
+
+        ``type(out)({name: half(value) ...})`` is what accelerate does to a model's output, and
+        ``type(out)((name, gather(...)) ...)`` what PyTorch's DataParallel does.
+        """
+        first = fields(self)[0].name  # type: ignore[arg-type]
+        given = getattr(self, first)
+        if isinstance(given, Mapping | Iterator):
+            setattr(self, first, None)
+            for name, value in dict(given).items():
+                if name not in type(self).__dataclass_fields__:  # type: ignore[attr-defined]
+                    raise TypeError(f"{type(self).__name__} has no field {name!r}")
+                setattr(self, name, value)
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):

@@ -6,7 +6,7 @@ Matrices of shape ``(out, in)``, as PyTorch keeps them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -108,8 +108,9 @@ def _attention_width(config: PegasusConfig, prefix: str, attention: str, decoder
     """The width of all heads together, less those that ``config.pruned_heads`` says are gone."""
     part = "cross" if attention == "encoder_attn" else "decoder" if decoder else "encoder"
     heads = config.decoder_attention_heads if decoder else config.encoder_attention_heads
-    gone = (config.pruned_heads or {}).get(f"{part}.{prefix.rpartition('.')[2]}", ())
-    return config.d_model // heads * (heads - len(gone))
+    gone: Sequence[int] = (config.pruned_heads or {}).get(f"{part}.{prefix.rpartition('.')[2]}", ())
+    width: int = config.d_model // heads * (heads - len(gone))
+    return width
 
 
 def _dense(prefix: str, into: int, out: int) -> Iterator[Parameter]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 def pack(lengths: Sequence[int], most_texts: int, most_tokens: int) -> list[list[int]]:
     """Return batches of indices into `lengths`, longest texts first.
 
-    A batch holds at most `most_texts` texts and, padded to its longest, at most `most_tokens` tokens; a text
-    longer than that has a batch to itself. Longest first, so that memory runs out at once or not at all.
+    A batch holds at most `most_texts` texts and, padded to its longest, at most `most_tokens` tokens; a
+    text longer than that has a batch to itself. Longest first, so that memory runs out at once or never.
     """
     batches: list[list[int]] = []
     room = 0

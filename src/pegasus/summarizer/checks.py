@@ -11,7 +11,9 @@ from pegasus.summarizer.repetition import measure_repetition
 _MOST_LISTED = 8
 
 
-def check_summary(summary: str, text: str, looks_like_name: LooksLikeName = lambda word: False) -> tuple[str, ...]:
+def check_summary(
+    summary: str, text: str, looks_like_name: LooksLikeName = lambda word: False
+) -> tuple[str, ...]:
     """Compare a summary with its text and return warnings, none where nothing was found.
 
     Each begins with its kind: "empty", "repetition", "numbers" or "names". Time is linear in both.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 
 #: How many tokens each of these strings has, end tokens not counted.
@@ -17,7 +19,9 @@ def split_units(sentences: Sequence[str], limit: int, count: Count) -> tuple[lis
     """
     units, sizes = list(sentences), count(sentences)
     while any(size > limit and len(unit) > 1 for unit, size in zip(units, sizes)):
-        parts = [_halve(unit) if size > limit and len(unit) > 1 else [unit] for unit, size in zip(units, sizes)]
+        parts = [
+            _halve(unit) if size > limit and len(unit) > 1 else [unit] for unit, size in zip(units, sizes)
+        ]
         fresh = iter(count([part for pair in parts if len(pair) == 2 for part in pair]))
         sizes = [next(fresh) if len(pair) == 2 else size for pair, size in zip(parts, sizes) for _ in pair]
         units = [part for pair in parts for part in pair]
@@ -27,19 +31,35 @@ def split_units(sentences: Sequence[str], limit: int, count: Count) -> tuple[lis
 def balance(sizes: Sequence[int], limit: int) -> list[range]:
     """Return runs of neighbouring units, as few as fit into `limit` and as even as these can be.
 
-    The largest run is as small as it can be for that number of runs. A unit larger than `limit` is alone.
+    The largest run is as small as it can be for that number of runs, and the borders lie as near to even
+    shares as that allows. Where a unit is larger than `limit`, it is alone and nothing is evened out.
     """
-    if not sizes:
-        return []
-    fewest = len(_fill(sizes, limit))
-    low, high = max(math.ceil(sum(sizes) / fewest), min(max(sizes), limit)), limit
+    runs = _fill(sizes, limit) if sizes else []
+    if len(runs) < 2 or max(sizes) > limit:
+        return runs
+    low, high = max(*sizes, math.ceil(sum(sizes) / len(runs))), limit
     while low < high:
         middle = (low + high) // 2
-        if len(_fill(sizes, middle)) > fewest:
+        if len(_fill(sizes, middle)) > len(runs):
             low = middle + 1
         else:
             high = middle
-    return _fill(sizes, high)
+    return _even(sizes, high, len(runs))
+
+
+def _even(sizes: Sequence[int], limit: int, parts: int) -> list[range]:
+    """Return `parts` runs within `limit`, each border as near to its even share as the others allow."""
+    until = [0, *itertools.accumulate(sizes)]
+    earliest = [len(sizes)]  # of each border, from the last: what is right of it must still fit
+    for part in range(parts):
+        earliest.append(max(bisect_left(until, until[earliest[-1]] - limit), parts - part - 1))
+    borders = [0]
+    for part in range(1, parts):
+        latest = min(bisect_right(until, until[borders[-1]] + limit) - 1, len(sizes) - parts + part)
+        first = max(earliest[parts - part], borders[-1] + 1)
+        wanted = until[-1] * part / parts
+        borders.append(min(range(first, latest + 1), key=lambda border: abs(until[border] - wanted)))
+    return [range(start, end) for start, end in itertools.pairwise([*borders, len(sizes)])]
 
 
 def _fill(sizes: Sequence[int], limit: int) -> list[range]:

@@ -32,7 +32,8 @@ def lean(attention_TS: np.ndarray, ends_t: Sequence[int], ends_s: Sequence[int])
     rows = _sums(attention_TS, ends_t)
     both = _sums(rows.T, ends_s).T
     total = both.sum(axis=1, keepdims=True)
-    return np.divide(both, total, out=np.zeros_like(both), where=total > 0)
+    shares: np.ndarray = np.divide(both, total, out=np.zeros_like(both), where=total > 0)
+    return shares
 
 
 def token_ends(sizes: Sequence[int], tokens: int) -> list[int]:
@@ -67,7 +68,12 @@ def explain(
 def _supports(row: np.ndarray, sentences: Sequence[str], starts: np.ndarray) -> list[Support]:
     strongest = [int(index) for index in np.argsort(-row, kind="stable")[:_MOST_SHOWN]]
     return [
-        Support(round(float(row[i]), 4), int(starts[i]), int(starts[i]) + len(sentences[i]), sentences[i].strip())
+        Support(
+            round(float(row[i]), 4),
+            int(starts[i]),
+            int(starts[i]) + len(sentences[i]),
+            sentences[i].strip(),
+        )
         for rank, i in enumerate(strongest)
         if row[i] >= _LEAST_SHARE or (rank == 0 and row[i] > 0)
     ]

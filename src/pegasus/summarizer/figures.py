@@ -1,7 +1,7 @@
 """Numbers of a summary that its text does not contain, whether in figures or in words.
 
-"1,200" is 1200 and 1200.0; "two million" is 2,000,000; "third" is 3rd; "5bn" is 5 billion. Values are compared,
-not what they count: what is reported is a reason to look, silence is no proof.
+"1,200" is 1200 and 1200.0; "two million" is 2,000,000; "third" is 3rd; "5bn" is 5 billion. Values are
+compared, not what they count: what is reported is a reason to look, silence is no proof.
 """
 
 from __future__ import annotations
@@ -14,17 +14,28 @@ from decimal import Decimal
 _FIGURES = re.compile(r"\d[\d,.']{0,40}")
 _WORD = re.compile(r"[^\W\d_]+")
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_ONES = _words(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen"
+)
+_TENS = _words("twenty thirty forty fifty sixty seventy eighty ninety")
+_ORDINALS = _words("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth")
 _SPELLED = {
     **{word: value for value, word in enumerate(_ONES)},
     **{word: 10 * value for value, word in enumerate(_TENS, 2)},
     **{word: value for value, word in enumerate(_ORDINALS, 1)},
-    **{"once": 1, "twice": 2, "dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9},
+    "once": 1,
+    "twice": 2,
+    "dozen": 12,
+    "hundred": 100,
+    "thousand": 1000,
+    "million": 10**6,
+    "billion": 10**9,
 }
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 # Figures may mean these as a scale or as a unit: 5m is 5 million or 5 metres.

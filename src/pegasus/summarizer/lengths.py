@@ -28,6 +28,7 @@ WORDS = ("short", "medium", "long")
 SMALLEST = 8
 _NUMBER = re.compile(r"(\d{1,7})(%?)")
 _LEAST_SHARE = 0.6
+_GRID = 8
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def plan_length(length: str | int | None, usual: Budget, *, words: int, tokens: 
         length: the setting.
         usual: the checkpoint's own limits.
         words: words of the text.
-        tokens: tokens of the text.
+        tokens: tokens of the text, without the end token.
     """
     if length is None:
         return None
@@ -78,4 +79,6 @@ def plan_length(length: str | int | None, usual: Budget, *, words: int, tokens: 
         return Budget(int(usual.most * low), max(SMALLEST, math.ceil(usual.most * high)))
     wanted = number if kind == "words" else words * number / 100
     most = math.ceil(wanted * tokens / max(words, 1)) + 1  # one more for the end token
+    if most > 2 * _GRID:
+        most -= most % _GRID  # texts with equal limits share a batch
     return Budget(int(most * _LEAST_SHARE), max(SMALLEST, most))

@@ -1,8 +1,8 @@
 """Capitalized names of a summary that its text does not contain.
 
 Words are compared, not people: what is reported is a reason to look, silence is no proof. The comparison
-leans to silence: a name is known where the text has the word in any case, another ending of it
-(America, American, Americans), a possessive, its abbreviation (Sen., Senator) or its initials (UN, United Nations).
+leans to silence: a name is known where the text has the word in any case, a possessive, another ending of
+it (America, American, Americans), its abbreviation (Sen., Senator) or its initials (UN, United Nations).
 """
 
 from __future__ import annotations
@@ -22,17 +22,25 @@ _POSSESSIVE = re.compile(r"['’]s?$")
 _OPENERS = "\"'“”‘’«([{-–—•*#> \t"
 _ENDERS = ".!?…:;\n。！？"
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 _NO_NAMES = frozenset(
-    "i i'm i'd i've i'll a an the this that these those he she it they we you and but or of for to in on at by "
-    "mr mrs ms dr miss sir lady no yes ok".split()
+    _words(
+        "i i'm i'd i've i'll a an the this that these those he she it they we you and but or of for "
+        "to in on at by mr mrs ms dr miss sir lady no yes ok"
+    )
 )
-_SMALL_WORDS = frozenset("of the and for de la du von van der den".split())
+_SMALL_WORDS = frozenset(_words("of the and for de la du von van der den"))
 _PEOPLES = dict(
     pair.split("/")
-    for pair in (
-        "french/france dutch/netherlands swiss/switzerland welsh/wales spanish/spain polish/poland danish/denmark "
-        "irish/ireland scottish/scotland norwegian/norway finnish/finland filipino/philippines thai/thailand"
-    ).split()
+    for pair in _words(
+        "french/france dutch/netherlands swiss/switzerland welsh/wales spanish/spain polish/poland "
+        "danish/denmark irish/ireland scottish/scotland norwegian/norway finnish/finland "
+        "filipino/philippines thai/thailand"
+    )
 )
 _PLACES = {place: people for people, place in _PEOPLES.items()}
 _LEAST_STEM = 4

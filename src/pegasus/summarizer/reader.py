@@ -1,4 +1,4 @@
-"""Text to tokens and back, as a summarizer needs it: counted, cut, and with line breaks kept."""
+"""Text to tokens and back, as a summarizer needs it: counted, and with line breaks kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _NEWLINE = re.compile(r" ?<n> ?")
-_COUNTED_AT_ONCE = 1024
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -21,21 +21,14 @@ class Reader:
 
     tokenizer: Any
 
-    @property
-    def eos(self) -> int:
-        """The token that ends every input."""
-        return int(self.tokenizer.eos_token_id)
-
-    def encode(self, text: str) -> list[int]:
-        """Return the tokens of a text, the end token included."""
-        return [*self._ids([text])[0], self.eos]
+    def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return the tokens of each text, the end token included."""
+        eos = int(self.tokenizer.eos_token_id)
+        return [(*tokens, eos) for tokens in self._tokens(texts)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has, without the end token."""
-        sizes: list[int] = []
-        for start in range(0, len(texts), _COUNTED_AT_ONCE):
-            sizes += map(len, self._ids(list(texts[start : start + _COUNTED_AT_ONCE])))
-        return sizes
+        return [len(tokens) for tokens in self._tokens(texts)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, `<n>` turned into the line break that it stands for."""
@@ -51,6 +44,9 @@ class Reader:
         capital, small = self.count([word, word.lower()])
         return capital < small
 
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        found: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        found: list[list[int]] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            batch = list(texts[start : start + _AT_ONCE])
+            found += self.tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
         return found

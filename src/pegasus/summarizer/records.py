@@ -59,8 +59,8 @@ class Summary:
 
     Attributes:
         text: the summary.
-        score: mean log-probability of its tokens as the search ranked it (the checkpoint's length penalty
-            applied); the mean over the pieces where several summaries were joined.
+        score: what the search ranked it by: log-probability divided by a power of its length (the checkpoint's
+            length penalty), a token's mean without beams; the mean of the parts where summaries were joined.
         input_tokens: tokens of the whole text, the end token included.
         used_tokens: how many of them the model read.
         truncated: whether the rest was left out.
@@ -68,7 +68,7 @@ class Summary:
         finish_reason: "eos" where the model ended by itself, "length" where it met the limit.
         long: how the text was read: "whole" (it fits), "truncate", "chunk" or "extend".
         chunks: the pieces, where it was read in pieces.
-        merged: how often joined summaries were summarized again; 0 where the pieces' summaries were only joined.
+        merged: how often joined summaries were summarized again; 0 where they were only joined.
         warnings: what to be careful about, each starting with its kind and a colon ("repetition: ...").
         seconds: this text's share of the time spent.
         model: the checkpoint's name.

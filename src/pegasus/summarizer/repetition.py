@@ -1,4 +1,4 @@
-"""Does a summary go round in circles? Repeated runs of words, repeated sentences, and how well it compresses."""
+"""Does a summary go round in circles? Repeated runs of words, and how well it compresses."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ class Repetition:
         """Whether a reader would be bothered."""
         return self.share > _MOST_REPEATED or self.compression > _MOST_COMPRESSED or self.times >= 3
 
+    @property
+    def badness(self) -> tuple[bool, float, int]:
+        """For comparing two texts: the greater is the more repetitive."""
+        return self.found, self.share, self.times
+
     def __str__(self) -> str:
         if self.times > 1:
             return f"{self.phrase!r} comes {self.times} times"
@@ -49,7 +54,8 @@ def measure_repetition(text: str) -> Repetition:
     total = sum(runs.values())
     stutter = _stutter(words)
     phrase, times = max(
-        [(" ".join(run), times) for run, times in runs.most_common(1)] + [stutter], key=lambda found: found[1]
+        [(" ".join(run), times) for run, times in runs.most_common(1)] + [stutter],
+        key=lambda found: found[1],
     )
     share = 1 - len(runs) / total if total else 0.0
     return Repetition(share, _compression(text), phrase if times > 1 else "", times)

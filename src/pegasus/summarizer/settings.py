@@ -28,7 +28,7 @@ class Settings:
         num_beams: beams of the search.
         length_penalty: above 1 favours longer summaries, below 1 shorter ones.
         no_repeat_ngram_size: no run of so many tokens comes twice; 0 allows all.
-        retry_repetition: write a repetitive summary again with `no_repeat_ngram_size=3` and keep the better.
+        retry_repetition: write a repetitive summary again with `no_repeat_ngram_size=3`, keep the better.
         explain: find for each summary sentence the source sentences it leans on (one more pass a text).
         check: look for repetition, and for numbers and names that the text does not contain.
         batch_size: most texts in a batch.
@@ -65,6 +65,8 @@ class Settings:
         if self.length is not None:
             parse_length(self.length)
         find_splitter(self.splitter)
+        if self.generate.get("num_return_sequences", 1) != 1:
+            raise BadSetting("A summarizer writes one summary a text: for several, use the model's generate().")
 
     def changed(self, **changes: Any) -> Settings:
         """Return a copy with some settings changed.
@@ -78,13 +80,16 @@ class Settings:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(known)}."
                 raise BadSetting(
-                    f"Summarizer has no setting {name!r}: {hint} Arguments of generate() go into generate={{...}}."
+                    f"Summarizer has no setting {name!r}: {hint} "
+                    "Other arguments of generate() go into generate={...}."
                 )
         return replace(self, **changes) if changes else self
 
     def for_generate(self) -> dict[str, Any]:
-        """Return the part of the settings that `generate` takes, leaving out what the checkpoint decides."""
-        named = {name: getattr(self, name) for name in ("num_beams", "length_penalty", "no_repeat_ngram_size")}
+        """Return what `generate` shall be told, leaving out what the checkpoint decides."""
+        named = {
+            name: getattr(self, name) for name in ("num_beams", "length_penalty", "no_repeat_ngram_size")
+        }
         return {**self.generate, **{name: value for name, value in named.items() if value is not None}}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,7 +63,7 @@ class Writer(Protocol):
         ...
 
     def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
-        """Return where the decoder looked, [summary tokens, source tokens], averaged over layers and heads."""
+        """Return where the decoder looked, [summary tokens, source tokens], mean of layers and heads."""
         ...
 
 
@@ -72,7 +72,7 @@ class ModelWriter:
     """A conditional-generation model of some backend.
 
     Attributes:
-        model: with `generate`, `config`, `generation_config` and a `framework`'s arrays behind `_to_native`.
+        model: with `generate`, `config`, `generation_config`, and `_to_native` for its own arrays.
     """
 
     model: Any
@@ -97,15 +97,19 @@ class ModelWriter:
             self.model._to_native(tokens_BS),
             attention_mask=self.model._to_native(mask_BS),
             return_dict_in_generate=True,
-            output_scores=True,
             **options,
         )
         most = options.get("max_new_tokens", self.usual.most)
-        scores = np.asarray(found.sequences_scores)
-        return [self._draft(row, float(score), most) for row, score in zip(np.asarray(found.sequences), scores)]
+        rows = self.model._to_host(found.sequences)
+        scores = self.model._to_host(found.sequences_scores)
+        drafts = [self._draft(row, float(score), most) for row, score in zip(rows, scores, strict=True)]
+        if options.get("num_beams", self.model.generation_config.num_beams) > 1:
+            return drafts
+        # Without beams the score is a sum; with them it is divided by a power of the length.
+        return [replace(draft, score=draft.score / max(len(draft.tokens), 1)) for draft in drafts]
 
     def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
-        """Return where the decoder looked, [summary tokens, source tokens], averaged over layers and heads."""
+        """Return where the decoder looked, [summary tokens, source tokens], mean of layers and heads."""
         found: np.ndarray = room("torch", "reading").cross_attention(self.model, source, summary)
         return found
 
@@ -122,7 +126,11 @@ class ModelWriter:
 def _limits(job: Job) -> dict[str, int]:
     limits = {}
     if job.budget is not None:
-        limits = {"max_new_tokens": job.budget.most, "min_new_tokens": min(job.budget.least, job.budget.most - 1)}
+        limits = {
+            "max_new_tokens": job.budget.most,
+            "min_new_tokens": min(job.budget.least, job.budget.most - 1),
+            "min_length": 0,
+        }
     if job.no_repeat_ngram_size is not None:
         limits["no_repeat_ngram_size"] = job.no_repeat_ngram_size
     return limits

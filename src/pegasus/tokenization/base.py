@@ -1,46 +1,475 @@
-"""What both tokenizers do alike: call, cut, pad, decode. The two differ only in who cuts ordinary text."""
+"""What both tokenizers do alike: call, cut, pad, load, save. They differ only in who cuts ordinary text."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from pegasus.errors import BadSetting, UnsupportedArgument
-from pegasus.tokenization import lengths, padding
-from pegasus.tokenization.encoding import BatchEncoding, Details, EncodedText, Encoding, Part
-from pegasus.tokenization.folder import TokenizerFolder
+from pegasus.errors import BadSetting, CheckpointNotFound
+from pegasus.hub import TOKENIZER_FILES, HubOptions, locate
+from pegasus.tokenization import folder as files
+from pegasus.tokenization import lengths
+from pegasus.tokenization.encoding import BatchEncoding, Details, EncodedText, Span
+from pegasus.tokenization.inputs import Text, aligned, is_batch, is_pair, words_of
 from pegasus.tokenization.lengths import Limits
-from pegasus.tokenization.newline import (
-    Newline,
-    check_newline,
-    newline_origins,
-    read_newlines,
-    write_newlines,
-)
+from pegasus.tokenization.newline import Newline, check_newline, newline_origins, write_newlines
 from pegasus.tokenization.origins import piece_spans, shift
-from pegasus.tokenization.specials import AddedTokens, SpecialTokens
-from pegasus.tokenization.vocabulary import NEWLINE_PIECE, OFFSET, SPACE, Layout, Vocabulary
+from pegasus.tokenization.padding import Encoded, pad_columns
+from pegasus.tokenization.request import Wanted, refuse_unknown, settle
+from pegasus.tokenization.rows import Row, columns, rows_of
+from pegasus.tokenization.specials import AddedTokens, SpecialTokens, as_token, rules_of
+from pegasus.tokenization.table import TokenTable
+from pegasus.tokenization.vocabulary import NEWLINE_PIECE, SPACE, Layout, Vocabulary
 
 logger = logging.getLogger(__name__)
 
-_BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
-_TIDY = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+_SHIFTED = re.compile(r"<unk_\d+>")
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a caller wants to have in the result, beside the ids."""
+class TokenizerBase(TokenTable, SpecialTokens):
+    """Text ↔ ids of PEGASUS; the classes to use are PegasusTokenizer and PegasusTokenizerFast.
 
-    specials: bool = True
-    type_ids: bool = False
-    attention: bool = True
-    overflow: bool = False
-    special_mask: bool = False
-    offsets: bool = False
-    length: bool = False
-    tensors: str | None = None
-    verbose: bool = True
+    Args:
+        vocabulary: the pieces.
+        layout: the ids that are not pieces, by name.
+        additional_special_tokens: more of them; those that are not reserved get ids after the pieces.
+        sp_model_kwargs: passed to ``sentencepiece.SentencePieceProcessor``.
+        settings: ``model_max_length``, ``padding_side``, ``truncation_side``, ``newline``,
+            ``clean_up_tokenization_spaces``, ``added_tokens_decoder``, ``bos_token``, ``sep_token``,
+            ``cls_token``; anything else is kept and written back on save.
+    """
+
+    model_input_names: ClassVar[list[str]] = ["input_ids", "attention_mask"]
+    is_fast: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        layout: Layout,
+        additional_special_tokens: Sequence[Any] | None,
+        sp_model_kwargs: dict[str, Any] | None,
+        settings: dict[str, Any],
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._layout = layout
+        self.offset = layout.offset
+        self.sp_model_kwargs = dict(sp_model_kwargs or {})
+        self._said: set[str] = set()
+        self._open()
+        self._take_settings(settings)
+        self._name_tokens(settings, additional_special_tokens)
+        self.newline = settings.pop("newline", None) or "drop"
+        self.init_kwargs = settings
+
+    def _take_settings(self, settings: dict[str, Any]) -> None:
+        limit = settings.pop("model_max_length", None)
+        self.model_max_length = lengths.UNLIMITED if limit is None else int(limit)
+        self.padding_side = lengths.settle_side(settings.pop("padding_side", "right"), "padding_side")
+        self.truncation_side = lengths.settle_side(settings.pop("truncation_side", "right"), "truncation_side")
+        tidy = settings.pop("clean_up_tokenization_spaces", None)
+        self.clean_up_tokenization_spaces = True if tidy is None else bool(tidy)
+        self.name_or_path = str(settings.pop("name_or_path", "") or "")
+
+    def _name_tokens(self, settings: dict[str, Any], additional: Sequence[Any] | None) -> None:
+        layout = self._layout
+        self._added = AddedTokens(layout)
+        names = ("unk_token", "pad_token", "eos_token", "mask_token", "mask_token_sent")
+        self._named = {name: text for name in names if (text := getattr(layout, name)) is not None}
+        named = set(self._named.values()) - {layout.mask_token_sent}
+        self._additional = [text for text in layout.reserved.values() if text not in named]
+        for number, token in sorted((settings.pop("added_tokens_decoder", None) or {}).items()):
+            self._restore(int(number), token)
+        if layout.mask_token is not None and layout.mask_token not in self._added.ids:
+            self._name("mask_token", layout.mask_token)
+        for name in ("bos_token", "sep_token", "cls_token"):
+            if (token := settings.pop(name, None)) is not None:
+                self._name(name, token)
+        if additional is not None:
+            self._set_additional([token for token in additional if not self._is_misplaced(token)], replace=False)
+
+    def _restore(self, number: int, token: Any) -> None:
+        """Take over a token that a file lists, unless it says nothing new about the vocabulary."""
+        token = as_token(token, special=False)
+        known = self._added.ids.get(token.content)
+        if number < self._layout.unk_id + 1 or known is not None or self._is_misplaced(token):
+            return
+        if number < self.vocab_size and (self._piece_id(token.content) != number or self._is_symbol(number)):
+            return
+        self._added.put(number, token)
+        if token.special:
+            self._additional.append(token.content)
+
+    def _is_misplaced(self, token: Any) -> bool:
+        """Whether this is a reserved name that a faulty version of transformers shifted or wrote twice."""
+        text = token["content"] if isinstance(token, Mapping) else str(getattr(token, "content", token))
+        if _SHIFTED.fullmatch(text) is None or text in self._added.ids:
+            return False
+        logger.warning("%s stands among the added tokens of %s and is no token here: left out.", text, self.name_or_path)
+        return True
+
+    # -- files ------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """Load a tokenizer from a folder, a bundled name or the hub.
+
+        Args:
+            pretrained_model_name_or_path: the folder or name.
+            kwargs: how to look it up (``revision``, ``token``, ``cache_dir``, ``local_files_only``,
+                ``subfolder``), and constructor arguments that override the files.
+
+        Raises:
+            CheckpointNotFound: when there is no such thing, or no vocabulary in it.
+            CheckpointCorrupt: when a file cannot be read.
+        """
+        name = os.fspath(pretrained_model_name_or_path)
+        place = locate(name, HubOptions.take(kwargs), patterns=TOKENIZER_FILES)
+        return cls(**{**files.read_settings(place), "name_or_path": name, **kwargs})
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None, **kwargs: Any
+    ) -> tuple[str, ...]:
+        """Write every file that readers of PEGASUS look for, in the explicit form.
+
+        ``spiece.model``, ``tokenizer.json``, ``tokenizer_config.json``, ``special_tokens_map.json`` and,
+        where tokens were added, ``added_tokens.json``.
+
+        Args:
+            save_directory: the folder, made when it is not there.
+            filename_prefix: put before every file name, with a hyphen.
+            kwargs: ``push_to_hub`` and its arguments are refused: use the model's.
+
+        Returns:
+            The paths of the files.
+        """
+        refuse_unknown({k: v for k, v in kwargs.items() if k != "legacy_format" and v}, "save_pretrained")
+        target = Path(save_directory)
+        target.mkdir(parents=True, exist_ok=True)
+        prefix = f"{filename_prefix}-" if filename_prefix else ""
+        written = [*self.save_vocabulary(target, filename_prefix)]
+        contents = {files.CONFIG: self._config(), files.SPECIALS: self.special_tokens_map}
+        later = {text: number for text, number in self.added_tokens_encoder.items() if number >= self.vocab_size}
+        if later:
+            contents[files.ADDED] = later
+        for name, content in contents.items():
+            files.write_json(target / (prefix + name), content)
+            written.append(str(target / (prefix + name)))
+        tokenizer_json = target / (prefix + files.TOKENIZER_JSON)
+        files.write_json(tokenizer_json, self._tokenizer_json(), indent=None)
+        return (*written, str(tokenizer_json))
+
+    def save_vocabulary(
+        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
+        """Write ``spiece.model`` alone into a folder that is there.
+
+        Raises:
+            CheckpointNotFound: when there is no such folder.
+        """
+        target = Path(save_directory)
+        if not target.is_dir():
+            raise CheckpointNotFound(f"{target} is no folder. Make it first, or use save_pretrained.")
+        path = target / ((f"{filename_prefix}-" if filename_prefix else "") + files.SPIECE)
+        files.write_bytes(path, self._vocabulary.model)
+        return (str(path),)
+
+    def _config(self) -> dict[str, Any]:
+        later = {str(number): rules_of(token) for number, token in self.added_tokens_decoder.items()}
+        own: dict[str, Any] = {
+            "added_tokens_decoder": later,
+            **{name: self._named[name] for name in sorted(self._named)},
+            "mask_token_sent": self.mask_token_sent,
+            "additional_special_tokens": self.additional_special_tokens,
+            "offset": self.offset,
+            "sp_model_kwargs": self.sp_model_kwargs,
+            "model_max_length": self.model_max_length,
+            "padding_side": self.padding_side,
+            "truncation_side": self.truncation_side,
+            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
+            "newline": self.newline,
+            "tokenizer_class": "PegasusTokenizer",
+        }
+        return {**self.init_kwargs, **own}
+
+    # -- text → numbers ---------------------------------------------------------------------------
+
+    @property
+    def newline(self) -> Newline:
+        """What becomes of line breaks: "drop", "authors" or "flax"."""
+        return self._newline
+
+    @newline.setter
+    def newline(self, option: str) -> None:
+        self._newline = check_newline(option)
+        if self._newline != "drop" and self._piece_id(NEWLINE_PIECE) is None:
+            raise BadSetting(
+                f"newline={option!r} writes line breaks as {NEWLINE_PIECE}, which this vocabulary does not have. "
+                "Use newline='drop', or a vocabulary trained with it."
+            )
+
+    def __call__(
+        self,
+        text: Any = None,
+        text_pair: Any = None,
+        text_target: Any = None,
+        text_pair_target: Any = None,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        """Turn a text, or several, into numbers for the model.
+
+        Args:
+            text: a text, a list of texts; with ``is_split_into_words`` words instead of texts.
+            text_pair: a second text for each; it follows the first before the one eos.
+            text_target: what the model is to say; alone it is encoded like a text, beside ``text``
+                its ids become ``labels``.
+            text_pair_target: a second text for each target.
+            add_special_tokens: end each row with eos.
+            padding: False, True or "longest", "max_length".
+            truncation: False, True or "longest_first", "only_first", "only_second".
+            max_length: tokens in a row, eos included; None: ``model_max_length``.
+            stride: how many tokens the rows of ``return_overflowing_tokens`` share.
+            is_split_into_words: texts are given as lists of words.
+            kwargs: ``pad_to_multiple_of``, ``padding_side``, ``return_tensors`` ("pt", "np", "tf", "jax"),
+                ``return_attention_mask`` (on unless False), ``return_token_type_ids``,
+                ``return_overflowing_tokens``, ``return_special_tokens_mask``, ``return_offsets_mapping``,
+                ``return_length``, ``verbose``.
+
+        Returns:
+            ``input_ids`` and ``attention_mask`` and what was asked for: lists, rows of lists for several
+            texts, or tensors [B, S].
+
+        Raises:
+            BadSetting: for lengths and strategies that cannot be kept.
+            UnsupportedArgument: for an argument that is not listed here.
+        """
+        shared: dict[str, Any] = {
+            **kwargs, "add_special_tokens": add_special_tokens, "padding": padding, "truncation": truncation,
+            "max_length": max_length, "stride": stride, "is_split_into_words": is_split_into_words,
+        }  # fmt: skip
+        if text is None:
+            if text_target is None:
+                raise BadSetting("There is nothing to encode: give `text` or `text_target`.")
+            return self._encode(text_target, text_pair_target, **shared)
+        source = self._encode(text, text_pair, **shared)
+        if text_target is not None:
+            source["labels"] = self._encode(text_target, text_pair_target, **shared)["input_ids"]
+        return source
+
+    def encode(self, text: Text, text_pair: Text | None = None, **kwargs: Any) -> Any:
+        """The ids of a text (or of its tokens, or of ids): ``encode_plus(...)["input_ids"]``."""
+        return self.encode_plus(text, text_pair, **kwargs)["input_ids"]
+
+    def encode_plus(self, text: Text, text_pair: Text | None = None, **kwargs: Any) -> BatchEncoding:
+        """Like calling the tokenizer on one text; lists are tokens or ids, not several texts."""
+        return self._encode(text, text_pair, batched=False, **kwargs)
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], **kwargs: Any) -> BatchEncoding:
+        """Like calling the tokenizer on a list of texts, or of ``(text, second text)`` tuples."""
+        in_words = kwargs.get("is_split_into_words", False)
+        if not any(is_pair(item, in_words) for item in batch_text_or_text_pairs):
+            return self._encode(list(batch_text_or_text_pairs), None, batched=True, **kwargs)
+        firsts, seconds = zip(*batch_text_or_text_pairs)
+        return self._encode(list(firsts), list(seconds), batched=True, **kwargs)
+
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Cut a text into tokens, spelled as they stand in the normalized text."""
+        refuse_unknown(kwargs, "tokenize")
+        texts = [text] if pair is None else [text, pair]
+        tokens = [token for part in self._encode_texts(texts, False) for token in part.details.tokens]
+        return [*tokens, self._named["eos_token"]] if add_special_tokens else tokens
+
+    def prepare_for_model(
+        self, ids: list[int], pair_ids: list[int] | None = None, **kwargs: Any
+    ) -> BatchEncoding:
+        """Cut, close and pad ids that have no special tokens yet.
+
+        Takes the keywords of a call. ``return_overflowing_tokens`` gives ``overflowing_tokens`` and
+        ``num_truncated_tokens`` here, not further rows.
+        """
+        overflow = kwargs.pop("return_overflowing_tokens", False)
+        tensors, prepend = kwargs.pop("return_tensors", None), kwargs.pop("prepend_batch_axis", False)
+        limits, wanted = self._settle(kwargs)
+        closing = self._closing(wanted.specials)
+        own, other = self._given(ids), None if pair_ids is None else self._given(pair_ids)
+        rows = rows_of(0, own, other, limits, closing, True)
+        self._warn_if_long(rows[:1], limits, wanted)
+        table, encodings = columns(rows[:1], limits, closing, wanted)
+        found: dict[str, Any] = {name: value[0] for name, value in table.items()}
+        if overflow:
+            total = len(ids) + len(pair_ids or ()) + self.num_special_tokens_to_add() * wanted.specials
+            found["num_truncated_tokens"] = total - (limits.max_length or total)
+            found["overflowing_tokens"] = _cut_away(rows, limits)
+        return BatchEncoding(found, encodings, tensors, prepend_batch_axis=prepend)
+
+    def pad(
+        self,
+        encoded_inputs: Encoded,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        """Fill up encodings to one length: a batch, or a list of single encodings.
+
+        ``input_ids``, ``attention_mask``, ``token_type_ids`` and ``special_tokens_mask`` are filled;
+        other entries stay as they are. Tensors come back as tensors of their kind. Takes
+        ``pad_to_multiple_of``, ``padding_side`` and ``verbose`` too.
+        """
+        limits, _ = self._settle({"padding": padding, "truncation": False, "max_length": max_length, **kwargs})
+        fillings = {"input_ids": self._id_of("pad_token"), "token_type_ids": self.pad_token_type_id}
+        fillings |= {"attention_mask": 0, "special_tokens_mask": 1}
+        return pad_columns(encoded_inputs, limits, fillings, return_attention_mask is not False, return_tensors)
+
+    def _encode(
+        self, text: Any, pair: Any, batched: bool | None = None, is_split_into_words: bool = False, **kwargs: Any
+    ) -> BatchEncoding:
+        limits, wanted = self._settle(kwargs)
+        batched = is_batch(text, is_split_into_words) if batched is None else batched
+        firsts, seconds = aligned(text, pair, batched)
+        encoded = self._encode_texts([*firsts, *(seconds or ())], is_split_into_words)
+        closing = self._closing(wanted.specials)
+        rows: list[Row] = []
+        for sample, first in enumerate(encoded[: len(firsts)]):
+            second = None if seconds is None else encoded[len(firsts) + sample]
+            rows += rows_of(sample, first, second, limits, closing, wanted.overflow)
+        self._warn_if_long(rows, limits, wanted)
+        table, encodings = columns(rows, limits, closing, wanted)
+        if not batched and not wanted.overflow and wanted.tensors is None:
+            return BatchEncoding({name: value[0] for name, value in table.items()}, encodings)
+        return BatchEncoding(table, encodings, wanted.tensors)
+
+    def _encode_texts(self, items: Sequence[Text], in_words: bool) -> list[EncodedText]:
+        """Ids of many texts; all ordinary stretches of all of them are cut in one call."""
+        stretches: list[str] = []
+        plans = [self._plan(item, in_words, stretches) for item in items]
+        found = self._cut(stretches)
+        return [
+            self._given(item)
+            if plan is None
+            else EncodedText(_assemble(plan, found), partial(self._details, item, in_words, self.newline))
+            for item, plan in zip(items, plans)
+        ]
+
+    def _plan(self, item: Text, in_words: bool, stretches: list[str]) -> list[int] | None:
+        """The ids of added tokens in order, ``~n`` for the n-th ordinary stretch; None: no text to cut."""
+        words = words_of(item, in_words)
+        if words is None:
+            return None
+        plan: list[int] = []
+        for word in words:
+            text = write_newlines(word, self.newline)
+            for start, end, number in self._added.split(text):
+                plan.append(~len(stretches) if number is None else number)
+                if number is None:
+                    stretches.append(text[start:end])
+        return plan
+
+    def _details(self, item: Text, in_words: bool, newline: Newline) -> Details:
+        details = Details([], [], [])
+        for index, word in enumerate(words_of(item, in_words) or ()):
+            text, origins = write_newlines(word, newline), newline_origins(word, newline)
+            for start, end, number in self._added.split(text):
+                tokens, spans = self._stretch(text[start:end], number)
+                first = details.words[-1] + 1 if details.words else 0
+                details.words.extend([index] * len(tokens) if in_words else _count_words(tokens, first))
+                details.tokens.extend(tokens)
+                details.offsets.extend(shift(spans, start, origins))
+        return details
+
+    def _stretch(self, text: str, number: int | None) -> tuple[list[str], list[Span]]:
+        if number is not None:
+            return [self._added.by_id[number].content], [(0, len(text))]
+        normalized, origins = self._normalize(text)
+        pieces = self._surfaces(text)
+        return pieces, piece_spans(pieces, normalized, origins, len(text))
+
+    def _given(self, item: Text) -> EncodedText:
+        """Tokens or ids that were handed in as they are."""
+        ids = [self._token_id(token) if isinstance(token, str) else int(token) for token in item]
+
+        def details() -> Details:
+            tokens = self._tokens_of(ids)
+            return Details(tokens, [(0, 0)] * len(ids), _count_words(tokens, 0))
+
+        return EncodedText(ids, details)
+
+    def _settle(self, options: dict[str, Any]) -> tuple[Limits, Wanted]:
+        defaults = Limits(padding_side=self.padding_side, truncation_side=self.truncation_side)
+        return settle(options, defaults, self.model_max_length, self._say_once)
+
+    def _warn_if_long(self, rows: Sequence[Row], limits: Limits, wanted: Wanted) -> None:
+        longest = max((len(row.ids) for row in rows), default=0)
+        if limits.max_length is None and wanted.verbose and longest > self.model_max_length > 0:
+            self._say_once(
+                f"Token indices sequence length is longer than the specified maximum sequence length for this "
+                f"model ({longest} > {self.model_max_length}). Cut it with truncation=True.",
+                "long",
+            )
+
+    def _say_once(self, message: str, key: str = "") -> None:
+        if (key or message) not in self._said:
+            self._said.add(key or message)
+            logger.warning(message)
+
+    # -- what a tokenizer supplies ----------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Make ready what cuts the text, out of ``self._vocabulary``."""
+        raise NotImplementedError
+
+    def _cut(self, stretches: list[str]) -> list[list[int]]:
+        """The ids of stretches of ordinary text."""
+        raise NotImplementedError
+
+    def _surfaces(self, text: str) -> list[str]:
+        """The pieces of one stretch as they are spelled in the normalized text."""
+        raise NotImplementedError
+
+    def _normalize(self, text: str) -> tuple[str, list[int]]:
+        """The normalized text, and for each of its characters and its end the place it came from."""
+        raise NotImplementedError
+
+    def _is_symbol(self, number: int) -> bool:
+        """Whether a piece was defined by a user and not learnt: such pieces are never cut anyway."""
+        raise NotImplementedError
+
+    def _tokenizer_json(self) -> dict[str, Any]:
+        """The content of ``tokenizer.json``."""
+        raise NotImplementedError
+
+
+def _assemble(plan: Sequence[int], found: Sequence[list[int]]) -> list[int]:
+    if len(plan) == 1 and plan[0] < 0:
+        return found[~plan[0]]
+    ids: list[int] = []
+    for number in plan:
+        ids += found[~number] if number < 0 else [number]
+    return ids
+
+
+def _count_words(tokens: Sequence[str], first: int) -> list[int]:
+    """A word begins at every space marker."""
+    words: list[int] = []
+    for place, token in enumerate(tokens):
+        first += place > 0 and token.startswith(SPACE)
+        words.append(first)
+    return words
+
+
+def _cut_away(rows: Sequence[Row], limits: Limits) -> list[int]:
+    """The ids that are in no window but the later ones, and the stride before them."""
+    raise NotImplementedError

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pegasus.errors import BadSetting
-
-logger = logging.getLogger(__name__)
 
 Side = Literal["left", "right"]
 Padding = Literal["longest", "max_length", "do_not_pad"]
@@ -82,7 +79,7 @@ def is_unlimited(length: int) -> bool:
     return length > _LARGE
 
 
-def check_multiple(limits: Limits) -> None:
+def check_limits(limits: Limits) -> None:
     """Refuse lengths that cannot be kept at once.
 
     Raises:

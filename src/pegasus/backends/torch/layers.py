@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pegasus.backends.torch.dropout import dropout
 from pegasus.errors import BadSetting
 from pegasus.spec.positions import sinusoid_table
 
@@ -77,6 +78,7 @@ class Attention(nn.Module):
         self.head_dim = width // heads
         self.num_heads = heads if kept_heads is None else kept_heads
         self.dropout = dropout
+        self.broadcast_dropout = False
         self.scaling = self.head_dim**-0.5
         inner = self.num_heads * self.head_dim
         self.k_proj = nn.Linear(width, inner)
@@ -117,12 +119,13 @@ class Attention(nn.Module):
             # Under autocast. The least float32 is no bfloat16 and would become minus infinity.
             limit = torch.finfo(queries.dtype).min
             attention_mask = attention_mask.clamp(min=limit).to(queries.dtype)
-        if output_attentions or layer_head_mask is not None:
+        shares_masks = self.broadcast_dropout and self.training and self.dropout > 0
+        if output_attentions or layer_head_mask is not None or shares_masks:
             mixed, weights = self._exact(queries, keys, values, attention_mask, layer_head_mask)
         else:
-            dropout = self.dropout if self.training else 0.0
+            rate = self.dropout if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(
-                queries, keys, values, attn_mask=attention_mask, dropout_p=dropout
+                queries, keys, values, attn_mask=attention_mask, dropout_p=rate
             )
             weights = None
         if rows != texts:
@@ -166,7 +169,8 @@ class Attention(nn.Module):
         if head_mask is not None:
             self._check_head_mask(head_mask)
             weights = head_mask.view(1, -1, 1, 1) * weights
-        dropped = functional.dropout(weights, p=self.dropout, training=self.training)
+        shared = (0, 1) if self.broadcast_dropout else ()
+        dropped = dropout(weights, self.dropout, self.training, shared)
         return dropped @ values, weights
 
     def _check_head_mask(self, head_mask: Tensor) -> None:
@@ -210,6 +214,7 @@ class Layer(nn.Module):
         self.embed_dim = width
         self.dropout = config.dropout
         self.activation_dropout = config.activation_dropout
+        self.broadcast_dropout = False
         self.activation_fn = ACTIVATIONS[config.activation_function]
         self.self_attn = Attention(width, heads, config.attention_dropout, kept_heads)
         self.self_attn_layer_norm = nn.LayerNorm(width, eps=eps)
@@ -220,11 +225,13 @@ class Layer(nn.Module):
     def _add(
         self, residual: Float[Tensor, "B T D"], change: Float[Tensor, "B T D"]
     ) -> Float[Tensor, "B T D"]:
-        return residual + functional.dropout(change, p=self.dropout, training=self.training)
+        shared = (1,) if self.broadcast_dropout else ()
+        return residual + dropout(change, self.dropout, self.training, shared)
 
     def _feed_forward(self, states_BTD: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         hidden_BTF = self.activation_fn(self.fc1(self.final_layer_norm(states_BTD)))
-        hidden_BTF = functional.dropout(hidden_BTF, p=self.activation_dropout, training=self.training)
+        shared = (1,) if self.broadcast_dropout else ()
+        hidden_BTF = dropout(hidden_BTF, self.activation_dropout, self.training, shared)
         return self._add(states_BTD, self.fc2(hidden_BTF))
 
 

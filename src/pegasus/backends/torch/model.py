@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pegasus.backends.torch.stacks import PegasusDecoder, PegasusEncoder, PegasusPreTrainedModel, settle
+from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
 from pegasus.spec.outputs import (
     BaseModelOutput,
@@ -101,8 +102,8 @@ class PegasusModel(PegasusPreTrainedModel):
         """
         if decoder_input_ids is None and decoder_inputs_embeds is None:
             raise BadSetting(
-                "the decoder has no input: give decoder_input_ids, decoder_inputs_embeds or, to a model with "
-                "a head, labels; to make a text call generate"
+                "the decoder has no input: give decoder_input_ids, decoder_inputs_embeds or, to a model "
+                "with a head, labels; to make a text call generate"
             )
         attentions, hidden, record = settle(
             self.config, output_attentions, output_hidden_states, return_dict

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from pegasus.backends.torch.dropout import dropout
 from pegasus.backends.torch.layers import DecoderLayer, EncoderLayer, SinusoidalPositions, embedding_scale
 from pegasus.backends.torch.pretrained import TorchPretrained
 from pegasus.backends.torch.session import TorchGeneration
@@ -63,6 +63,7 @@ class Stack(PegasusPreTrainedModel):
     ) -> None:
         super().__init__(config)
         self.dropout = config.dropout
+        self.broadcast_dropout = False
         self.padding_idx = config.pad_token_id
         self.max_source_positions = config.max_position_embeddings
         self.embed_scale = embedding_scale(config)
@@ -97,7 +98,8 @@ class Stack(PegasusPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids) * self.embed_scale
         states = inputs_embeds + self.embed_positions(inputs_embeds.shape[1], start)
-        return functional.dropout(states, p=self.dropout, training=self.training)
+        shared = (1,) if self.broadcast_dropout else ()
+        return dropout(states, self.dropout, self.training, shared)
 
     def _additive(self, allowed: Bool[Tensor, "B 1 T S"] | None, states: Tensor) -> Tensor | None:
         """Zero where looking is allowed, the least number of the dtype elsewhere.

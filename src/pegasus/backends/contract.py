@@ -1,0 +1,267 @@
+"""What a device must be able to learn: the whole contract between training and a backend.
+
+Batches of NumPy arrays go into an engine, measures come out. Training sees no tensor, and a backend sees no
+file format of ours but the folder that it is told to save into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+
+#: Arrays by name, int32: ``input_ids`` [B, S], ``attention_mask`` [B, S], ``labels`` [B, T] (-100: not
+#: counted; the decoder's input is made from them by shifting) and ``mlm_labels`` [B, S] (-100: not hidden).
+#: ``labels`` or ``mlm_labels`` may be absent; a model without an encoder needs ``labels`` alone.
+Batch = Mapping[str, np.ndarray]
+
+#: The parts a loss may have, and the array that each needs.
+PARTS = {"target": "labels", "mlm": "mlm_labels"}
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What one update or one measurement found.
+
+    Attributes:
+        sums: cross-entropy in nats, summed over the tokens, of each part ("target", "mlm").
+        counts: those tokens.
+        weights: what each part's mean counts in the loss.
+        source_tokens: tokens of the sources, padding left out.
+        norm: of the gradient before clipping; NaN where there was none.
+        rate: the learning rate used.
+        memory: bytes in use on the device at most so far.
+        skipped: the gradient was not finite, and nothing was updated.
+    """
+
+    sums: Mapping[str, float]
+    counts: Mapping[str, int]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    source_tokens: int = 0
+    norm: float = float("nan")
+    rate: float = 0.0
+    memory: int = 0
+    skipped: bool = False
+
+    def mean(self, part: str) -> float:
+        """Nats a token of one part; NaN where it has no token."""
+        count = self.counts.get(part, 0)
+        return self.sums[part] / count if count else float("nan")
+
+    @property
+    def loss(self) -> float:
+        """The weighted sum of the parts' means; NaN when no token was counted at all."""
+        found = [
+            self.weights.get(part, 1.0) * self.mean(part) for part, count in self.counts.items() if count
+        ]
+        return sum(found) if found else float("nan")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens seen: of sources and targets together."""
+        return self.source_tokens + self.counts.get("target", 0)
+
+    @classmethod
+    def joined(cls, several: Iterable[Measures]) -> Measures:
+        """Several measurements as one: sums are added, of the rest the last or the greatest is kept."""
+        listed = list(several)
+        parts = sorted({part for one in listed for part in one.counts})
+        last = listed[-1]
+        return cls(
+            sums={part: sum(one.sums.get(part, 0.0) for one in listed) for part in parts},
+            counts={part: sum(one.counts.get(part, 0) for one in listed) for part in parts},
+            weights={part: weight for one in listed for part, weight in one.weights.items()},
+            source_tokens=sum(one.source_tokens for one in listed),
+            norm=last.norm,
+            rate=last.rate,
+            memory=max(one.memory for one in listed),
+            skipped=any(one.skipped for one in listed),
+        )
+
+
+@dataclass(frozen=True)
+class OptimSettings:
+    """How weights are changed.
+
+    Attributes:
+        name: "adafactor" (the authors': the rate is relative to the size of each tensor),
+            "adafactor-absolute" (the recipe of transformers: an absolute rate, some thirty times as strong
+            at equal numbers) or "adamw".
+        rate: the base learning rate.
+        schedule: see ``pegasus.backends.schedules``.
+        warmup_steps: updates until the base rate is reached.
+        steps: updates of the whole run; "linear" and "cosine" end there.
+        clip_norm: the gradient is scaled down to this norm; None: never.
+        weight_decay: of matrices, for "adamw" and "adafactor-absolute".
+        betas: of "adamw".
+        eps: of "adamw".
+    """
+
+    name: Literal["adafactor", "adafactor-absolute", "adamw"] = "adafactor"
+    rate: float = 1e-4
+    schedule: Literal["authors", "authors-scratch", "constant", "linear", "cosine"] = "authors"
+    warmup_steps: int = 10_000
+    steps: int = 0
+    clip_norm: float | None = None
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Small matrices learned beside frozen ones (LoRA).
+
+    Attributes:
+        rank: their inner width.
+        alpha: their product is multiplied by ``alpha / rank``.
+        dropout: on their input.
+        targets: the layers, by the last word of their name.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is to be learned.
+
+    Attributes:
+        parts: which losses count, of those that a batch has labels for: "target" (``labels``: the gap sentences
+            or the summary), "mlm" (``mlm_labels``: the hidden words, guessed by the encoder through the tied
+            embeddings).
+        label_smoothing: the share of the truth that is spread evenly over the whole vocabulary, the right
+            token included (authors: 0.1 in fine-tuning, 0 in pre-training).
+        mlm_weight: what the mean loss of the hidden words counts beside that of the target.
+        normalize: "tokens": the mean over all tokens of an update, so that accumulation and more processes
+            change nothing; "batches": the mean of each micro-batch, then the mean of those, as the authors'.
+        dropout: "elementwise" as transformers; "broadcast" as the authors: one mask for all positions of a
+            text, and one for the attentions of all texts and heads.
+        frozen: what does not learn: "embeddings", "encoder", "decoder".
+        lora: learn small matrices beside the frozen rest.
+        seed: of dropout.
+    """
+
+    parts: tuple[Literal["target", "mlm"], ...] = ("target", "mlm")
+    label_smoothing: float = 0.0
+    mlm_weight: float = 1.0
+    normalize: Literal["tokens", "batches"] = "tokens"
+    dropout: Literal["elementwise", "broadcast"] = "elementwise"
+    frozen: tuple[Literal["embeddings", "encoder", "decoder"], ...] = ()
+    lora: LoraSettings | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where it is learned and in which numbers.
+
+    Attributes:
+        device: "auto", "cpu", "cuda".
+        precision: "float32"; "bfloat16" or "float16": matrix products in that type, weights and sums in
+            float32. float16 scales the loss.
+        spread: over several processes, "ddp" keeps all weights in each, "fsdp" a share; "auto" is "ddp".
+        gradient_checkpointing: compute the activations of each layer again instead of keeping them.
+    """
+
+    device: str = "auto"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    spread: Literal["auto", "ddp", "fsdp"] = "auto"
+    gradient_checkpointing: bool = False
+
+
+class Ranks(Protocol):
+    """The processes that learn together, as one of them sees it."""
+
+    @property
+    def rank(self) -> int:
+        """This one's number."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        ...
+
+    def wait(self) -> None:
+        """Until all are here."""
+        ...
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true for at least one."""
+        ...
+
+    def total(self, numbers: Sequence[float]) -> list[float]:
+        """Sums over all, number by number."""
+        ...
+
+    def leave(self) -> None:
+        """Work alone from now on."""
+        ...
+
+
+class Engine(Protocol):
+    """What a device can learn. With several processes, every method is called by all of them together."""
+
+    def step(self, batches: Sequence[Batch]) -> Measures:
+        """One update over all these micro-batches; the measures are those of all processes."""
+        ...
+
+    def measure(self, batch: Batch) -> Measures:
+        """The loss without smoothing, dropout or update; the measures are this process's own."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Everything needed to go on exactly: weights, state of the optimizer, random numbers."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """What ``save`` wrote, on any number of processes."""
+        ...
+
+    def export(self, folder: Path) -> None:
+        """The model as a checkpoint that ``from_pretrained`` reads."""
+        ...
+
+
+class Backend(Protocol):
+    """A framework, as training sees it."""
+
+    models: Mapping[str, type]
+
+    def join(self, placement: Placement) -> Ranks:
+        """Find the other processes, where a launcher has started several."""
+        ...
+
+    def engine(
+        self, model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
+    ) -> Engine:
+        """An engine that teaches this model."""
+        ...
+
+
+class Feed(Protocol):
+    """Endless batches of this process, in an order that a small state names exactly."""
+
+    def __next__(self) -> Batch:
+        """The next one."""
+        ...
+
+    def __iter__(self) -> Self:
+        """Itself."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Where it stands, as JSON can hold it; the same in all processes."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        ...

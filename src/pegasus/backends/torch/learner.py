@@ -1,0 +1,144 @@
+"""A model with its loss as one module, so that DDP and FSDP see one forward pass from batch to number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pegasus.backends.contract import IGNORED, PARTS, Batch, Objective
+from pegasus.backends.torch.layers import Attention, Layer
+from pegasus.backends.torch.loss import chunked_cross_entropy
+from pegasus.backends.torch.model import shift_tokens_right
+from pegasus.backends.torch.stacks import Stack
+from pegasus.errors import BadSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from jaxtyping import Float
+
+
+def count_tokens(batch: Batch, parts: Collection[str]) -> dict[str, int]:
+    """The tokens that each of these parts of the loss counts, 0 for one that the batch has no labels for."""
+    return {
+        part: int((batch[PARTS[part]] != IGNORED).sum()) if PARTS[part] in batch else 0 for part in parts
+    }
+
+
+def to_device(batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """A batch as tensors, with the places of the tokens that count; a mask of ones is left out.
+
+    The places are found here, on the host, so that no device has to be waited for.
+    """
+    arrays = {name: array for name, array in batch.items() if name != "attention_mask"}
+    mask = batch.get("attention_mask")
+    if mask is not None and not mask.all():
+        arrays["attention_mask"] = mask
+    tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
+    for key in PARTS.values():
+        if key in batch:
+            tensors[f"{key}_places"] = torch.from_numpy(np.flatnonzero(batch[key] != IGNORED))
+    pinned = device.type == "cuda"
+    return {
+        name: (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True)
+        for name, tensor in tensors.items()
+    }
+
+
+class Learner(nn.Module):
+    """The model, what is frozen in it, and the loss: a batch in, a number out."""
+
+    def __init__(self, model: Any, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.causal = model.kind == "causal"
+        if model.kind not in ("conditional", "causal"):
+            raise BadSetting(f"a {type(model).__name__} has no head to learn with: use one that has")
+        self.objective = objective
+        freeze(model, objective)
+        _choose_dropout(model, objective.dropout == "broadcast")
+
+    def forward(
+        self, batch: Mapping[str, Tensor], scales: Mapping[str, float], smoothing: float
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " parts"]]:
+        """The scaled sum of the parts' losses, and each part's own sum, without gradient.
+
+        Args:
+            batch: what ``to_device`` made.
+            scales: by what each part's sum is multiplied; also the order in which sums are returned, 0 for a
+                part that the batch has no labels for.
+            smoothing: of the target's loss.
+        """
+        sums = self._sums(batch, smoothing)
+        if not sums:
+            wanted = " or ".join(PARTS[part] for part in self.objective.parts)
+            raise BadSetting(f"a batch has only {sorted(batch)}; to learn from it, it must have {wanted}")
+        total = torch.stack([sums[part] * scales[part] for part in sums]).sum()
+        nothing = torch.zeros_like(total)
+        return total, torch.stack([sums.get(part, nothing).detach() for part in scales])
+
+    def _sums(self, batch: Mapping[str, Tensor], smoothing: float) -> dict[str, Tensor]:
+        if self.causal:
+            states = self._decode(batch, None)
+            return {"target": self._loss(states, batch, "labels", smoothing)}
+        mask = batch.get("attention_mask")
+        encoded = self.model.get_encoder()(batch["input_ids"], mask, return_dict=True).last_hidden_state
+        found = {}
+        if "labels" in batch and "target" in self.objective.parts:
+            found["target"] = self._loss(self._decode(batch, encoded), batch, "labels", smoothing)
+        if "mlm_labels" in batch and "mlm" in self.objective.parts:
+            found["mlm"] = self._loss(encoded, batch, "mlm_labels", 0.0)
+        return found
+
+    def _decode(self, batch: Mapping[str, Tensor], encoded: Tensor | None) -> Tensor:
+        config = self.model.config
+        given = shift_tokens_right(batch["labels"], config.pad_token_id, config.decoder_start_token_id)
+        states: Tensor = (
+            self.model.get_decoder()(
+                input_ids=given,
+                encoder_hidden_states=encoded,
+                encoder_attention_mask=None if encoded is None else batch.get("attention_mask"),
+                use_cache=False,
+                return_dict=True,
+            )
+        ).last_hidden_state
+        return states
+
+    def _loss(self, states: Tensor, batch: Mapping[str, Tensor], key: str, smoothing: float) -> Tensor:
+        places = batch[f"{key}_places"]
+        bias = getattr(self.model, "final_logits_bias", None)
+        return chunked_cross_entropy(
+            states.flatten(0, 1)[places],
+            self.model.get_output_embeddings().weight,
+            batch[key].flatten()[places],
+            bias_V=None if bias is None else bias[0],
+            smoothing=smoothing,
+            pad=self.model.config.pad_token_id,
+        )
+
+
+def freeze(model: Any, objective: Objective) -> None:
+    """Take from learning what the objective says, and give back the rest; positions never learn.
+
+    Raises:
+        BadSetting: a part that no model has.
+    """
+    unknown = set(objective.frozen) - {"embeddings", "encoder", "decoder"}
+    if unknown:
+        raise BadSetting(f"{sorted(unknown)} cannot be frozen: choose embeddings, encoder, decoder")
+    embeddings = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
+    for name, parameter in model.named_parameters():
+        stack = "encoder" if ".encoder." in f".{name}" else "decoder" if ".decoder." in f".{name}" else ""
+        part = "embeddings" if id(parameter) in embeddings else stack
+        learned = objective.lora is None or ".lora_" in name
+        still = name.endswith("embed_positions.weight") or part in objective.frozen or not learned
+        parameter.requires_grad_(not still)
+
+
+def _choose_dropout(model: nn.Module, broadcast: bool) -> None:
+    for module in model.modules():
+        if isinstance(module, Attention | Layer | Stack):
+            module.broadcast_dropout = broadcast

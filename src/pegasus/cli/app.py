@@ -1,0 +1,134 @@
+"""The `pegasus` command: which verbs there are, and what every one of them may count on.
+
+Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a part failed,
+130 stopped by Ctrl-C, 141 the reader of stdout went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from pegasus.errors import BadSetting, PegasusError
+
+#: Each verb is a module of this package with `declare(parser)` and `run(arguments) -> exit code`.
+VERBS = {
+    "summarize": "summarize texts: files, JSON lines, or what is piped in",
+}
+
+OK, FAILED, USAGE, PARTLY, STOPPED, UNREAD = 0, 1, 2, 3, 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        arguments: what follows `pegasus`; None takes the process's own.
+    """
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.verb is None:
+        parser.print_help()
+        return OK
+    _set_up_logging(parsed)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code: int = parsed.run(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout once more on its way out: let it write to nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    except KeyboardInterrupt:
+        say("stopped")
+        return STOPPED
+    except Exception as error:
+        return _report(error, debug=parsed.debug)
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command and all its verbs."""
+    parser = argparse.ArgumentParser(
+        prog="pegasus",
+        description="Abstractive summarization with PEGASUS.",
+        epilog="`pegasus VERB --help` tells more about a verb.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for verb, summary in VERBS.items():
+        module = importlib.import_module(f"pegasus.cli.{verb}")
+        own = verbs.add_parser(
+            verb,
+            help=summary,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.declare(own)
+        _declare_shared(own)
+        own.set_defaults(run=module.run, parser=own)
+    return parser
+
+
+def say(message: str) -> None:
+    """Print a line for people on stderr."""
+    print(f"pegasus: {message}", file=sys.stderr, flush=True)
+
+
+def _declare_shared(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is said on stderr")
+    group.add_argument("-q", "--quiet", action="store_true", help="only errors, and what was left out of a text")
+    group.add_argument("-v", "--verbose", action="store_true", help="also what is done, and how long it takes")
+    group.add_argument("--debug", action="store_true", help="everything, and where an error came from")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        print("pegasus", version("pegasus-summarizer"))
+        parser.exit()
+
+
+def _set_up_logging(parsed: argparse.Namespace) -> None:
+    level = logging.WARNING
+    if parsed.verbose:
+        level = logging.INFO
+    if parsed.quiet:
+        level = logging.ERROR
+    if parsed.debug:
+        level = logging.DEBUG
+    logging.basicConfig(format="pegasus: %(message)s", level=level, stream=sys.stderr)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.WARNING if parsed.debug else logging.CRITICAL)
+    logging.getLogger().setLevel(logging.WARNING)  # other libraries speak up only when something is wrong
+    logging.getLogger("pegasus").setLevel(level)
+    if parsed.quiet or not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    if isinstance(error, PegasusError):
+        say(str(error))
+        return USAGE if isinstance(error, BadSetting) else FAILED
+    first = (str(error).strip() or "no message").splitlines()[0]
+    if isinstance(error, OSError):
+        say(first)
+    else:
+        say(f"unexpected {type(error).__name__}: {first} (--debug shows where)")
+    return FAILED
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)  # so that files that are half written are taken away

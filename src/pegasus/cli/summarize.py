@@ -1,0 +1,170 @@
+"""Summarize texts: files, JSON lines, or what is piped in.
+
+Each FILE is one text, in UTF-8; a FILE that ends in .jsonl holds one text a line, in the column
+document, text, article, body or content, or the one that --column names. `-` is stdin.
+Nothing is ever cut without being told: a text that is too long for the model is read in pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pegasus.cli.inputs import Item, read_items
+from pegasus.cli.outputs import open_output
+from pegasus.errors import BadSetting, PegasusError
+
+if TYPE_CHECKING:
+    from pegasus.cli.progress import Bar
+    from pegasus.summarizer import Summarizer, Summary
+
+_EXAMPLES = """\
+examples:
+  pegasus summarize report.txt
+  curl -s https://example.org/report.txt | pegasus summarize --length short
+  pegasus summarize *.txt -o summaries/ --format json
+  pegasus summarize news.jsonl --column body -o news.summaries.jsonl
+  pegasus summarize book.txt --long chunk --length 300 --explain
+"""
+# Texts that are held and computed together; more rows make better batches, fewer make results come sooner.
+_WINDOW_BATCHES = 4
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Declare this verb's options."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("files", nargs="*", metavar="FILE", help="texts or .jsonl files; - or nothing: stdin")
+    _declare_files(parser.add_argument_group("input and output"))
+    _declare_summary(parser.add_argument_group("the summary"))
+    _declare_model(parser.add_argument_group("the model"))
+
+
+def _declare_files(group: Any) -> None:
+    group.add_argument("--column", metavar="NAME", help="read JSON lines, whatever the name, and take this column")
+    group.add_argument(
+        "-o", "--output", metavar="FILE|DIR", default="-", help="one file for all, or a folder (ends in /) of one each"
+    )
+    group.add_argument(
+        "--format", choices=["text", "json", "jsonl"], help="default: by the name of the output, then of the input"
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+
+
+def _declare_summary(group: Any) -> None:
+    group.add_argument(
+        "--length", metavar="LENGTH", help="short, medium, long, a number of words (80) or a share of the text (10%%)"
+    )
+    group.add_argument("--sentences", type=int, metavar="N", help="write N sentences")
+    group.add_argument(
+        "--long",
+        choices=["chunk", "truncate", "extend", "error"],
+        default="chunk",
+        help="a text longer than the model takes: read all of it in pieces (chunk, the default), only its "
+        "beginning (truncate), all at once with untrained positions (extend), or refuse it (error)",
+    )
+    group.add_argument("--num-beams", type=int, metavar="N", help="beams of the search")
+    group.add_argument("--length-penalty", type=float, metavar="X", help="above 1: longer; below 1: shorter")
+    group.add_argument("--no-repeat-ngram-size", type=int, metavar="N", help="no N tokens in a row come twice")
+    group.add_argument("--retry-repetition", action="store_true", help="write a repetitive summary again")
+    group.add_argument("--explain", action="store_true", help="show the source sentences each sentence leans on")
+
+
+def _declare_model(group: Any) -> None:
+    group.add_argument(
+        "-m",
+        "--model",
+        metavar="NAME",
+        default=os.environ.get("PEGASUS_MODEL") or "pegasus-mini",
+        help="a folder, a bundled checkpoint or a Hugging Face repository (default: $PEGASUS_MODEL, pegasus-mini)",
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    group.add_argument(
+        "--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="default: auto"
+    )
+    group.add_argument("--batch-size", type=int, default=16, metavar="N", help="most texts at a time (default: 16)")
+    group.add_argument("--threads", type=int, metavar="N", help="threads of the CPU")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Summarize everything and return the exit code."""
+    from pegasus.cli.app import FAILED, OK, PARTLY, USAGE
+    from pegasus.cli.notes import tell
+    from pegasus.cli.progress import Bar
+
+    if not arguments.files and _stdin_is_terminal():
+        arguments.parser.print_help(_stderr())
+        return USAGE
+    files = arguments.files or ["-"]
+    settings = _settings(arguments)
+    bar = Bar.on(_stderr(), quiet=arguments.quiet)
+    done = failed = 0
+    with open_output(files, arguments.output, arguments.format, arguments.column, arguments.overwrite) as output:
+        for item, end in _ends(read_items(files, arguments.column), _opener(arguments, bar), settings, bar):
+            output.write(item, end)
+            tell(item, end, quiet=arguments.quiet)
+            done, failed = done + 1, failed + isinstance(end, PegasusError)
+    return OK if not failed else FAILED if failed == done else PARTLY
+
+
+def _ends(
+    items: Iterator[Item], summarizer: Callable[[], Summarizer], settings: dict[str, Any], bar: Bar
+) -> Iterator[tuple[Item, Summary | PegasusError]]:
+    """Yield each item with its summary or error, in order, holding one window of items at a time."""
+    while window := list(islice(items, _WINDOW_BATCHES * settings["batch_size"])):
+        texts = [item.text for item in window if isinstance(item.text, str)]
+        ends: Iterator[Summary | PegasusError] = iter(())
+        if texts:
+            opened = summarizer()
+            with bar:
+                ends = iter(opened.attempt(texts, progress=bar.show, **settings))
+        for item in window:
+            yield item, next(ends) if isinstance(item.text, str) else item.text
+
+
+def _opener(arguments: argparse.Namespace, bar: Bar) -> Callable[[], Summarizer]:
+    """Return a function that opens the model when it is first needed: a missing file is told without it."""
+
+    @cache
+    def summarizer() -> Summarizer:
+        from pegasus.backends import room
+        from pegasus.summarizer import Summarizer
+
+        with bar.waiting(f"opening {arguments.model}"):
+            if arguments.threads is not None:
+                room("torch", "reading").use_threads(arguments.threads)
+            return Summarizer.from_pretrained(arguments.model, device=arguments.device, dtype=arguments.dtype)
+
+    return summarizer
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("length", "sentences", "long", "num_beams", "length_penalty", "no_repeat_ngram_size", "batch_size")
+    settings = {name: getattr(arguments, name) for name in (*names, "retry_repetition", "explain")}
+    _check(arguments)
+    return settings
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse bad settings before a model is opened or an output begun."""
+    from pegasus.summarizer.settings import Settings
+
+    names = ("length", "sentences", "long", "num_beams", "no_repeat_ngram_size", "batch_size")
+    Settings(**{name: getattr(arguments, name) for name in names})
+    if arguments.threads is not None and arguments.threads < 1:
+        raise BadSetting(f"--threads must be at least 1; found {arguments.threads}.")
+
+
+def _stdin_is_terminal() -> bool:
+    import sys
+
+    return sys.stdin is None or sys.stdin.isatty()
+
+
+def _stderr() -> Any:
+    import sys
+
+    return sys.stderr

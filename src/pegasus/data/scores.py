@@ -1,0 +1,206 @@
+"""How much of the rest of a document a sentence says: the scores that gap sentences are chosen by.
+
+With c(g) the count of a gram in what is scored, t(g) its count in the whole text and r(g) = t(g) - c(g)
+what is left, the score is the F measure of
+
+    precision = Σ w(min(c, r)) / max(floor, Σ w(c))        recall = Σ w(min(c, r)) / max(floor, Σ w(r))
+
+and the countings of the paper and of the authors' code differ only in the weight w of a count:
+
+    ========  ===============  =====  =============================
+    counting  w(x)             floor  called there
+    ========  ===============  =====  =============================
+    orig      x                1      Orig, `standard`
+    uniq      min(x, 1)        1      Uniq, `deduplicate`
+    log       ln(1 + x)        0.1    not in the paper, `log`
+    ========  ===============  =====  =============================
+
+Precision, recall and F are float32 as in the authors' code, where one rounding decides between sentences
+that are equal in exact arithmetic, or float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pegasus.data.grams import Grams, Ints
+
+Counting = Literal["orig", "uniq", "log"]
+Metric = Literal["f", "precision", "recall"]
+Precision = Literal["float32", "float64"]
+
+Floats = npt.NDArray[np.float64]
+#: Scores: float32 or float64, as asked for.
+Scores = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How overlap becomes a number.
+
+    Attributes:
+        counting: the weight of a count: "orig", "uniq" or "log".
+        metric: "f", "precision" or "recall".
+        precision: "float32" as the authors' code, or "float64".
+    """
+
+    counting: Counting = "orig"
+    metric: Metric = "f"
+    precision: Precision = "float32"
+
+    def weigh(self, counts: Ints) -> Floats:
+        """Return w(counts)."""
+        if self.counting == "orig":
+            return counts.astype(np.float64)
+        if self.counting == "uniq":
+            return (counts > 0).astype(np.float64)
+        return np.log1p(counts)
+
+    def rate(self, overlap: Floats, said: Floats, left: Floats) -> Scores:
+        """Return the metric of overlaps, given the weight of what was said and of what is left."""
+        floor = 0.1 if self.counting == "log" else 1.0
+        precision = (overlap / np.maximum(said, floor)).astype(self.precision)
+        if self.metric == "precision":
+            return precision
+        recall = (overlap / np.maximum(left, floor)).astype(self.precision)
+        if self.metric == "recall":
+            return recall
+        both = (precision > 0) & (recall > 0)
+        return np.divide(2 * precision * recall, precision + recall, out=np.zeros_like(precision), where=both)
+
+
+def independent_scores(document: Grams, measure: Measure) -> Scores:
+    """Score every sentence against the rest of the text (paper: Ind), in time linear in the text.
+
+    Returns:
+        [sentences] the scores.
+    """
+    totals = document.totals[document.grams]
+    rest = totals - document.counts
+    overlap = _by_row(document, measure.weigh(np.minimum(document.counts, rest)))
+    said = _by_row(document, measure.weigh(document.counts))
+    gone = _by_row(document, measure.weigh(totals) - measure.weigh(rest))
+    return measure.rate(overlap, said, measure.weigh(document.totals).sum() - gone)
+
+
+def window_scores(document: Grams, measure: Measure, size: int) -> Scores:
+    """Score every run of `size` sentences against the rest of the text.
+
+    Each gram's count changes only where a sentence that holds it enters or leaves the window, so all windows
+    together cost one sort of those changes.
+
+    Returns:
+        [sentences - size + 1] the score of the window that begins at each sentence.
+    """
+    windows = document.sentences - size + 1
+    enters = np.maximum(document.rows - size + 1, 0)
+    leaves = np.minimum(document.rows + 1, windows)
+    # Leaving first: a count in between is then never larger than there are grams.
+    places = np.concatenate([leaves, enters])
+    steps = np.concatenate([-document.counts, document.counts])
+    grams = np.concatenate([document.grams, document.grams])
+    order = np.lexsort((places, grams))
+    places, steps, grams = places[order], steps[order], grams[order]
+    after = np.cumsum(steps)  # every gram's steps sum to 0, so counts begin at 0 for each
+    totals = document.totals[grams]
+    overlap, said, gone = (
+        np.cumsum(np.bincount(places, change, windows + 1))[:windows]
+        for change in _changes(measure, after - steps, after, totals)
+    )
+    return measure.rate(overlap, said, measure.weigh(document.totals).sum() - gone)
+
+
+def sequential_order(document: Grams, measure: Measure, picks: int, candidates: int | None = None) -> Ints:
+    """Choose sentences one by one, each adding most to those chosen before (paper: Seq).
+
+    Every round scores the chosen sentences together with each other one against what is left, and takes the
+    best; of equal ones the latest. The first m of n picks are the m picks.
+
+    A pick changes only the scores' parts that belong to its own grams; an index from grams to sentences finds
+    them, so a round costs those and one pass over the sentences.
+
+    Args:
+        document: the grams.
+        measure: how overlap becomes a number.
+        picks: how many sentences to choose.
+        candidates: choose among the first so many sentences only; None for all.
+
+    Returns:
+        [picks] the sentences in the order of choosing.
+    """
+    eligible = document.sentences if candidates is None else min(candidates, document.sentences)
+    chosen = np.zeros(min(picks, eligible), np.int64)
+    state = _Chosen(document, measure)
+    open_ = np.ones(eligible, bool)
+    for turn in range(len(chosen)):
+        scores = np.where(open_, state.scores()[:eligible], -1)
+        chosen[turn] = eligible - 1 - int(np.argmax(scores[::-1]))
+        open_[chosen[turn]] = False
+        state.add(int(chosen[turn]))
+    return chosen
+
+
+class _Chosen:
+    """Sentences chosen so far, and what each other one would change: overlap, said and gone weight by row."""
+
+    def __init__(self, document: Grams, measure: Measure) -> None:
+        self._document, self._measure = document, measure
+        self._taken = np.zeros(len(document.totals), np.int64)
+        self._now = np.zeros(3)
+        self._all = measure.weigh(document.totals).sum()
+        self._entries = self._parts(slice(None))
+        self._gains = np.stack([_by_row(document, part) for part in self._entries])
+        self._by_row = np.argsort(document.rows, kind="stable")
+        self._row_ends = np.cumsum(np.bincount(document.rows, None, document.sentences))
+        self._gram_ends = np.cumsum(np.bincount(document.grams, None, len(self._taken)))
+
+    def _parts(self, entries: slice | Ints) -> Floats:
+        """[3, entries] what adding each entry's gram to the chosen would change."""
+        grams = self._document.grams[entries]
+        before = self._taken[grams]
+        after = before + self._document.counts[entries]
+        return np.stack(_changes(self._measure, before, after, self._document.totals[grams]))
+
+    def scores(self) -> Scores:
+        """[sentences] the score of the chosen ones together with each sentence."""
+        overlap, said, gone = self._now[:, None] + self._gains
+        return self._measure.rate(overlap, said, self._all - gone)
+
+    def add(self, sentence: int) -> None:
+        """Choose one more sentence."""
+        self._now = self._now + self._gains[:, sentence]
+        own = self._by_row[self._row_ends[sentence - 1] if sentence else 0 : self._row_ends[sentence]]
+        grams = self._document.grams[own]
+        self._taken[grams] += self._document.counts[own]
+        touched = self._open_entries(grams)
+        parts = self._parts(touched)
+        rows = self._document.rows[touched]
+        for gains, change in zip(self._gains, parts - self._entries[:, touched]):
+            gains += np.bincount(rows, change, len(gains))
+        self._entries[:, touched] = parts
+
+    def _open_entries(self, grams: Ints) -> Ints:
+        """Every entry, of whichever sentence, that holds one of these grams and could still be chosen."""
+        ends = self._gram_ends[grams]
+        sizes = ends - np.where(grams > 0, self._gram_ends[grams - 1], 0)
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        entries = np.repeat(ends - sizes, sizes) + within
+        # Where the text has no more of a gram than was taken, the entry belongs to a sentence already chosen.
+        grams = np.repeat(grams, sizes)
+        return entries[self._taken[grams] + self._document.counts[entries] <= self._document.totals[grams]]
+
+
+def _changes(measure: Measure, before: Ints, after: Ints, totals: Ints) -> tuple[Floats, Floats, Floats]:
+    """What a gram's count going from `before` to `after` adds to overlap, to said and to gone weight."""
+    left_before, left_after = totals - before, totals - after
+    overlap = measure.weigh(np.minimum(after, left_after)) - measure.weigh(np.minimum(before, left_before))
+    said = measure.weigh(after) - measure.weigh(before)
+    return overlap, said, measure.weigh(left_before) - measure.weigh(left_after)
+
+
+def _by_row(document: Grams, values: Floats) -> Floats:
+    return np.bincount(document.rows, values, document.sentences)

@@ -1,0 +1,321 @@
+"""``GenerationConfig``: the settings of ``generate``, where they come from, and what they may be."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pegasus import hub
+from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointNotFound
+
+log = logging.getLogger(__name__)
+
+FILE = "generation_config.json"
+
+#: Every setting of transformers 4.34 and its default.
+DEFAULTS: dict[str, Any] = {
+    "max_length": 20,
+    "max_new_tokens": None,
+    "min_length": 0,
+    "min_new_tokens": None,
+    "early_stopping": False,
+    "max_time": None,
+    "do_sample": False,
+    "num_beams": 1,
+    "num_beam_groups": 1,
+    "penalty_alpha": None,
+    "use_cache": True,
+    "temperature": 1.0,
+    "top_k": 50,
+    "top_p": 1.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "diversity_penalty": 0.0,
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "length_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "bad_words_ids": None,
+    "force_words_ids": None,
+    "renormalize_logits": False,
+    "constraints": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "remove_invalid_values": False,
+    "exponential_decay_length_penalty": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_decoder_ids": None,
+    "sequence_bias": None,
+    "guidance_scale": None,
+    "low_memory": None,
+    "num_return_sequences": 1,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "output_scores": False,
+    "return_dict_in_generate": False,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "encoder_no_repeat_ngram_size": 0,
+    "decoder_start_token_id": None,
+    "generation_kwargs": {},
+}
+
+#: Settings that transformers 4.34 does not have. They are written to a file only when they are set.
+OURS: dict[str, Any] = {
+    "search": "transformers",
+    "length_normalization": None,
+    "prompt_lookup_num_tokens": None,
+    "stop_strings": None,
+    "seed": None,
+}
+
+_SAMPLING_ONLY = ("temperature", "top_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+_BEAMS_ONLY = ("early_stopping", "num_beam_groups", "diversity_penalty", "length_penalty", "constraints")
+_SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+_METADATA = ("_from_model_config", "_commit_hash", "transformers_version")
+
+
+class GenerationConfig:
+    """The settings of ``generate``: every field of transformers 4.34 with its default, and a few of ours.
+
+    Ours are ``search`` (``"transformers"`` or ``"authors"``: which beam search), ``length_normalization``
+    (the same two words; by default that of the search), ``prompt_lookup_num_tokens`` (draft from the
+    source, this many tokens at a time), ``stop_strings`` and ``seed``.
+
+    Args:
+        **kwargs: any field; names that are unknown are kept and written back.
+
+    Raises:
+        BadSetting: values that no search can use.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._from_model_config: bool = kwargs.pop("_from_model_config", False)
+        self.transformers_version = kwargs.pop("transformers_version", None)
+        for name in ("_commit_hash", "_original_object_hash"):
+            kwargs.pop(name, None)
+        self.__dict__.update(copy.deepcopy(DEFAULTS), **OURS)
+        known = {name: value for name, value in kwargs.items() if name in DEFAULTS or name in OURS}
+        self.__dict__.update(known if self._from_model_config else kwargs)
+        self.sequence_bias = _tuple_keys(self.sequence_bias)
+        self.validate()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"GenerationConfig has no field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GenerationConfig) and self._comparable() == other._comparable()
+
+    def __hash__(self) -> int:
+        return hash(repr(sorted(self._comparable().items())))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string(ignore_metadata=True)}"
+
+    def _comparable(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in _METADATA}
+
+    def validate(self) -> None:
+        """Checks values and their combinations; what would merely have no effect is logged.
+
+        Raises:
+            BadSetting: what is wrong, what was found, what to do.
+        """
+        self._expect(
+            "early_stopping", self.early_stopping in (True, False, "never"), "True, False or 'never'"
+        )
+        self._expect("search", self.search in ("transformers", "authors"), "'transformers' or 'authors'")
+        known = self.length_normalization in (None, "transformers", "authors")
+        self._expect("length_normalization", known, "'transformers' or 'authors'")
+        for name in ("num_beams", "num_beam_groups", "num_return_sequences"):
+            value = getattr(self, name)
+            self._expect(name, isinstance(value, int) and value >= 1, "a whole number of at least 1")
+        for name in ("repetition_penalty", "encoder_repetition_penalty", "temperature"):
+            value = getattr(self, name)
+            self._expect(name, value is None or value > 0, "above 0")
+        self._check_combinations()
+        self._mention_idle()
+
+    def _check_combinations(self) -> None:
+        groups, beams, returned = self.num_beam_groups, self.num_beams, self.num_return_sequences
+        grouped = beams > 1 and (groups != 1 or self.diversity_penalty != 0.0)
+        if grouped:
+            self._expect("num_beams", beams % groups == 0, f"divisible by num_beam_groups, {groups}")
+            self._expect("do_sample", not self.do_sample, "False in group beam search")
+            self._expect(
+                "diversity_penalty", self.diversity_penalty > 0, "above 0, or all groups say the same"
+            )
+        if self.constraints is not None and beams > 1:
+            self._expect("do_sample", not self.do_sample, "False in constrained beam search")
+            self._expect("num_beam_groups", groups == 1, "1 in constrained beam search")
+        if beams == 1 and not self.do_sample:
+            self._expect("num_return_sequences", returned == 1, "1 without beams or do_sample")
+        elif beams > 1:
+            self._expect("num_return_sequences", returned <= beams, f"at most num_beams, {beams}")
+
+    def _expect(self, name: str, fits: bool, wanted: str) -> None:
+        if not fits:
+            raise BadSetting(f"{name} is {getattr(self, name)!r}; it must be {wanted}.")
+
+    def _mention_idle(self) -> None:
+        idle = []
+        if not self.do_sample:
+            idle += [name for name in _SAMPLING_ONLY if getattr(self, name) not in (DEFAULTS[name], None)]
+            if self.top_k not in (50, None, 0) and self.penalty_alpha is None:
+                idle.append("top_k")
+        if self.num_beams == 1:
+            idle += [name for name in _BEAMS_ONLY if getattr(self, name) != DEFAULTS[name]]
+        if idle:
+            log.info("without %s, %s has no effect", "beams or do_sample", ", ".join(idle))
+
+    # -- where settings come from ----------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name: str | os.PathLike[str],
+        config_file_name: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Reads the generation config of a folder, a bundled model or a hub repository.
+
+        Args:
+            pretrained_model_name: a folder, a bundled name or a hub name.
+            config_file_name: another file than ``generation_config.json``, for instance one of a task's.
+            **kwargs: where to look (the fields of ``hub.HubOptions``), ``return_unused_kwargs``, and
+                settings, which win over the file's.
+
+        Raises:
+            CheckpointNotFound: there is no such file.
+        """
+        options = hub.HubOptions.take(kwargs)
+        name = str(config_file_name or FILE)
+        folder = hub.locate(pretrained_model_name, options, patterns=(name,))
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointNotFound(
+                f"{folder} holds no {name}: take the settings from the model's configuration with "
+                "GenerationConfig.from_model_config(PegasusConfig.from_pretrained(...))."
+            )
+        return cls.from_dict(read_json(path), **kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Makes a config of a dictionary; ``kwargs`` as in ``from_pretrained``."""
+        return_unused = kwargs.pop("return_unused_kwargs", False)
+        config = cls(**{**config_dict})
+        unused = config.update(**kwargs)
+        return (config, unused) if return_unused else config
+
+    @classmethod
+    def from_model_config(cls, model_config: Any) -> GenerationConfig:
+        """Takes the settings that old checkpoints keep in ``config.json``."""
+        return cls(**{**model_config.to_dict(), "_from_model_config": True})
+
+    def with_special_tokens_of(self, model_config: Any) -> GenerationConfig:
+        """Fills pad, bos, eos and start tokens that the file did not state."""
+        for name in _SPECIAL:
+            if getattr(self, name) is None:
+                setattr(self, name, getattr(model_config, name, None))
+        return self
+
+    def update(self, **kwargs: Any) -> dict[str, Any]:
+        """Sets the fields that exist and returns the keywords that are none."""
+        unused = {}
+        for name, value in kwargs.items():
+            if name in self.__dict__:
+                setattr(self, name, value)
+            else:
+                unused[name] = value
+        self.sequence_bias = _tuple_keys(self.sequence_bias)
+        return unused
+
+    # -- where they go ---------------------------------------------------------------------------------
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        config_file_name: str | os.PathLike[str] | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Writes the settings that are not defaults into a folder, which is made when it does not exist.
+
+        Args:
+            save_directory: the folder.
+            config_file_name: another name than ``generation_config.json``.
+            push_to_hub: whether to upload the folder too; ``kwargs`` are then those of ``hub.push``.
+            **kwargs: ``repo_id`` (the folder's name otherwise) and the other arguments of ``hub.push``.
+        """
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = str(config_file_name or FILE)
+        partial = folder / f".{name}.{os.getpid()}"
+        partial.write_text(self.to_json_string(), encoding="utf-8")
+        os.replace(partial, folder / name)
+        if push_to_hub:
+            hub.push(folder, kwargs.pop("repo_id", None) or folder.name, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field."""
+        values = copy.deepcopy(self.__dict__)
+        if not values["_from_model_config"]:
+            del values["_from_model_config"]
+        return values
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """The fields that are not defaults."""
+        defaults = {**DEFAULTS, **OURS, "transformers_version": None}
+        return {
+            name: value
+            for name, value in self.to_dict().items()
+            if name not in defaults or value != defaults[name]
+        }
+
+    def to_json_string(self, use_diff: bool = True, ignore_metadata: bool = False) -> str:
+        """The settings as JSON text, keys sorted."""
+        values = self.to_diff_dict() if use_diff else self.to_dict()
+        if ignore_metadata:
+            values = {name: value for name, value in values.items() if name not in _METADATA}
+        if values.get("sequence_bias"):
+            # JSON has no tuples for keys: lists of pairs, as later versions of transformers write it.
+            values["sequence_bias"] = [
+                [list(phrase), bias] for phrase, bias in values["sequence_bias"].items()
+            ]
+        return json.dumps(values, indent=2, sort_keys=True, default=str) + "\n"
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
+        """Writes ``to_json_string`` to a file."""
+        Path(json_file_path).write_text(self.to_json_string(use_diff), encoding="utf-8")
+
+
+def _tuple_keys(bias: Any) -> Any:
+    """Phrases are tuples in Python and lists of pairs in JSON."""
+    if isinstance(bias, list):
+        return {tuple(phrase): float(value) for phrase, value in bias}
+    return bias
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointCorrupt: it is none.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointCorrupt(f"{path} is not JSON ({error}): fetch the file again") from None
+    if not isinstance(values, dict):
+        raise CheckpointCorrupt(
+            f"{path} holds a {type(values).__name__}, not an object: fetch the file again"
+        )
+    return values

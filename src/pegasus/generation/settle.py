@@ -1,0 +1,229 @@
+"""From arguments to decisions: which settings hold, which rules they ask for, what is refused."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pegasus.errors import BadSetting, UnsupportedArgument
+from pegasus.generation.config import GenerationConfig
+from pegasus.generation.phrases import NoRepeatedNgrams, NoSourceNgrams, PhraseBias
+from pegasus.generation.request import Request
+from pegasus.generation.rules import (
+    AllowedNext,
+    Called,
+    ForcedAt,
+    LengthDecay,
+    MinLength,
+    RepetitionPenalty,
+    Rule,
+    SourceAffinity,
+    Suppressed,
+    Whole,
+)
+from pegasus.generation.trail import Trail
+
+log = logging.getLogger(__name__)
+
+_POINTER = "see docs/coming-from-transformers.md"
+
+#: Arguments that exist in transformers 4.34 and are refused here, with what to do instead.
+REFUSED = {
+    "labels": "generate has no use for labels: call the model itself for a loss",
+    "decoder_inputs_embeds": "the decoder's prompt is given as decoder_input_ids",
+    "return_dict": "say return_dict_in_generate",
+    "negative_prompt_ids": "guidance is not defined for summarization models",
+    "negative_prompt_attention_mask": "guidance is not defined for summarization models",
+}
+
+
+def settings_for(
+    config: GenerationConfig, kwargs: Mapping[str, Any]
+) -> tuple[GenerationConfig, dict[str, Any]]:
+    """The settings of one call, and the arguments that are for the model.
+
+    Raises:
+        BadSetting: an argument that nothing knows.
+        UnsupportedArgument: an argument that is refused by name.
+    """
+    settings = copy.deepcopy(config)
+    for_model = settings.update(**kwargs)
+    settings.validate()
+    if settings.guidance_scale not in (None, 1, 1.0):
+        raise UnsupportedArgument(
+            "guidance_scale is not offered: transformers fails with it for encoder-decoder models, "
+            f"and no PEGASUS model was trained for it; {_POINTER}."
+        )
+    if settings.generation_kwargs:
+        raise UnsupportedArgument(
+            f"generation_kwargs is not offered: pass the settings themselves; {_POINTER}."
+        )
+    known = Request.names() | {"decoder_input_ids"}
+    for name in for_model:
+        if for_model[name] is None:
+            continue
+        if name in REFUSED:
+            raise UnsupportedArgument(f"{name} is not offered by generate: {REFUSED[name]}; {_POINTER}.")
+        if name not in known:
+            raise BadSetting(_unknown(name, known | set(settings.__dict__)))
+    return settings, {name: value for name, value in for_model.items() if value is not None}
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"the arguments are listed there: {_POINTER}."
+    return f"generate has no argument {name!r}; {hint}"
+
+
+def token_list(tokens: int | Sequence[int] | None) -> tuple[int, ...]:
+    """One token, several or none, as a tuple."""
+    if tokens is None:
+        return ()
+    return (int(tokens),) if isinstance(tokens, int | np.integer) else tuple(int(token) for token in tokens)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Lengths in tokens, the prompt counted."""
+
+    prompt: int
+    longest: int
+    shortest: int
+
+
+def limits_for(settings: GenerationConfig, prompt: int, explicit_length: bool) -> Limits:
+    """The lengths of one call: ``max_new_tokens`` wins over ``max_length``, which counts the prompt."""
+    longest = settings.max_length
+    if settings.max_new_tokens is not None:
+        if explicit_length:
+            log.warning(
+                "both max_new_tokens (%s) and max_length (%s) are given; max_new_tokens holds",
+                settings.max_new_tokens,
+                settings.max_length,
+            )
+        longest = prompt + settings.max_new_tokens
+    elif not explicit_length and longest == 20:
+        log.info("no length is set, so at most 20 tokens are generated; set max_new_tokens")
+    if prompt >= longest:
+        log.warning(
+            "the prompt has %d tokens and max_length is %d: one token is generated", prompt, longest
+        )
+    shortest = max(
+        settings.min_length or 0, prompt + settings.min_new_tokens if settings.min_new_tokens else 0
+    )
+    if shortest > longest:
+        log.warning("the least length, %d, is above the greatest, %d, which holds", shortest, longest)
+    return Limits(prompt, longest, shortest)
+
+
+@dataclass(frozen=True)
+class Guests:
+    """What the caller brings along to a search."""
+
+    processors: Sequence[Any] = ()
+    allowed: Any = None
+    to_native: Any = None
+
+
+def rules_for(
+    settings: GenerationConfig,
+    limits: Limits,
+    trail: Trail,
+    sources: Sequence[np.ndarray] | None,
+    guests: Guests,
+) -> list[Rule]:
+    """The rules that the settings ask for, in the order of transformers 4.34.
+
+    Args:
+        settings: the settings of the call.
+        limits: its lengths.
+        trail: the prompt.
+        sources: the tokens of each text's source, padding included; None when they are not known.
+        guests: the caller's own functions.
+    """
+    eos = token_list(settings.eos_token_id)
+    rules: list[Rule] = []
+    rules += _about_phrases(settings, trail, sources, eos)
+    if limits.shortest > 0 and eos:
+        rules.append(MinLength(limits.shortest, eos))
+    if guests.allowed is not None:
+        rules.append(AllowedNext(guests.allowed, guests.to_native))
+    rules += _about_places(settings, limits, eos)
+    rules += [Called(processor) for processor in guests.processors]
+    if settings.renormalize_logits:
+        rules.append(Whole("normalize"))
+    return rules
+
+
+def _about_phrases(
+    settings: GenerationConfig, trail: Trail, sources: Sequence[np.ndarray] | None, eos: tuple[int, ...]
+) -> list[Rule]:
+    rules: list[Rule] = []
+    if settings.sequence_bias:
+        rules.append(PhraseBias({tuple(phrase): float(b) for phrase, b in settings.sequence_bias.items()}))
+    if settings.encoder_repetition_penalty not in (None, 1.0):
+        rules.append(
+            SourceAffinity(
+                settings.encoder_repetition_penalty, _known(sources, "encoder_repetition_penalty")
+            )
+        )
+    if settings.repetition_penalty not in (None, 1.0):
+        rules.append(RepetitionPenalty(settings.repetition_penalty))
+    if settings.no_repeat_ngram_size:
+        rules.append(NoRepeatedNgrams(settings.no_repeat_ngram_size, trail))
+    if settings.encoder_no_repeat_ngram_size:
+        size = settings.encoder_no_repeat_ngram_size
+        rules.append(NoSourceNgrams(size, _known(sources, "encoder_no_repeat_ngram_size")))
+    if settings.bad_words_ids is not None:
+        rules.append(PhraseBias(_forbidden(settings.bad_words_ids, eos)))
+    return rules
+
+
+def _about_places(settings: GenerationConfig, limits: Limits, eos: tuple[int, ...]) -> list[Rule]:
+    rules: list[Rule] = []
+    if settings.forced_bos_token_id is not None:
+        rules.append(ForcedAt({1: token_list(settings.forced_bos_token_id)}))
+    if settings.forced_eos_token_id is not None:
+        rules.append(ForcedAt({limits.longest - 1: token_list(settings.forced_eos_token_id)}))
+    if settings.remove_invalid_values:
+        rules.append(Whole("repair"))
+    if settings.exponential_decay_length_penalty is not None:
+        start, factor = settings.exponential_decay_length_penalty
+        rules.append(LengthDecay(start + limits.prompt, factor, eos))
+    if settings.suppress_tokens:
+        rules.append(Suppressed(settings.suppress_tokens))
+    if settings.begin_suppress_tokens:
+        begin = limits.prompt + (limits.prompt == 1 and settings.forced_bos_token_id is not None)
+        if settings.forced_decoder_ids:
+            begin += settings.forced_decoder_ids[-1][0]
+        rules.append(Suppressed(settings.begin_suppress_tokens, begin))
+    if settings.forced_decoder_ids:
+        rules.append(ForcedAt({place: (token,) for place, token in settings.forced_decoder_ids}))
+    return rules
+
+
+def _known(sources: Sequence[np.ndarray] | None, name: str) -> Sequence[np.ndarray]:
+    if sources is None:
+        raise BadSetting(
+            f"{name} looks at the tokens of the source: give input_ids, not embeddings or states."
+        )
+    return sources
+
+
+def _forbidden(bad_words: Any, eos: tuple[int, ...]) -> dict[tuple[int, ...], float]:
+    if (
+        not isinstance(bad_words, list)
+        or not bad_words
+        or not all(isinstance(w, list) and w for w in bad_words)
+    ):
+        raise BadSetting(
+            f"bad_words_ids must be a non-empty list of non-empty lists of tokens, found {bad_words!r}."
+        )
+    # EOS alone is not a word that can be forbidden: nothing would end.
+    return {tuple(word): float("-inf") for word in bad_words if word not in [[token] for token in eos]}

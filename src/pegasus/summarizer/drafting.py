@@ -1,0 +1,93 @@
+"""Having pieces summarized: once, again where a draft is repetitive or too short, and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pegasus.summarizer.desk import Desk, Piece, Written
+from pegasus.summarizer.explain import lean, token_ends
+from pegasus.summarizer.lengths import Budget
+from pegasus.summarizer.repetition import measure_repetition
+from pegasus.summarizer.writer import Draft, Job
+
+#: Yields jobs, is sent their drafts in the same order, and returns what was made of them.
+Drafting = Generator[list[Job], list[Draft], list[Written]]
+
+BLOCKED_RUN = 3
+_STOPS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
+_CLOSERS = "\"'”’»)]}"
+_MOST_LONGER = 4
+
+
+def write_pieces(pieces: Sequence[Piece], budget: Budget | None, desk: Desk) -> Drafting:
+    """Have each piece summarized within a budget."""
+    jobs = [Job(piece.tokens, budget) for piece in pieces]
+    drafts = yield jobs
+    written = [_read(draft, budget, desk) for draft in drafts]
+    if desk.settings.retry_repetition:
+        written = yield from _write_again(jobs, written, desk)
+    return [_explained(each, piece, desk) for each, piece in zip(written, pieces)]
+
+
+def write_sentences(piece: Piece, budget: Budget | None, wanted: int, desk: Desk) -> Drafting:
+    """Have one piece summarized in so many sentences: once more where fewer come, cut where more do."""
+    (written,) = yield from write_pieces([piece], budget, desk)
+    if 0 < len(written.sentences) < wanted:
+        least = len(written.draft.tokens) * wanted // len(written.sentences)
+        least = min(least, _MOST_LONGER * desk.writer.usual.most)
+        longer = Budget(least, max(2 * least, desk.writer.usual.most))
+        (fresh,) = yield from write_pieces([piece], longer, desk)
+        seconds = written.seconds + fresh.seconds
+        better = fresh if len(fresh.sentences) > len(written.sentences) else written
+        written = replace(better, seconds=seconds)
+    shares = written.shares[:wanted] if written.shares is not None else None
+    return [replace(written, sentences=written.sentences[:wanted], shares=shares)]
+
+
+def _read(draft: Draft, budget: Budget | None, desk: Desk) -> Written:
+    sentences = desk.split(desk.reader.decode(draft.tokens))
+    # A limit that was asked for by length ends the text wherever it falls: back to the last whole sentence.
+    if budget is not None and draft.finish_reason == "length" and len(sentences) > 1:
+        finished = sentences[-1].rstrip().rstrip(_CLOSERS).endswith(_STOPS)
+        if not finished and 2 * sum(map(len, sentences[:-1])) >= len(sentences[-1]):
+            sentences = sentences[:-1]
+    return Written(tuple(sentences), draft, draft.seconds)
+
+
+def _write_again(jobs: Sequence[Job], written: Sequence[Written], desk: Desk) -> Drafting:
+    measured = [measure_repetition(each.text) for each in written]
+    again = [index for index, found in enumerate(measured) if found.found]
+    result = list(written)
+    if not again:
+        return result
+    drafts = yield [replace(jobs[index], no_repeat_ngram_size=BLOCKED_RUN) for index in again]
+    for index, draft in zip(again, drafts):
+        fresh = _read(draft, jobs[index].budget, desk)
+        better = (
+            fresh if measure_repetition(fresh.text).badness <= measured[index].badness else result[index]
+        )
+        result[index] = replace(better, seconds=result[index].seconds + draft.seconds, retried=True)
+    return result
+
+
+def _explained(written: Written, piece: Piece, desk: Desk) -> Written:
+    """Add how much each sentence leans on each sentence of the piece."""
+    if not desk.settings.explain:
+        return written
+    attention_TS = desk.writer.attend(piece.tokens, written.draft.tokens)[:, : len(piece.tokens) - 1]
+    ends_s = token_ends(piece.sizes, sum(piece.sizes))
+    return replace(written, shares=lean(attention_TS, _sentence_ends(written, desk), ends_s))
+
+
+def _sentence_ends(written: Written, desk: Desk) -> list[int]:
+    """Return for each sentence of a summary the index after its last token."""
+    tokens = written.draft.tokens
+    reach = np.maximum.accumulate(
+        [len(desk.reader.decode(tokens[:count])) for count in range(len(tokens) + 1)]
+    )
+    starts = np.cumsum([0, *map(len, written.sentences)])
+    borders = [start + len(sentence.rstrip()) for start, sentence in zip(starts, written.sentences)]
+    return [min(int(np.searchsorted(reach, border)), len(tokens)) for border in borders]

@@ -1,0 +1,165 @@
+"""Text in, summary out: the one door for people, and for the command line, the server and evaluation."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from pegasus.backends import room
+from pegasus.errors import BadSetting, PegasusError
+from pegasus.hub import HubOptions, locate
+from pegasus.summarizer.desk import Desk
+from pegasus.summarizer.document import summarize_text
+from pegasus.summarizer.reader import Reader
+from pegasus.summarizer.records import Summary
+from pegasus.summarizer.rounds import Progress, hold
+from pegasus.summarizer.settings import Settings
+from pegasus.summarizer.writer import ModelWriter, Writer
+
+DEFAULT_MODEL = "pegasus-mini"
+Newline = Literal["drop", "authors", "flax"]
+
+
+class Summarizer:
+    """Summarizes texts with one checkpoint.
+
+    Example:
+        >>> summarizer = Summarizer.from_pretrained("pegasus-mini")
+        >>> summary = summarizer(text)
+        >>> summary.text, summary.truncated, summary.warnings
+
+    Args:
+        writer: the model.
+        reader: its tokenizer.
+        name: what to call the checkpoint in results.
+        settings: the settings of calls that name none.
+    """
+
+    def __init__(
+        self, writer: Writer, reader: Reader, *, name: str = "", settings: Settings | None = None
+    ) -> None:
+        self.writer = writer
+        self.reader = reader
+        self.name = name
+        self.settings = settings or Settings()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        newline: Newline | None = None,
+        **options: Any,
+    ) -> Summarizer:
+        """Open a checkpoint.
+
+        Args:
+            name: a folder, a bundled checkpoint, or a repository on the Hugging Face hub.
+            device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator where there is one.
+            dtype: "float32", "bfloat16", "float16"; "auto" is bfloat16 where an accelerator computes in it
+                and float32 elsewhere. (float16 overflows in 16-layer checkpoints.)
+            newline: what becomes of line breaks (`pegasus.tokenization.newline`). None: what the checkpoint
+                says, and "authors" where it says nothing and its vocabulary has a token for them.
+            options: hub options (revision, token, cache_dir, local_files_only, force_download, subfolder),
+                and settings of `Settings` that become the defaults of every call.
+
+        Raises:
+            CheckpointNotFound: nothing has that name.
+            CheckpointCorrupt: a file is cut short, altered or unreadable.
+            CheckpointMismatch: the parameters do not fit the configuration.
+            BadSetting: an unknown option, device or dtype.
+        """
+        hub = HubOptions.take(options)
+        settings = Settings().changed(**options)
+        folder = locate(name, hub)
+        tokenizer = _open_tokenizer(folder, newline)
+        reading = room("torch", "reading")
+        model = reading.open_model(folder, device=device, dtype=dtype)
+        return cls(ModelWriter(model), Reader(tokenizer), name=os.fspath(name), settings=settings)
+
+    @overload
+    def __call__(self, texts: str, *, progress: Progress | None = None, **settings: Any) -> Summary: ...
+    @overload
+    def __call__(
+        self, texts: Sequence[str], *, progress: Progress | None = None, **settings: Any
+    ) -> list[Summary]: ...
+    def __call__(
+        self, texts: str | Sequence[str], *, progress: Progress | None = None, **settings: Any
+    ) -> Summary | list[Summary]:
+        """Summarize a text, or several: a text gives a summary, a sequence a list in the same order.
+
+        Args:
+            texts: one text or a sequence of texts.
+            progress: is told (done, of how many) after each batch.
+            settings: those of `Settings` that differ from this summarizer's own.
+
+        Raises:
+            BadData: a text is empty or no string.
+            TextTooLong: a text is too long, and `long="error"`.
+            BadSetting: an unknown setting or a value that makes no sense.
+        """
+        ends = self.attempt([texts] if isinstance(texts, str) else texts, progress=progress, **settings)
+        for index, end in enumerate(ends):
+            if isinstance(end, PegasusError):
+                raise end if isinstance(texts, str) else type(end)(f"Text {index}: {end}") from end
+        summaries = [end for end in ends if isinstance(end, Summary)]
+        return summaries[0] if isinstance(texts, str) else summaries
+
+    def attempt(
+        self, texts: Sequence[str], *, progress: Progress | None = None, **settings: Any
+    ) -> list[Summary | PegasusError]:
+        """Summarize texts, and return the error in the place of each text that cannot be summarized.
+
+        Args:
+            texts: the texts.
+            progress: see `__call__`.
+            settings: see `__call__`.
+        """
+        desk = Desk(self.reader, self.writer, self.settings.changed(**settings), self.name)
+        return hold([summarize_text(text, desk) for text in texts], self.writer, desk.settings, progress)
+
+    def stream(
+        self, texts: Iterable[str], *, window: int = 64, progress: Progress | None = None, **settings: Any
+    ) -> Iterator[Summary | PegasusError]:
+        """Summarize any number of texts in bounded memory, in order.
+
+        Args:
+            texts: read as far as needed, `window` at a time; batches are made within a window.
+            window: how many texts are held at once.
+            progress: see `__call__`.
+            settings: see `__call__`.
+
+        Yields:
+            For each text its summary, or the error that it ended in.
+        """
+        source = iter(texts)
+        while batch := list(islice(source, window)):
+            yield from self.attempt(batch, progress=progress, **settings)
+
+
+def _open_tokenizer(folder: Path, newline: Newline | None) -> Any:
+    from pegasus.tokenization.auto import (
+        AutoTokenizer,
+    )  # compiled libraries: only when a checkpoint is opened
+
+    if newline is not None:
+        return AutoTokenizer.from_pretrained(folder, newline=newline)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not _says_newline(folder) and tokenizer.convert_tokens_to_ids("<n>") != tokenizer.unk_token_id:
+        tokenizer = AutoTokenizer.from_pretrained(folder, newline="authors")
+    return tokenizer
+
+
+def _says_newline(folder: Path) -> bool:
+    try:
+        return "newline" in json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        raise BadSetting(f"{folder / 'tokenizer_config.json'} cannot be read: {error}.") from error

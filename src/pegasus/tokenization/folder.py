@@ -1,0 +1,111 @@
+"""A tokenizer's files: what is in a folder, in either of the hub's forms, and how one is written."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
+
+logger = logging.getLogger(__name__)
+
+SPIECE, TOKENIZER_JSON = "spiece.model", "tokenizer.json"
+CONFIG, SPECIALS, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+
+#: Written by others about where a file came from; of no use elsewhere.
+_ABOUT_FILES = (
+    "special_tokens_map_file",
+    "full_tokenizer_file",
+    "vocab_file",
+    "tokenizer_file",
+    "tokenizer_class",
+    "from_slow",
+    "backend",
+    "is_local",
+    "extra_special_tokens",
+    "added_tokens_map",
+)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The constructor arguments that a folder's files state.
+
+    Both forms of the hub are read: the short one (a maximum length and two empty file names) and the
+    explicit one with every special token. A truncation length inside ``tokenizer.json`` belongs to the
+    run that saved it and is left out.
+
+    Raises:
+        CheckpointNotFound: when there is neither spiece.model nor tokenizer.json.
+        CheckpointCorrupt: when a file is no JSON.
+    """
+    settings = read_json(folder / CONFIG)
+    for name, value in read_json(folder / SPECIALS).items():
+        settings.setdefault(name, value)
+    settings = {name: _plain(name, value) for name, value in settings.items() if name not in _ABOUT_FILES}
+    settings["added_tokens_decoder"] = _added_tokens(folder, settings)
+    files = {"vocab_file": folder / SPIECE, "tokenizer_file": folder / TOKENIZER_JSON}
+    present = {name: str(path) for name, path in files.items() if path.is_file()}
+    if not present:
+        raise CheckpointNotFound(
+            f"{folder} holds neither {SPIECE} nor {TOKENIZER_JSON}. "
+            "Copy one of them there; either suffices for both tokenizers."
+        )
+    return {**settings, **present}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty when there is no such file.
+
+    Raises:
+        CheckpointCorrupt: when it is no JSON object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointCorrupt(f"{path} is no JSON ({error}). Fetch it again.") from error
+    if not isinstance(content, dict):
+        raise CheckpointCorrupt(f"{path} holds a {type(content).__name__}, not an object. Fetch it again.")
+    return content
+
+
+def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
+    """Write a JSON file whole: beside its place first, then renamed into it."""
+    write_bytes(path, (json.dumps(content, ensure_ascii=False, indent=indent) + "\n").encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole: beside its place first, then renamed into it."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_bytes(content)
+    os.replace(draft, path)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Named special tokens as text; files also write them with their rules."""
+    if name.endswith("_token") or name == "mask_token_sent":
+        return value["content"] if isinstance(value, Mapping) else value
+    return value
+
+
+def _added_tokens(folder: Path, settings: dict[str, Any]) -> dict[int, Any]:
+    """Tokens added after training, from the newest of the three places that may list them."""
+    if listed := settings.pop("added_tokens_decoder", None):
+        return {int(number): token for number, token in listed.items()}
+    if listed := read_json(folder / ADDED):
+        special = {_text(token) for token in settings.get("additional_special_tokens") or ()}
+        return {
+            int(number): {"content": text, "special": text in special, "normalized": text not in special}
+            for text, number in listed.items()
+        }
+    listed = read_json(folder / TOKENIZER_JSON).get("added_tokens") or ()
+    return {int(token["id"]): token for token in listed}
+
+
+def _text(token: Any) -> str:
+    return str(token["content"] if isinstance(token, Mapping) else token)
