@@ -31,7 +31,7 @@ def best(scores: np.ndarray, count: int) -> list[int]:
 def window(
     passage: tuple[list[np.ndarray], np.ndarray], tokens: int, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Sentences of a passage from a random one on, at least two and at most ``tokens`` tokens if possible."""
+    """Sentences of a passage from a random one on: two, or more while they are at most ``tokens`` long."""
     parts, scores = passage
     sizes = np.array([len(part) for part in parts])
     if sizes.sum() <= tokens:
@@ -49,7 +49,7 @@ def gap_example(
     In a share ``extract`` of the passages nothing is taken out and the target is the best sentence or two:
     finding and copying them is what a model this small can learn of summarizing.
     """
-    passage = parts, scores = window(passage, settings["window"], rng)
+    passage = parts, scores = window(passage, int(rng.integers(*settings["window"])), rng)
     if rng.random() < settings["extract"]:
         return extract_example(passage, settings["target_tokens"], int(rng.integers(1, 3)))
     ratio = rng.uniform(*settings["gap_ratio"])
@@ -101,15 +101,23 @@ def supervised(
 
 
 def pad(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Rows of ids side by side, zeros behind."""
-    out = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    """Rows of ids side by side, zeros behind, to a multiple of 16.
+
+    Every new shape of a matrix product costs the CPU library a compilation; so there are few.
+    """
+    longest = max(map(len, rows))
+    out = np.zeros((len(rows), -(-longest // 16) * 16), np.int64)
     for place, row in enumerate(rows):
         out[place, : len(row)] = row
     return out
 
 
 def batches(
-    make: Callable[[int, np.random.Generator], Example], order: Iterator[int], size: int, seed: int, first: int
+    make: Callable[[int, np.random.Generator], Example],
+    order: Iterator[int],
+    size: int,
+    seed: int,
+    first: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Endless batches of examples of about equal length.
 

@@ -94,7 +94,11 @@ def judge(summarize: Callable[[list[str]], list[str]], originals: Sequence[Text]
         "difference": {measure: asdict(interval(model[measure] - lead[measure])) for measure in MEASURES},
         "repeats": round(100 * float(np.mean([repeats(output) for output in outputs])), 1),
         "invented_numbers": round(
-            100 * float(np.mean([invented_numbers(o, t.document) for o, t in zip(outputs, originals, strict=True)])), 1
+            100
+            * float(
+                np.mean([invented_numbers(o, t.document) for o, t in zip(outputs, originals, strict=True)])
+            ),
+            1,
         ),
         "first": [
             {"output": output, "reference": text.references[0], "document": text.document[:300]}

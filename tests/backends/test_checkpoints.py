@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import pegasus
 from pegasus.errors import CheckpointMismatch
+from pegasus.spec.positions import sinusoid_table
 
 KINDS = {
     "bare": "PegasusModel",
@@ -98,6 +99,28 @@ def test_a_stored_table_of_another_length_is_computed_anew(count, room, golden, 
     save_file(stored, tmp_path / "model.safetensors")
     model = getattr(pegasus, room.prefix + KINDS["conditional"]).from_pretrained(tmp_path)
     equal(room.weights(model), room.weights(models(room, golden)))
+
+
+def test_a_stored_table_of_its_own_is_used_and_kept(room, relu, tmp_path):
+    """Somebody may have stored the authors' table where no key of the configuration says so."""
+    relu.write(tmp_path)
+    table = sinusoid_table(24, 16, "authors")
+    sides = [f"model.{side}.embed_positions.weight" for side in ("encoder", "decoder")]
+    save_file(dict(relu.weights) | dict.fromkeys(sides, table), tmp_path / "model.safetensors")
+    cls = getattr(pegasus, room.prefix + KINDS["conditional"])
+    model = cls.from_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "again")
+    ids = room.native(np.arange(2, 40)[None] % 41)
+    for one in (model, cls.from_pretrained(tmp_path / "again")):
+        assert all((room.weights(one)[name] == table).all() for name in sides)
+        # Beyond the table its own formula goes on, which is all that is known.
+        long = room.call(one, input_ids=ids, decoder_input_ids=ids[:, :9], output_hidden_states=True)
+        first = room.numpy(long.encoder_hidden_states[0])
+        embedded = relu.weights["model.shared.weight"][room.numpy(ids)[0]] * 4
+        np.testing.assert_allclose(first[0, :24], embedded[:24] + table, atol=1e-5)
+        np.testing.assert_allclose(
+            first[0, 24:], embedded[24:] + sinusoid_table(14, 16, start=24), atol=1e-5
+        )
 
 
 def test_what_may_be_absent(room, golden, models, tmp_path):

@@ -54,7 +54,9 @@ class ArrayModel(PretrainedMixin):
     def _accept(self, arrays: Iterable[tuple[str, RawTensor]]) -> None:
         for name, raw in arrays:
             assert name not in self.weights
-            self.weights[name] = np.array(raw.array(), self.dtype if self.dtype != "bfloat16" else "float32")
+            self.weights[name] = np.array(
+                raw.array(), self.dtype if self.dtype != "bfloat16" else "float32"
+            )
 
     def _fill_absent(self, names: Sequence[str]) -> None:
         self.filled = list(names)

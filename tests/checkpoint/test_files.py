@@ -94,11 +94,17 @@ class TestOneFileIsWrong:
         [
             (b"", "is empty, 0 bytes: the copy or download was cut off, fetch it again"),
             (b"abc", "is no safetensors file"),
-            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n", "git-lfs pointer .* `git lfs pull`"),
+            (
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n",
+                "git-lfs pointer .* `git lfs pull`",
+            ),
             (b"<!DOCTYPE html><html>", "is a web page, not weights"),
             (b"\n <html>", "is a web page, not weights"),
             (b"PK\x03\x04" + b"x" * 100, r"is no safetensors file \(its 104 bytes start otherwise\)"),
-            (_raw({}, length=500), "is cut short: its header alone should end at byte 508, the file has 10"),
+            (
+                _raw({}, length=500),
+                "is cut short: its header alone should end at byte 508, the file has 10",
+            ),
             (_raw(b"{nonsense"), "does not hold the JSON it should .*its header is damaged"),
             (_raw(b'{"a": \xff}'), "does not hold the JSON it should"),
             (_raw(b'{"a": 1, "a": 2}'), "a name appears twice"),
@@ -107,11 +113,23 @@ class TestOneFileIsWrong:
             (_raw({"w": _entry([-1], 0, 4)}), "describes the tensor 'w' as .*-1"),
             (_raw({"w": _entry([True], 0, 4)}), "describes the tensor 'w' as"),
             (_raw({"w": {**_entry([1], 0, 4), "data_offsets": [0]}}), "describes the tensor 'w' as"),
-            (_raw({"w": _entry([1], 0, 4, "F4")}, b"1234"), "numbers of type 'F4', which is not known here"),
-            (_raw({"w": _entry([2], 0, 4)}, b"1234"), r"gives the tensor 'w' 4 bytes, but F32 of shape \[2\] has 8"),
-            (_raw({"w": _entry([2], 0, 8)}, b"1234"), "is cut short: its tensors take 8 bytes and 4 are there"),
+            (
+                _raw({"w": _entry([1], 0, 4, "F4")}, b"1234"),
+                "numbers of type 'F4', which is not known here",
+            ),
+            (
+                _raw({"w": _entry([2], 0, 4)}, b"1234"),
+                r"gives the tensor 'w' 4 bytes, but F32 of shape \[2\] has 8",
+            ),
+            (
+                _raw({"w": _entry([2], 0, 8)}, b"1234"),
+                "is cut short: its tensors take 8 bytes and 4 are there",
+            ),
             (_raw({"w": _entry([1], 0, 4)}, b"12345678"), "has 4 bytes after its last tensor"),
-            (_raw({"v": _entry([1], 0, 4), "w": _entry([1], 8, 12)}, b"1" * 12), "'w' at byte 8 .* where 4 was due"),
+            (
+                _raw({"v": _entry([1], 0, 4), "w": _entry([1], 8, 12)}, b"1" * 12),
+                "'w' at byte 8 .* where 4 was due",
+            ),
             (_raw({"v": _entry([1], 0, 4), "w": _entry([1], 2, 6)}, b"1" * 6), "overlap or leave a hole"),
         ],
     )
@@ -176,7 +194,9 @@ class TestShards:
 
     def test_a_missing_index(self, sharded: Path) -> None:
         (sharded / "model.safetensors.index.json").unlink()
-        with pytest.raises(CheckpointNotFound, match=r"holds shards \(model-00001.* but not the index that lists them"):
+        with pytest.raises(
+            CheckpointNotFound, match=r"holds shards \(model-00001.* but not the index that lists them"
+        ):
             read_weights(sharded)
 
     def test_an_index_of_another_save(self, sharded: Path) -> None:
@@ -184,14 +204,18 @@ class TestShards:
         content = json.loads(index.read_text())
         content["weight_map"]["extra"] = content["weight_map"]["matrix"]
         index.write_text(json.dumps(content))
-        with pytest.raises(CheckpointCorrupt, match=r"names 1 tensors that its files do not hold \(extra\)"):
+        with pytest.raises(
+            CheckpointCorrupt, match=r"names 1 tensors that its files do not hold \(extra\)"
+        ):
             read_weights(sharded)
 
     @pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/b", "..", "", "a\\b", "C:evil", 5, None])
     def test_an_index_that_leads_out_of_the_folder(self, tmp_path: Path, name: object) -> None:
         index = tmp_path / "model.safetensors.index.json"
         index.write_text(json.dumps({"weight_map": {"w": name}}))
-        with pytest.raises(CheckpointCorrupt, match="which is not a file beside it: do not use this checkpoint"):
+        with pytest.raises(
+            CheckpointCorrupt, match="which is not a file beside it: do not use this checkpoint"
+        ):
             read_weights(tmp_path)
 
     @pytest.mark.parametrize(
@@ -218,11 +242,15 @@ class TestWhichFile:
 
     def test_bin_when_asked_for(self, tmp_path: Path) -> None:
         save_file(ARRAYS, tmp_path / "model.safetensors")
-        with pytest.raises(CheckpointNotFound, match=r"holds no pytorch_model\.bin \(found: model\.safetensors\)"):
+        with pytest.raises(
+            CheckpointNotFound, match=r"holds no pytorch_model\.bin \(found: model\.safetensors\)"
+        ):
             read_weights(tmp_path, ("bin",))
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(CheckpointNotFound, match=r"no model\.safetensors or pytorch_model\.bin \(found: nothing\)"):
+        with pytest.raises(
+            CheckpointNotFound, match=r"no model\.safetensors or pytorch_model\.bin \(found: nothing\)"
+        ):
             read_weights(tmp_path)
 
     @pytest.mark.parametrize(
@@ -231,5 +259,7 @@ class TestWhichFile:
     )
     def test_only_those_of_another_framework(self, tmp_path: Path, name: str, framework: str) -> None:
         (tmp_path / name).write_bytes(b"x")
-        with pytest.raises(CheckpointNotFound, match=f"only weights of {framework}.*convert them to safetensors first"):
+        with pytest.raises(
+            CheckpointNotFound, match=f"only weights of {framework}.*convert them to safetensors first"
+        ):
             read_weights(tmp_path)

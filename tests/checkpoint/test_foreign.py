@@ -66,7 +66,9 @@ class TestReading:
     @FORMATS
     @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
     def test_every_protocol_of_pickle(self, tmp_path: Path, new: bool, protocol: int) -> None:
-        torch.save(_state(), tmp_path / "w.bin", pickle_protocol=protocol, _use_new_zipfile_serialization=new)
+        torch.save(
+            _state(), tmp_path / "w.bin", pickle_protocol=protocol, _use_new_zipfile_serialization=new
+        )
         _same(read_bin(tmp_path / "w.bin"), _state())
 
     @FORMATS
@@ -121,9 +123,15 @@ class TestCode:
     @pytest.mark.parametrize("place", ["value", "nested", "top"])
     def test_is_named_and_not_run(self, tmp_path: Path, new: bool, place: str) -> None:
         harm = Harmful(tmp_path / "harm")
-        content = {"value": {"w": torch.ones(1), "x": harm}, "nested": {"w": [{"deep": harm}]}, "top": harm}[place]
+        content = {
+            "value": {"w": torch.ones(1), "x": harm},
+            "nested": {"w": [{"deep": harm}]},
+            "top": harm,
+        }[place]
         torch.save(content, tmp_path / "w.bin", _use_new_zipfile_serialization=new)
-        with pytest.raises(CheckpointCorrupt, match=r"holds code: it asks for `posix\.mkdir`.*Nothing was run") as caught:
+        with pytest.raises(
+            CheckpointCorrupt, match=r"holds code: it asks for `posix\.mkdir`.*Nothing was run"
+        ) as caught:
             read_bin(tmp_path / "w.bin")
         assert not (tmp_path / "harm").exists()
         assert "\n" not in str(caught.value)
@@ -195,12 +203,16 @@ class TestWrongFiles:
 
     def test_a_training_checkpoint(self, tmp_path: Path) -> None:
         torch.save({"model": {"w": torch.ones(1)}, "step": 5}, tmp_path / "w.bin")
-        with pytest.raises(CheckpointCorrupt, match=r"no plain state dict, 'model', 'step' in it is no tensor"):
+        with pytest.raises(
+            CheckpointCorrupt, match=r"no plain state dict, 'model', 'step' in it is no tensor"
+        ):
             read_bin(tmp_path / "w.bin")
 
     def test_no_dictionary(self, tmp_path: Path) -> None:
         torch.save([torch.ones(1)], tmp_path / "w.bin")
-        with pytest.raises(CheckpointCorrupt, match=r"holds a list, not a state dict: save `model\.state_dict\(\)`"):
+        with pytest.raises(
+            CheckpointCorrupt, match=r"holds a list, not a state dict: save `model\.state_dict\(\)`"
+        ):
             read_bin(tmp_path / "w.bin")
 
     @pytest.mark.parametrize(
@@ -265,7 +277,9 @@ class TestWrongFiles:
         self, tmp_path_factory: pytest.TempPathFactory, new: bool, places: list[int], value: int
     ) -> None:
         path = tmp_path_factory.mktemp("damaged") / "w.bin"
-        torch.save({"a": torch.ones(3, 2).T, "b": torch.arange(4)}, path, _use_new_zipfile_serialization=new)
+        torch.save(
+            {"a": torch.ones(3, 2).T, "b": torch.arange(4)}, path, _use_new_zipfile_serialization=new
+        )
         content = bytearray(path.read_bytes())
         for place in places:
             content[place % len(content)] = value

@@ -1,8 +1,9 @@
-"""A session that is a table of numbers: what follows a text's prefix is drawn once from a seeded generator."""
+"""A session that is a table of numbers, drawn from a seeded generator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -84,6 +85,9 @@ class TableSession:
 def edited(scores: np.ndarray, edit: Edit) -> np.ndarray:
     """Makes one edit, the slow and obvious way."""
     scores = scores.copy()
+    if edit.tokens_N is None and edit.rows_N is not None:
+        scores[edit.rows_N] = edited(scores[edit.rows_N], replace(edit, rows_N=None))
+        return scores
     if edit.kind == "normalize":
         return log_softmax(scores)
     if edit.kind == "repair":
@@ -111,6 +115,6 @@ def edited(scores: np.ndarray, edit: Edit) -> np.ndarray:
             "force": 0,
             "add": old + value,
             "scale": old * value if old < 0 else old / value,
-            "stretch": old + abs(old) * (value - 1),
+            "stretch": old if old == -np.inf else old + abs(old) * (value - 1),
         }[edit.kind]
     return scores

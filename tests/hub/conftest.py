@@ -59,7 +59,11 @@ class FakeHub:
 
     def downloads(self) -> list[str]:
         """The files whose content was sent, in order."""
-        return [line.rsplit("/", 1)[-1] for line in self.requests if line.startswith("GET") and "/resolve/" in line]
+        return [
+            line.rsplit("/", 1)[-1]
+            for line in self.requests
+            if line.startswith("GET") and "/resolve/" in line
+        ]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -129,7 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_json({"id": name, "modelId": name, "sha": repository.commit, "siblings": siblings})
 
     def tree(self, name: str, repository: Repository, *, with_body: bool) -> None:
-        self.send_json([{"type": "file", "path": path, **entry} for path, entry in self.entries(repository, "oid")])
+        self.send_json(
+            [{"type": "file", "path": path, **entry} for path, entry in self.entries(repository, "oid")]
+        )
 
     def entries(self, repository: Repository, blob_key: str) -> list[tuple[str, dict]]:
         found = []

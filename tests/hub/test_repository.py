@@ -53,7 +53,11 @@ class TestWhatIsFetched:
         assert not (folder / "tf_model.h5").exists()
 
     def test_shards_with_their_index(self, fake_hub: Any, cache: Path) -> None:
-        names = ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+        names = [
+            "model.safetensors.index.json",
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+        ]
         files = {"config.json": b"{}", **dict.fromkeys(names, b"{}"), "pytorch_model.bin": b"B"}
         fake_hub.new("org/large", files)
         folder = hub.locate("org/large", _options(cache))
@@ -61,7 +65,11 @@ class TestWhatIsFetched:
 
     def test_patterns(self, fake_hub: Any, repository: Any, cache: Path) -> None:
         folder = hub.locate("org/model", _options(cache), patterns=hub.TOKENIZER_FILES)
-        assert sorted(p.name for p in folder.iterdir()) == ["config.json", "spiece.model", "tokenizer_config.json"]
+        assert sorted(p.name for p in folder.iterdir()) == [
+            "config.json",
+            "spiece.model",
+            "tokenizer_config.json",
+        ]
 
     def test_a_subfolder(self, fake_hub: Any, cache: Path) -> None:
         files = {"config.json": b"outer", "best/config.json": b"inner", "best/model.safetensors": b"S"}
@@ -99,7 +107,9 @@ class TestWhatIsFetched:
 
 class TestWhoMay:
     def test_an_unknown_repository(self, fake_hub: Any, cache: Path) -> None:
-        with pytest.raises(CheckpointNotFound, match=r"'org/none' is no folder here, not bundled .* check the name"):
+        with pytest.raises(
+            CheckpointNotFound, match=r"'org/none' is no folder here, not bundled .* check the name"
+        ):
             hub.locate("org/none", _options(cache))
 
     def test_an_unknown_revision(self, fake_hub: Any, repository: Any, cache: Path) -> None:
@@ -112,20 +122,26 @@ class TestWhoMay:
 
     def test_a_gated_repository(self, fake_hub: Any, cache: Path) -> None:
         fake_hub.new("org/gated", FILES, gated=True, token="right")
-        with pytest.raises(CheckpointNotFound, match="gated: accept its terms on the hub, then give a token"):
+        with pytest.raises(
+            CheckpointNotFound, match=r"gated: accept its terms on the hub, then give a token"
+        ):
             hub.locate("org/gated", _options(cache))
         assert hub.locate("org/gated", _options(cache, token="right")).is_dir()
 
     def test_a_private_repository(self, fake_hub: Any, cache: Path) -> None:
         fake_hub.new("org/private", FILES, token="right")
         for token in ("wrong", False):
-            with pytest.raises(CheckpointNotFound, match=r"or a private one: check the name, or give a token"):
+            with pytest.raises(
+                CheckpointNotFound, match=r"or a private one: check the name, or give a token"
+            ):
                 hub.locate("org/private", _options(cache, token=token))
         assert hub.locate("org/private", _options(cache, token="right")).is_dir()
         assert fake_hub.tokens[-1] == "Bearer right"
 
     @pytest.mark.parametrize("left_out", ["config.json", "model.safetensors"])
-    def test_a_repository_without_what_a_model_needs(self, fake_hub: Any, cache: Path, left_out: str) -> None:
+    def test_a_repository_without_what_a_model_needs(
+        self, fake_hub: Any, cache: Path, left_out: str
+    ) -> None:
         files = {"config.json": b"{}", "model.safetensors": b"S", "data.csv": b"1"}
         fake_hub.new("org/half", {k: v for k, v in files.items() if k != left_out})
         word = "config.json" if left_out == "config.json" else "weights"
@@ -140,7 +156,9 @@ class TestIntegrity:
     ) -> None:
         right = FILES[name]
         repository.sent[name] = right[:-1] + bytes([right[-1] ^ 1])
-        with pytest.raises(CheckpointCorrupt, match=rf"{name} of 'org/model' is damaged: its .* load again") as caught:
+        with pytest.raises(
+            CheckpointCorrupt, match=rf"{name} of 'org/model' is damaged: its .* load again"
+        ) as caught:
             hub.locate("org/model", _options(cache))
         assert "\n" not in str(caught.value)
         repository.sent.clear()
@@ -150,7 +168,7 @@ class TestIntegrity:
     def test_damage_on_the_disk_is_found_offline(self, fake_hub: Any, repository: Any, cache: Path) -> None:
         folder = hub.locate("org/model", _options(cache))
         (folder / "model.safetensors").resolve().write_bytes(b"S" * 4999 + b"T")
-        with pytest.raises(CheckpointCorrupt, match="Load with force_download=True"):
+        with pytest.raises(CheckpointCorrupt, match=r"Load with force_download=True"):
             hub.locate("org/model", _options(cache, local_files_only=True))
 
     def test_each_file_is_read_for_it_once(
@@ -183,31 +201,45 @@ class TestWithoutNetwork:
         self, fake_hub: Any, repository: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-        with pytest.raises(CheckpointNotFound, match="not in the cache .* HF_HUB_OFFLINE forbids the network"):
+        with pytest.raises(
+            CheckpointNotFound, match=r"not in the cache .* HF_HUB_OFFLINE forbids the network"
+        ):
             hub.locate("org/model", _options(cache))
         assert fake_hub.requests == []
 
     def test_nothing_cached(self, cache: Path) -> None:
-        with pytest.raises(CheckpointNotFound, match="not in the cache .* local_files_only=True forbids") as caught:
+        with pytest.raises(
+            CheckpointNotFound, match=r"not in the cache .* local_files_only=True forbids"
+        ) as caught:
             hub.locate("org/model", _options(cache, local_files_only=True))
         assert "run once with the network" in str(caught.value)
 
-    def test_an_incomplete_snapshot_names_what_is_missing(self, fake_hub: Any, repository: Any, cache: Path) -> None:
+    def test_an_incomplete_snapshot_names_what_is_missing(
+        self, fake_hub: Any, repository: Any, cache: Path
+    ) -> None:
         hub.locate("org/model", _options(cache), patterns=hub.TOKENIZER_FILES)
-        with pytest.raises(CheckpointNotFound, match=r"incomplete: model\.safetensors is missing from .*run once"):
+        with pytest.raises(
+            CheckpointNotFound, match=r"incomplete: model\.safetensors is missing from .*run once"
+        ):
             hub.locate("org/model", _options(cache, local_files_only=True))
 
     def test_an_incomplete_snapshot_of_others(self, fake_hub: Any, repository: Any, cache: Path) -> None:
         from huggingface_hub import hf_hub_download
 
         hf_hub_download("org/model", "spiece.model", cache_dir=cache, endpoint=fake_hub.url)
-        with pytest.raises(CheckpointNotFound, match=r"incomplete: config\.json and weights .* is missing") as caught:
+        with pytest.raises(
+            CheckpointNotFound, match=r"incomplete: config\.json and weights .* is missing"
+        ) as caught:
             hub.locate("org/model", _options(cache, local_files_only=True))
         assert "found: spiece.model" in str(caught.value)
 
     def test_a_missing_shard_is_named(self, fake_hub: Any, cache: Path) -> None:
         shards = [f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
-        files = {"config.json": b"{}", "model.safetensors.index.json": b"{}", **{name: name.encode() for name in shards}}
+        files = {
+            "config.json": b"{}",
+            "model.safetensors.index.json": b"{}",
+            **{name: name.encode() for name in shards},
+        }
         fake_hub.new("org/large", files)
         folder = hub.locate("org/large", _options(cache))
         (folder / shards[1]).unlink()
@@ -223,7 +255,7 @@ class TestWithoutNetwork:
 
     def test_a_hub_that_is_down_and_no_cache(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{_free_port()}")
-        with pytest.raises(CheckpointNotFound, match="the hub could not be reached") as caught:
+        with pytest.raises(CheckpointNotFound, match=r"the hub could not be reached") as caught:
             hub.locate("org/model", _options(cache))
         assert "\n" not in str(caught.value)
 

@@ -21,12 +21,14 @@ def test_a_folder_becomes_one_commit(fake_hub: Any, tmp_path: Path) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointNotFound, match="There is no folder .*: save the model there first"):
+    with pytest.raises(CheckpointNotFound, match=r"There is no folder .*: save the model there first"):
         hub.push(tmp_path / "none", "org/new")
 
 
 def test_a_hub_that_refuses(fake_hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", fake_hub.url + "/nothing-here")
-    with pytest.raises(CheckpointNotFound, match=r"The upload to 'org/new' failed .* check the name, the token") as caught:
+    with pytest.raises(
+        CheckpointNotFound, match=r"The upload to 'org/new' failed .* check the name, the token"
+    ) as caught:
         hub.push(tmp_path, "org/new", token="right")
     assert "\n" not in str(caught.value)

@@ -9,17 +9,25 @@ import pytest
 import torch
 
 from pegasus import AutoTokenizer, PegasusConfig, PegasusForConditionalGeneration
+from pegasus.tokenization.train import train_vocabulary
 
-HERE = Path(__file__).resolve()
-REAL = HERE.parents[3] / "shared" / "vocab" / "pegasus-96k"
-SMALL = HERE.parents[1] / "fixtures" / "tokenizer"
+ROOT = Path(__file__).resolve().parents[2]
+REAL = ROOT.parent / "shared" / "vocab" / "pegasus-96k"
 TOKENIZER_FILES = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
-@pytest.fixture(scope="session")
-def vocabulary() -> Path:
-    """The real vocabulary where it lies beside the checkout, else the small one of the tests."""
-    return REAL if REAL.is_dir() else SMALL
+@pytest.fixture(scope="session", params=["real", "learned"])
+def vocabulary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real vocabulary where it lies beside the checkout, and one learned from our own pages."""
+    if request.param == "real":
+        if not REAL.is_dir():
+            pytest.skip("no real vocabulary beside the checkout")
+        return REAL
+    folder = tmp_path_factory.mktemp("learned")
+    pages = [ROOT / "LICENSE", *sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    train_vocabulary(texts, folder, vocab_size=700, character_coverage=1.0, threads=1)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -206,3 +206,15 @@ def test_bad_files(tmp_path):
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(CheckpointCorrupt, match="a list, not an object"):
         PegasusConfig.from_pretrained(tmp_path)
+
+
+def test_a_real_file_survives_a_round_trip(vocabulary_96k, tmp_path):
+    """Every key of a published configuration, the forgotten ones too, is read and written back as it was."""
+    given = json.loads((vocabulary_96k / "config.json").read_text())
+    PegasusConfig.from_pretrained(vocabulary_96k).save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    usual = json.loads(PegasusConfig().to_json_string(use_diff=False))
+    for key, value in given.items():
+        if key != "_name_or_path":
+            # A key that says what is said anyway need not be written.
+            assert written.get(key, usual.get(key)) == value, key

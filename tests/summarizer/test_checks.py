@@ -66,6 +66,8 @@ def test_numbers_that_it_has_not(summary: str, unknown: list[str]) -> None:
         "the Americans",
         "O'Brien's",
         "said Maria LOPEZ",
+        "Sens",
+        "a TWTM",
         "met a Villager",
         "Yesterday nothing.",
         "He said: Nothing.",
@@ -133,21 +135,21 @@ HOSTILE = [
 @pytest.mark.parametrize(
     "module", [sentences, figures, proper_names, repetition, lengths], ids=lambda m: m.__name__
 )
-def test_every_pattern_is_linear_on_a_hostile_megabyte(module: ModuleType) -> None:
+def test_every_pattern_is_linear_on_hostile_text(module: ModuleType) -> None:
     patterns = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
     assert patterns
     for pattern in patterns:
         for unit in HOSTILE:
-            text = (unit * (1_000_000 // len(unit) + 1))[:999_999] + "\x00"
-            begin = time.perf_counter()
+            text = (unit * (200_000 // len(unit) + 1))[:200_000] + "\x00"
+            begin = time.process_time()
             for _ in pattern.finditer(text):
                 pass
-            assert time.perf_counter() - begin < 2, (pattern.pattern, unit)
+            assert time.process_time() - begin < 1, (pattern.pattern, unit)  # quadratic: minutes
 
 
-@pytest.mark.parametrize("unit", HOSTILE)
+@pytest.mark.parametrize("unit", ["A", "A b ", "1,", "one ", "A.", "a'", " ", "1 million "])
 def test_checking_a_hostile_megabyte_is_quick(unit: str) -> None:
     text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
-    begin = time.perf_counter()
+    begin = time.process_time()
     check_summary("Obama had 42 and " + text[:2000], text)
-    assert time.perf_counter() - begin < 8
+    assert time.process_time() - begin < 8

@@ -134,14 +134,14 @@ class Objective:
     """What is to be learned.
 
     Attributes:
-        parts: which losses count, of those that a batch has labels for: "target" (``labels``: the gap sentences
-            or the summary), "mlm" (``mlm_labels``: the hidden words, guessed by the encoder through the tied
-            embeddings).
+        parts: which losses count, of those that a batch has labels for: "target" (``labels``: the gap
+            sentences or the summary), "mlm" (``mlm_labels``: the hidden words, guessed by the encoder
+            through the tied embeddings).
         label_smoothing: the share of the truth that is spread evenly over the whole vocabulary, the right
             token included (authors: 0.1 in fine-tuning, 0 in pre-training).
         mlm_weight: what the mean loss of the hidden words counts beside that of the target.
         normalize: "tokens": the mean over all tokens of an update, so that accumulation and more processes
-            change nothing; "batches": the mean of each micro-batch, then the mean of those, as the authors'.
+            change nothing; "batches": the mean of each micro-batch, then the mean of those, as authors.
         dropout: "elementwise" as transformers; "broadcast" as the authors: one mask for all positions of a
             text, and one for the attentions of all texts and heads.
         frozen: what does not learn: "embeddings", "encoder", "decoder".

@@ -46,8 +46,8 @@ def read_bin(path: Path) -> dict[str, RawTensor]:
         raise
     except Exception as problem:  # bytes of strangers: zip, pickle and struct all fail in their own ways
         raise CheckpointCorrupt(
-            f"{path} cannot be read as PyTorch weights ({type(problem).__name__}: {problem}): it is cut short, "
-            "damaged or something else, fetch it again."
+            f"{path} cannot be read as PyTorch weights ({type(problem).__name__}: {problem}): it is "
+            "cut short, damaged or something else, fetch it again."
         ) from problem
 
 
@@ -98,8 +98,8 @@ def _from_archive(mapped: MappedFile) -> tuple[Any, Find]:
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     if info.file_size > _PACKING_LIMIT * max(info.compress_size, 1 << 16):
         raise CheckpointCorrupt(
-            f"{archive.filename} unpacks {info.compress_size:,} bytes of {info.filename} to {info.file_size:,}: "
-            "no weights do that, do not use this file."
+            f"{archive.filename} unpacks {info.compress_size:,} bytes of {info.filename} to "
+            f"{info.file_size:,}: no weights do that, do not use this file."
         )
     return archive.read(info)
 

@@ -64,8 +64,8 @@ _BIN_FILES = (*hub.CONFIG_FILES, *hub.GENERATION_FILES, "pytorch_model.bin*", "p
 class PretrainedMixin:
     """Loading, saving and sharing of a model by name or folder.
 
-    A backend supplies ``_blank``, ``_accept``, ``_fill_absent``, ``_finish`` and ``_arrays``; and, where its
-    models generate, ``_load_generation_config(folder)`` and the attribute ``generation_config``.
+    A backend supplies ``_blank``, ``_accept``, ``_fill_absent``, ``_finish`` and ``_arrays``; and, where
+    its models generate, ``_load_generation_config(folder)`` and the attribute ``generation_config``.
     """
 
     config_class: ClassVar[type[PegasusConfig]] = PegasusConfig
@@ -204,7 +204,11 @@ class PretrainedMixin:
             )
         if report.left_out:
             logger.info(
-                "%s has no place for %s: left out on purpose", cls.__name__, ", ".join(report.left_out)
+                "%s leaves out on purpose %d tensors of %s, such as %s",
+                cls.__name__,
+                len(report.left_out),
+                folder,
+                ", ".join(report.left_out[:3]),
             )
         if report.lines():
             logger.warning(
@@ -317,7 +321,8 @@ class PretrainedMixin:
         config.architectures = [type(self).__name__]
         config.torch_dtype = _stored_dtype(arrays.values()) or config.torch_dtype
         texts = [("config.json", config.to_json_string() + "\n")]
-        generation = getattr(self, "generation_config", None)
+        generates = getattr(self, "can_generate", lambda: hasattr(self, "generation_config"))()
+        generation = self.generation_config if generates else None  # type: ignore[attr-defined]
         if generation is not None:
             texts.insert(0, ("generation_config.json", generation.to_json_string().rstrip("\n") + "\n"))
         return texts

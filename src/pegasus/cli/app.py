@@ -1,30 +1,26 @@
-"""The `pegasus` command: which verbs there are, and what every one of them may count on.
-
-Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a part failed,
-130 stopped by Ctrl-C, 141 the reader of stdout went away.
-"""
+"""The `pegasus` command: which verbs there are, and what every one of them may count on."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
-import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
-from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from pegasus.errors import BadSetting, PegasusError
+import pegasus
+from pegasus.cli.exits import FAILED, OK, STOPPED, UNREAD, USAGE, say
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 #: Each verb is a module of this package with `declare(parser)` and `run(arguments) -> exit code`.
 VERBS = {
     "summarize": "summarize texts: files, JSON lines, or what is piped in",
 }
-
-OK, FAILED, USAGE, PARTLY, STOPPED, UNREAD = 0, 1, 2, 3, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return OK
     _set_up_logging(parsed)
-    signal.signal(signal.SIGTERM, _terminated)
+    with contextlib.suppress(ValueError):  # only the main thread may say what a signal does
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         code: int = parsed.run(parsed)
         sys.stdout.flush()
@@ -79,27 +76,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def say(message: str) -> None:
-    """Print a line for people on stderr."""
-    print(f"pegasus: {message}", file=sys.stderr, flush=True)
-
-
 def _declare_shared(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is said on stderr")
-    group.add_argument("-q", "--quiet", action="store_true", help="only errors, and what was left out of a text")
-    group.add_argument("-v", "--verbose", action="store_true", help="also what is done, and how long it takes")
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="only errors, and what was left out of a text"
+    )
+    group.add_argument(
+        "-v", "--verbose", action="store_true", help="also what is done, and how long it takes"
+    )
     group.add_argument("--debug", action="store_true", help="everything, and where an error came from")
 
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        from importlib.metadata import version
-
-        print("pegasus", version("pegasus-summarizer"))
+        print("pegasus", pegasus.__version__)
         parser.exit()
 
 
 def _set_up_logging(parsed: argparse.Namespace) -> None:
+    import logging
+
     level = logging.WARNING
     if parsed.verbose:
         level = logging.INFO
@@ -117,7 +113,11 @@ def _set_up_logging(parsed: argparse.Namespace) -> None:
 
 
 def _report(error: Exception, *, debug: bool) -> int:
+    from pegasus.errors import BadSetting, PegasusError
+
     if debug:
+        import traceback
+
         traceback.print_exc()
     if isinstance(error, PegasusError):
         say(str(error))

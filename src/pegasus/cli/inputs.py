@@ -146,7 +146,7 @@ def _rows(file: str, stream: IO[bytes], column: str | None) -> Iterator[Item]:
     for line, data in enumerate(stream, 1):
         if data.strip():
             rows += 1
-            yield _row(file, line, data, column)
+            yield _row(file, line, data.rstrip(b"\r\n"), column)
     if not rows:
         raise BadData("holds no rows: there is nothing to summarize.", _shown(file))
 
@@ -168,10 +168,14 @@ def _object(data: bytes, file: str, line: int) -> dict[str, Any]:
         raise BadData(
             f"is not UTF-8 (byte 0x{data[error.start]:02x} at {error.start:,}).", _shown(file), line
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise BadData(f"is no JSON ({error}).", _shown(file), line) from None
+    except json.JSONDecodeError as error:
+        raise BadData(f"is no JSON ({error.msg}, character {error.colno}).", _shown(file), line) from None
+    except (ValueError, RecursionError) as error:  # a number of a million digits, a million brackets
+        raise BadData(f"is no JSON that can be read ({error}).", _shown(file), line) from None
     if not isinstance(row, dict):
-        raise BadData(f'must be an object such as {{"text": "..."}}; found {_kind(row)}.', _shown(file), line)
+        raise BadData(
+            f'must be an object such as {{"text": "..."}}; found {_kind(row)}.', _shown(file), line
+        )
     return row
 
 
@@ -179,7 +183,9 @@ def _text(row: dict[str, Any], column: str | None, file: str, line: int) -> str:
     names = COLUMNS if column is None else (column,)
     name = next((name for name in names if name in row), None)
     if name is None:
-        wanted = f"no column {column!r}" if column is not None else f"none of the columns {', '.join(COLUMNS)}"
+        wanted = (
+            f"no column {column!r}" if column is not None else f"none of the columns {', '.join(COLUMNS)}"
+        )
         found = ", ".join(list(row)[:12]) or "none"
         raise BadData(f"has {wanted}; its columns are {found}: name one with --column.", _shown(file), line)
     text = row[name]
@@ -191,6 +197,10 @@ def _text(row: dict[str, Any], column: str | None, file: str, line: int) -> str:
 
 
 def _kind(value: Any) -> str:
-    return {dict: "an object", list: "a list", str: "a string", type(None): "null", bool: "a truth value"}.get(
-        type(value), "a number"
-    )
+    return {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        type(None): "null",
+        bool: "a truth value",
+    }.get(type(value), "a number")

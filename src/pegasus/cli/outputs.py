@@ -1,20 +1,20 @@
-"""Where summaries go: stdout, one file, or a folder of files; as text, JSON or JSON lines.
+"""Where results go: stdout, one file, or a folder with a file for each input.
 
-Files are written beside their place and moved there when they are whole; what a failure or Ctrl-C
-interrupts leaves nothing behind.
+A file is written beside its place and moved there when it is whole; what an error or Ctrl-C interrupts
+leaves nothing behind.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
+from pegasus.cli.forms import Form, choose_form
 from pegasus.cli.inputs import Item, holds_rows
 from pegasus.errors import BadSetting, PegasusError
 
@@ -26,137 +26,157 @@ _ENDINGS = {"text": ".summary.txt", "json": ".summary.json", "jsonl": ".summary.
 
 
 class Output(Protocol):
-    """What takes results, in order."""
+    """Takes results, in order."""
 
-    def write(self, item: Item, end: Summary | PegasusError) -> None:
+    def write(self, item: Item, end: Summary | PegasusError) -> object:
         """Take the summary of an item, or its error."""
         ...
 
 
 def open_output(
-    files: Sequence[str], target: str, form: str | None, column: str | None, overwrite: bool
+    files: Sequence[str], target: str, form: str | None, column: str | None, *, overwrite: bool
 ) -> AbstractContextManager[Output]:
     """Open where results shall go.
 
     Args:
-        files: the inputs, by which the form is chosen where none is named.
-        target: a file, a folder (it exists or ends in a slash), or "-" for stdout.
+        files: the inputs, by which the form is chosen where nothing else says it.
+        target: a file, a folder (one that exists, or ends in a slash), or "-" for stdout.
         form: "text", "json" or "jsonl"; None chooses by the names.
         column: as in `read_items`.
         overwrite: whether files that exist may be replaced.
 
     Raises:
-        BadSetting: an output exists, is an input, or two inputs would go into one.
+        BadSetting: an output exists or is an input, or two inputs would go into one file.
     """
-    rows = [holds_rows(file, column) for file in files]
-    form = form or _form(target, all(rows))
-    single = len(files) == 1 and not any(rows)
+    rows = {file: holds_rows(file, column) for file in files}
+    form = form or _form(target, all(rows.values()))
+    single = len(files) == 1 and not any(rows.values())
     if target == _STDOUT:
-        return contextlib.nullcontext(_layout(form, sys.stdout, single))
+        return _stdout(form, single)
     if target.endswith(("/", os.sep)) or Path(target).is_dir():
-        return _folder(_places(files, Path(target), form, overwrite), form, dict(zip(files, rows)))
+        places = {file: Path(target) / (_stem(file) + _ENDINGS[form]) for file in files}
+        _check_apart(places)
+        for place in places.values():
+            _check_place(place, files, overwrite)
+        return _folder(places, form, rows)
+    if not Path(target).parent.is_dir():
+        raise BadSetting(f"There is no folder {Path(target).parent} to write {target} into: make it first.")
     _check_place(Path(target), files, overwrite)
     return _file(Path(target), form, single)
 
 
 def _form(target: str, all_rows: bool) -> str:
     suffix = Path(target).suffix.lower()
-    if suffix in (".json", ".jsonl"):
-        return suffix[1:]
-    return "jsonl" if suffix == ".ndjson" or all_rows else "text"
+    if suffix in (".jsonl", ".ndjson"):
+        return "jsonl"
+    if suffix == ".json":
+        return "json"
+    return "jsonl" if all_rows else "text"
 
 
-def _layout(form: str, stream: IO[str], single: bool) -> Output:
-    if form == "jsonl":
-        return JsonLines(stream)
-    if form == "json":
-        return Json(stream) if single else JsonArray(stream)
-    return Text(stream, single)
+def _stem(file: str) -> str:
+    return "stdin" if file == "-" else Path(file).stem
 
 
-# -- the three forms -----------------------------------------------------------------------------------
+def _check_apart(places: Mapping[str, Path]) -> None:
+    taken: dict[Path, str] = {}
+    for file, place in places.items():
+        if place in taken:
+            raise BadSetting(
+                f"{taken[place]} and {file} would both be written to {place}: write them to different "
+                "folders, or all to one file."
+            )
+        taken[place] = file
 
 
-def to_record(item: Item, end: Summary | PegasusError) -> dict[str, Any]:
-    """Return a result as JSON shows it: where it comes from, then the summary and its facts, or the error."""
-    record: dict[str, Any] = {"id": item.id, "file": item.file, "line": item.line}
-    if item.line is None:
-        record = {"file": item.file}
-    if isinstance(end, PegasusError):
-        return {**record, "error": str(end)}
-    facts = end.to_dict()
-    return {**record, "summary": facts.pop("text"), **facts}
+def _check_place(place: Path, files: Sequence[str], overwrite: bool) -> None:
+    if any(
+        file != "-" and Path(file).exists() and place.exists() and place.samefile(file) for file in files
+    ):
+        raise BadSetting(f"{place} is one of the inputs: name another output.")
+    if place.exists() and not overwrite:
+        raise BadSetting(f"{place} exists already: add --overwrite to replace it.")
 
 
-def _dumped(record: dict[str, Any], indent: int | None = None) -> str:
-    # A lone surrogate, which JSON can carry and UTF-8 cannot, must not stop the rest.
-    text = json.dumps(record, ensure_ascii=False, indent=indent)
-    return text.encode("utf-8", "replace").decode("utf-8")
+@contextmanager
+def _stdout(form: str, single: bool) -> Iterator[Output]:
+    written = choose_form(form, sys.stdout, single=single)
+    yield written
+    written.close()
 
 
-class Text:
-    """Summaries to be read: a heading each where there are several, one line each for rows."""
-
-    def __init__(self, stream: IO[str], single: bool) -> None:
-        self.stream = stream
-        self.single = single
-
-    def write(self, item: Item, end: Summary | PegasusError) -> None:
-        """Print a summary; errors are for stderr alone, except that a row keeps its (empty) line."""
-        text = "" if isinstance(end, PegasusError) else end.text
-        lines = [" ".join(text.split())] if item.line is not None else [text]
-        if item.line is None and isinstance(end, PegasusError):
-            return
-        if not self.single and item.line is None:
-            lines = [f"==> {item.name} <==", text, ""]
-        if not isinstance(end, PegasusError) and end.explanation is not None:
-            lines += ["", *_explained(end), ""]
-        shown = "\n".join(lines).encode("utf-8", "replace").decode("utf-8")
-        print(shown, file=self.stream, flush=True)
+@contextmanager
+def _file(place: Path, form: str, single: bool) -> Iterator[Output]:
+    with Replacement(place) as replacement:
+        written = _Counted(choose_form(form, replacement.stream, single=single))
+        yield written
+        written.close()
+        replacement.keep = written.any
 
 
-class JsonLines:
-    """One object a line."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
-
-    def write(self, item: Item, end: Summary | PegasusError) -> None:
-        """Print a result, or an error, as a line."""
-        print(_dumped(to_record(item, end)), file=self.stream, flush=True)
+@contextmanager
+def _folder(places: Mapping[str, Path], form: str, rows: Mapping[str, bool]) -> Iterator[Output]:
+    with ExitStack() as stack:
+        yield _Folder(places, form, rows, stack)
 
 
-class Json:
-    """One object."""
+@dataclass
+class _Counted:
+    """A form that remembers whether anything was written; an output of errors alone is not made."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
+    form: Form
+    any: bool = False
 
     def write(self, item: Item, end: Summary | PegasusError) -> None:
-        """Print the result, or the error."""
-        print(_dumped(to_record(item, end), indent=2), file=self.stream, flush=True)
-
-
-class JsonArray:
-    """A list of objects, one a line."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
-        self.count = 0
-
-    def write(self, item: Item, end: Summary | PegasusError) -> None:
-        """Print a result, or an error, as the next object of the list."""
-        self.stream.write(("[\n" if self.count == 0 else ",\n") + _dumped(to_record(item, end)))
-        self.count += 1
+        self.any |= self.form.write(item, end)
 
     def close(self) -> None:
-        """End the list."""
-        self.stream.write("\n]\n" if self.count else "[]\n")
-        self.stream.flush()
+        self.form.close()
 
 
-def _explained(summary: Summary) -> Iterator[str]:
-    for number, told in enumerate(summary.explanation or (), 1):
-        yield f"{number:3}. {' '.join(told.sentence.split())}"
-        for support in told.support:
-            yield f"     {support.share:4.0%}  {' '.join(support.text.split())}"
+@dataclass
+class _Folder:
+    """Opens a file when the first result of an input comes, and closes it when the next input begins."""
+
+    places: Mapping[str, Path]
+    form: str
+    rows: Mapping[str, bool]
+    stack: ExitStack
+    file: str | None = None
+    output: Output | None = field(default=None)
+
+    def write(self, item: Item, end: Summary | PegasusError) -> None:
+        if item.file != self.file or self.output is None:
+            self.stack.close()
+            place = self.places[item.file]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self.output = self.stack.enter_context(_file(place, self.form, not self.rows[item.file]))
+            self.file = item.file
+        self.output.write(item, end)
+
+
+class Replacement:
+    """A file that takes its place when it is whole, and leaves no trace when something goes wrong.
+
+    Attributes:
+        stream: what is written.
+        keep: whether it shall take its place at the end.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.keep = True
+        self._part = place.with_name(f".{place.name}.{os.getpid()}.part")
+        self.stream: IO[str] = self._part.open("w", encoding="utf-8")
+
+    def __enter__(self) -> Replacement:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self.stream:
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+        if kind is None and self.keep:
+            self._part.replace(self.place)
+        else:
+            self._part.unlink()

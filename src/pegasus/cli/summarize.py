@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+import sys
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pegasus.cli.inputs import Item, read_items
-from pegasus.cli.outputs import open_output
-from pegasus.errors import BadSetting, PegasusError
+from pegasus.cli.exits import FAILED, OK, PARTLY, USAGE, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pegasus.cli.inputs import Item
     from pegasus.cli.progress import Bar
+    from pegasus.errors import PegasusError
     from pegasus.summarizer import Summarizer, Summary
 
 _EXAMPLES = """\
@@ -30,6 +32,10 @@ examples:
   pegasus summarize news.jsonl --column body -o news.summaries.jsonl
   pegasus summarize book.txt --long chunk --length 300 --explain
 """
+_SETTINGS = (
+    *("long", "length", "sentences", "num_beams", "length_penalty", "no_repeat_ngram_size"),
+    *("retry_repetition", "explain", "batch_size"),
+)
 # Texts that are held and computed together; more rows make better batches, fewer make results come sooner.
 _WINDOW_BATCHES = 4
 
@@ -37,26 +43,38 @@ _WINDOW_BATCHES = 4
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare this verb's options."""
     parser.epilog = _EXAMPLES
-    parser.add_argument("files", nargs="*", metavar="FILE", help="texts or .jsonl files; - or nothing: stdin")
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="texts or .jsonl files; - or nothing: stdin"
+    )
     _declare_files(parser.add_argument_group("input and output"))
     _declare_summary(parser.add_argument_group("the summary"))
     _declare_model(parser.add_argument_group("the model"))
 
 
 def _declare_files(group: Any) -> None:
-    group.add_argument("--column", metavar="NAME", help="read JSON lines, whatever the name, and take this column")
     group.add_argument(
-        "-o", "--output", metavar="FILE|DIR", default="-", help="one file for all, or a folder (ends in /) of one each"
+        "--column", metavar="NAME", help="read JSON lines, whatever the name, and take this column"
     )
     group.add_argument(
-        "--format", choices=["text", "json", "jsonl"], help="default: by the name of the output, then of the input"
+        "-o",
+        "--output",
+        metavar="FILE|DIR",
+        default="-",
+        help="one file for all, or a folder (ends in /) of one each",
+    )
+    group.add_argument(
+        "--format",
+        choices=["text", "json", "jsonl"],
+        help="default: by the name of the output, then of the input",
     )
     group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
 
 
 def _declare_summary(group: Any) -> None:
     group.add_argument(
-        "--length", metavar="LENGTH", help="short, medium, long, a number of words (80) or a share of the text (10%%)"
+        "--length",
+        metavar="LENGTH",
+        help="short, medium, long, a number of words (80) or a share of the text (10%%)",
     )
     group.add_argument("--sentences", type=int, metavar="N", help="write N sentences")
     group.add_argument(
@@ -67,10 +85,16 @@ def _declare_summary(group: Any) -> None:
         "beginning (truncate), all at once with untrained positions (extend), or refuse it (error)",
     )
     group.add_argument("--num-beams", type=int, metavar="N", help="beams of the search")
-    group.add_argument("--length-penalty", type=float, metavar="X", help="above 1: longer; below 1: shorter")
-    group.add_argument("--no-repeat-ngram-size", type=int, metavar="N", help="no N tokens in a row come twice")
+    group.add_argument(
+        "--length-penalty", type=float, metavar="X", help="above 1: longer; below 1: shorter"
+    )
+    group.add_argument(
+        "--no-repeat-ngram-size", type=int, metavar="N", help="no N tokens in a row come twice"
+    )
     group.add_argument("--retry-repetition", action="store_true", help="write a repetitive summary again")
-    group.add_argument("--explain", action="store_true", help="show the source sentences each sentence leans on")
+    group.add_argument(
+        "--explain", action="store_true", help="show the source sentences each sentence leans on"
+    )
 
 
 def _declare_model(group: Any) -> None:
@@ -79,33 +103,41 @@ def _declare_model(group: Any) -> None:
         "--model",
         metavar="NAME",
         default=os.environ.get("PEGASUS_MODEL") or "pegasus-mini",
-        help="a folder, a bundled checkpoint or a Hugging Face repository (default: $PEGASUS_MODEL, pegasus-mini)",
+        help="a folder, a bundled checkpoint, or a Hugging Face repository (default: $PEGASUS_MODEL, "
+        "else pegasus-mini)",
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     group.add_argument(
         "--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="default: auto"
     )
-    group.add_argument("--batch-size", type=int, default=16, metavar="N", help="most texts at a time (default: 16)")
+    group.add_argument(
+        "--batch-size", type=int, default=16, metavar="N", help="most texts at a time (default: 16)"
+    )
     group.add_argument("--threads", type=int, metavar="N", help="threads of the CPU")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Summarize everything and return the exit code."""
-    from pegasus.cli.app import FAILED, OK, PARTLY, USAGE
-    from pegasus.cli.notes import tell
+    from pegasus.cli.inputs import read_items
+    from pegasus.cli.notes import notes
+    from pegasus.cli.outputs import open_output
     from pegasus.cli.progress import Bar
+    from pegasus.errors import PegasusError
 
-    if not arguments.files and _stdin_is_terminal():
-        arguments.parser.print_help(_stderr())
+    if not arguments.files and sys.stdin.isatty():
+        arguments.parser.print_help(sys.stderr)
         return USAGE
-    files = arguments.files or ["-"]
+    files, column = arguments.files or ["-"], arguments.column
     settings = _settings(arguments)
-    bar = Bar.on(_stderr(), quiet=arguments.quiet)
+    bar = Bar.on_stderr(quiet=arguments.quiet)
     done = failed = 0
-    with open_output(files, arguments.output, arguments.format, arguments.column, arguments.overwrite) as output:
-        for item, end in _ends(read_items(files, arguments.column), _opener(arguments, bar), settings, bar):
+    with open_output(
+        files, arguments.output, arguments.format, column, overwrite=arguments.overwrite
+    ) as output:
+        for item, end in _ends(read_items(files, column), _opener(arguments, bar), settings, bar):
+            for note in notes(item, end, quiet=arguments.quiet):
+                say(note)
             output.write(item, end)
-            tell(item, end, quiet=arguments.quiet)
             done, failed = done + 1, failed + isinstance(end, PegasusError)
     return OK if not failed else FAILED if failed == done else PARTLY
 
@@ -136,35 +168,20 @@ def _opener(arguments: argparse.Namespace, bar: Bar) -> Callable[[], Summarizer]
         with bar.waiting(f"opening {arguments.model}"):
             if arguments.threads is not None:
                 room("torch", "reading").use_threads(arguments.threads)
-            return Summarizer.from_pretrained(arguments.model, device=arguments.device, dtype=arguments.dtype)
+            return Summarizer.from_pretrained(
+                arguments.model, device=arguments.device, dtype=arguments.dtype
+            )
 
     return summarizer
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = ("length", "sentences", "long", "num_beams", "length_penalty", "no_repeat_ngram_size", "batch_size")
-    settings = {name: getattr(arguments, name) for name in (*names, "retry_repetition", "explain")}
-    _check(arguments)
-    return settings
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    """Refuse bad settings before a model is opened or an output begun."""
+    """Return the settings that were named, checked before a model is opened or an output begun."""
+    from pegasus.errors import BadSetting
     from pegasus.summarizer.settings import Settings
 
-    names = ("length", "sentences", "long", "num_beams", "no_repeat_ngram_size", "batch_size")
-    Settings(**{name: getattr(arguments, name) for name in names})
     if arguments.threads is not None and arguments.threads < 1:
         raise BadSetting(f"--threads must be at least 1; found {arguments.threads}.")
-
-
-def _stdin_is_terminal() -> bool:
-    import sys
-
-    return sys.stdin is None or sys.stdin.isatty()
-
-
-def _stderr() -> Any:
-    import sys
-
-    return sys.stderr
+    settings = {name: getattr(arguments, name) for name in _SETTINGS}
+    Settings(**settings)
+    return settings

@@ -14,8 +14,9 @@
 
 Of sentences (or windows) that score the same the *later* is chosen. What the authors call stochastic or
 dynamic is `ind-orig` with a range for the ratio and noise on the scores: `GapSettings(ratio=(.1485, .45),
-noise=.2)`. Two of their habits are not kept: their noise was the same for every document, ours is fresh; and
-their greedy cut of the candidates is off unless `candidates` is set (`authors_candidates` has their number).
+noise=.2)`. Two of their habits are not kept: their noise was the same for every document, ours is fresh;
+and their greedy cut of the candidates is off unless `candidates` is set (`authors_candidates` has their
+number).
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class GapSettings:
             document, uniformly from [low, high).
         noise: q; 0 chooses by the scores alone. For "ind" and "hybrid" only.
         noise_kind: "gaussian" multiplies each score by 1 + q·Normal(0, q), which is what the authors' code
-            does (q = 0.2: a spread of 4 %); "uniform" by a number from [1 - q, 1 + q), as their README says.
+            does (q = 0.2: a spread of 4 %); "uniform" by a number from [1 - q, 1 + q), as their README
+            says.
         metric: "f", "precision" or "recall".
         ngram: words in a gram.
         precision: arithmetic of counts and scores: "float32" as the authors' code, or "float64".
@@ -93,9 +95,13 @@ class GapSettings:
         if not 0 < low <= high <= 1:
             raise BadSetting(f"ratio must lie between 0 and 1, lower end first; found {self.ratio!r}.")
         if not 0 <= self.noise < 1:
-            raise BadSetting(f"noise must be at least 0 and below 1; found {self.noise!r}. The authors used 0.2.")
+            raise BadSetting(
+                f"noise must be at least 0 and below 1; found {self.noise!r}. The authors used 0.2."
+            )
         if self.noise and self.kind not in ("ind", "hybrid"):
-            raise BadSetting(f"noise belongs to independent scores; found strategy {self.strategy!r}. Use ind-orig.")
+            raise BadSetting(
+                f"noise belongs to independent scores; found strategy {self.strategy!r}. Use ind-orig."
+            )
 
     @property
     def kind(self) -> Kind:
@@ -141,12 +147,12 @@ class Choice:
 def score_sentences(grams: Grams, settings: GapSettings) -> Scores:
     """Return one number per sentence such that the strategy takes the highest first.
 
-    For "ind" it is the score; for "seq" the turn in which the sentence would be chosen, counted down, so that
-    every ratio finds its choice in it. These are the numbers that `pegasus prepare` stores.
+    For "ind" it is the score; for "seq" the turn in which the sentence would be chosen, counted down, so
+    that every ratio finds its choice in it. These are the numbers that `pegasus prepare` stores.
 
     Raises:
-        BadSetting: the strategy has no such numbers, because its choice of n is no part of its choice of n + 1
-            (continuous) or because it needs none (random, lead, none).
+        BadSetting: the strategy has no such numbers: its choice for one ratio is no part of that for a
+            higher one (continuous), or it needs none (random, lead, none).
     """
     if settings.kind in ("ind", "hybrid"):
         return independent_scores(grams, settings.measure)
@@ -155,7 +161,9 @@ def score_sentences(grams: Grams, settings: GapSettings) -> Scores:
         turns = np.zeros(grams.sentences, settings.precision)
         turns[order] = np.arange(len(order), 0, -1)
         return turns
-    raise BadSetting(f"Strategy {settings.strategy!r} gives no score to a sentence: use one of ind- or seq-.")
+    raise BadSetting(
+        f"Strategy {settings.strategy!r} gives no score to a sentence: use one of ind- or seq-."
+    )
 
 
 def choose(
@@ -211,7 +219,7 @@ def gap_count(sentences: int, ratio: float, precision: Precision = "float32") ->
     The product is float32 as in the authors' code: .29 of 100 sentences is 29, where float64 gives 28.
     """
     kind = np.dtype(precision).type
-    return min(int(max(kind(sentences) * kind(ratio), 1)), sentences)
+    return min(int(np.maximum(kind(sentences) * kind(ratio), 1)), sentences)
 
 
 def authors_candidates(max_input: int = 512, max_target: int = 256, ratio: float = 0.45) -> int:

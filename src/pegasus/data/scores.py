@@ -58,7 +58,7 @@ class Measure:
             return counts.astype(np.float64)
         if self.counting == "uniq":
             return (counts > 0).astype(np.float64)
-        return np.log1p(counts)
+        return np.log1p(counts).astype(np.float64, copy=False)
 
     def rate(self, overlap: Floats, said: Floats, left: Floats) -> Scores:
         """Return the metric of overlaps, given the weight of what was said and of what is left."""
@@ -69,29 +69,32 @@ class Measure:
         recall = (overlap / np.maximum(left, floor)).astype(self.precision)
         if self.metric == "recall":
             return recall
+        mean: Scores = np.zeros_like(precision)
         both = (precision > 0) & (recall > 0)
-        return np.divide(2 * precision * recall, precision + recall, out=np.zeros_like(precision), where=both)
+        np.divide(2 * precision * recall, precision + recall, out=mean, where=both)
+        return mean
 
 
 def independent_scores(document: Grams, measure: Measure) -> Scores:
-    """Score every sentence against the rest of the text (paper: Ind), in time linear in the text.
+    """Score every sentence against the rest of its own document (paper: Ind), in time linear in the text.
 
     Returns:
-        [sentences] the scores.
+        [N] the scores of the sentences of all documents.
     """
     totals = document.totals[document.grams]
     rest = totals - document.counts
     overlap = _by_row(document, measure.weigh(np.minimum(document.counts, rest)))
     said = _by_row(document, measure.weigh(document.counts))
     gone = _by_row(document, measure.weigh(totals) - measure.weigh(rest))
-    return measure.rate(overlap, said, measure.weigh(document.totals).sum() - gone)
+    whole = np.bincount(document.homes, measure.weigh(document.totals), int(document.owners[-1:].sum()) + 1)
+    return measure.rate(overlap, said, whole[document.owners] - gone)
 
 
 def window_scores(document: Grams, measure: Measure, size: int) -> Scores:
     """Score every run of `size` sentences against the rest of the text.
 
-    Each gram's count changes only where a sentence that holds it enters or leaves the window, so all windows
-    together cost one sort of those changes.
+    Each gram's count changes only where a sentence that holds it enters or leaves the window, so all
+    windows together cost one sort of those changes.
 
     Returns:
         [sentences - size + 1] the score of the window that begins at each sentence.
@@ -108,7 +111,7 @@ def window_scores(document: Grams, measure: Measure, size: int) -> Scores:
     after = np.cumsum(steps)  # every gram's steps sum to 0, so counts begin at 0 for each
     totals = document.totals[grams]
     overlap, said, gone = (
-        np.cumsum(np.bincount(places, change, windows + 1))[:windows]
+        np.cumsum(_sums(places, change, windows + 1))[:windows]
         for change in _changes(measure, after - steps, after, totals)
     )
     return measure.rate(overlap, said, measure.weigh(document.totals).sum() - gone)
@@ -120,8 +123,8 @@ def sequential_order(document: Grams, measure: Measure, picks: int, candidates: 
     Every round scores the chosen sentences together with each other one against what is left, and takes the
     best; of equal ones the latest. The first m of n picks are the m picks.
 
-    A pick changes only the scores' parts that belong to its own grams; an index from grams to sentences finds
-    them, so a round costs those and one pass over the sentences.
+    A pick changes only the scores' parts that belong to its own grams; an index from grams to sentences
+    finds them, so a round costs those and one pass over the sentences.
 
     Args:
         document: the grams.
@@ -145,7 +148,9 @@ def sequential_order(document: Grams, measure: Measure, picks: int, candidates: 
 
 
 class _Chosen:
-    """Sentences chosen so far, and what each other one would change: overlap, said and gone weight by row."""
+    """Sentences chosen so far, and what each other one would change: overlap, said and gone weight by
+    row.
+    """
 
     def __init__(self, document: Grams, measure: Measure) -> None:
         self._document, self._measure = document, measure
@@ -189,9 +194,12 @@ class _Chosen:
         sizes = ends - np.where(grams > 0, self._gram_ends[grams - 1], 0)
         within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         entries = np.repeat(ends - sizes, sizes) + within
-        # Where the text has no more of a gram than was taken, the entry belongs to a sentence already chosen.
+        # Where the text has no more of a gram than was taken, the entry belongs to a sentence already
+        # chosen.
         grams = np.repeat(grams, sizes)
-        return entries[self._taken[grams] + self._document.counts[entries] <= self._document.totals[grams]]
+        room = self._taken[grams] + self._document.counts[entries] <= self._document.totals[grams]
+        kept: Ints = entries[room]
+        return kept
 
 
 def _changes(measure: Measure, before: Ints, after: Ints, totals: Ints) -> tuple[Floats, Floats, Floats]:
@@ -203,4 +211,8 @@ def _changes(measure: Measure, before: Ints, after: Ints, totals: Ints) -> tuple
 
 
 def _by_row(document: Grams, values: Floats) -> Floats:
-    return np.bincount(document.rows, values, document.sentences)
+    return _sums(document.rows, values, document.sentences)
+
+
+def _sums(places: Ints, values: Floats, length: int) -> Floats:
+    return np.bincount(places, values, length).astype(np.float64, copy=False)

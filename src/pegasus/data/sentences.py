@@ -19,18 +19,18 @@ from pegasus.errors import BadSetting
 
 Splitter = Callable[[str], list[str]]
 
-# One stop mark, not `[.!?]+`: with the plus, a long run of dots takes quadratic time. The white space is the
-# ASCII class of the C++ original.
+# One stop mark, not `[.!?]+`: with the plus, a long run of dots takes quadratic time. The white space is
+# the ASCII class of the C++ original.
 _AUTHORS = re.compile(r"[.!?][ \t\n\v\f\r]+")
 
 # Three ways for a sentence to end: a stop, at most four closing marks and white space; a full-width stop,
-# which needs no white space; a blank line. Every repetition either is bounded or ends its branch, and
-# the blank line is looked for only from a line break's own position, so no run is scanned twice.
+# which needs no white space; the end of a line. Every repetition either is bounded or ends its branch,
+# and no branch can begin inside the white space that another has taken, so no run is scanned twice.
 _CLOSERS = "\"'”’»)\\]}"
 _CANDIDATE = re.compile(
     rf"(?P<stop>[.!?…؟।])[{_CLOSERS}]{{0,4}}\s+"
     rf"|[。！？][{_CLOSERS}」』）]{{0,4}}\s*"
-    r"|(?<!\s)[ \t]{0,8}\r?\n[ \t]{0,8}\r?\n\s*"
+    r"|(?<!\s)[ \t]{0,8}\r?\n\s*"
 )
 
 
@@ -62,6 +62,7 @@ _STARTERS = frozenset(
     )
 )
 _LONGEST_WORD = 16
+_LONGEST_HEADING = 48
 
 
 def split_authors(text: str) -> list[str]:
@@ -107,8 +108,10 @@ def _pieces(text: str, borders: Iterable[int]) -> list[str]:
 
 def _is_border(text: str, match: re.Match[str]) -> bool:
     stop = match.group("stop")
-    if stop is None or match.end() == len(text) or text.count("\n", match.start(), match.end()) > 1:
+    if match.end() == len(text) or text.count("\n", match.start(), match.end()) > 1:
         return True
+    if stop is None:
+        return not match.group()[0].isspace() or _is_heading(text, match)
     after = text[match.end()]
     if after.islower():  # "Smith & Co. in London", '"Why?" he asked'; but "why? because"
         return stop not in ".…" and text[match.start() + 1].isspace()
@@ -120,6 +123,13 @@ def _is_border(text: str, match: re.Match[str]) -> bool:
     if len(word) == 1 and word.isalpha() and text[match.start() - 1].isupper():
         return word == "i"  # an initial: "J. Smith"; but "So do I. They"
     return word not in _SELDOM_LAST or _word_after(text, match.end()) in _STARTERS
+
+
+def _is_heading(text: str, match: re.Match[str]) -> bool:
+    """Whether a line that no stop ends is a heading or a date rather than one that was broken for width."""
+    begin = text.rfind("\n", max(0, match.start() - _LONGEST_HEADING), match.start())
+    short = begin >= 0 or match.start() < _LONGEST_HEADING
+    return short and not text[match.end()].islower()
 
 
 def _word_before(text: str, end: int) -> str:

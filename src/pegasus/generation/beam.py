@@ -43,6 +43,9 @@ class Beam:
 
     def ask(self) -> Ask | None:
         """The best continuations of each beam."""
+        return self._ask(self.considered)
+
+    def _ask(self, count: int | None) -> Ask | None:
         if self._over:
             return None
         parents_R, texts_B = self._next
@@ -51,7 +54,7 @@ class Beam:
             parents_R=parents_R,
             texts_B=texts_B,
             edits=self.plan.rules.edits(self.trail),
-            count=self.considered,
+            count=count,
             scores="log_probs",
         )
 
@@ -80,7 +83,7 @@ class Beam:
     def result(self) -> Hypotheses:
         """The best of the shelf; texts that were not done add what they were still continuing."""
         self._add_open()
-        return hypotheses(self.shelf, self.trail, self.plan)
+        return best_of(self.shelf, self.trail, self.plan)
 
     def _by_text(self, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
         """The answer as [B, M, C]; the first may be about one row per text, which counts for all beams."""
@@ -93,9 +96,9 @@ class Beam:
 
     def _rows_of(self, beams_BK: np.ndarray) -> np.ndarray:
         per_text = len(self.trail.texts_R) // len(self.texts_B)
-        return np.arange(len(beams_BK))[:, None] * per_text + (
-            beams_BK if per_text > 1 else np.zeros_like(beams_BK)
-        )
+        # In the first step a text may have a single row, which stands for all its beams.
+        first_B1: np.ndarray = np.arange(len(beams_BK))[:, None] * per_text
+        return first_B1 + (beams_BK if per_text > 1 else np.zeros_like(beams_BK))
 
     def _put_on_shelf(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
         beams = self.plan.beams
@@ -153,29 +156,43 @@ class Beam:
         )
 
 
-def hypotheses(shelf: Shelf, trail: Trail, plan: Plan, banks: int = 1) -> Hypotheses:
-    """The ``returned`` best of each text, out of its ``banks`` banks, padded to one width.
+def best_of(shelf: Shelf, trail: Trail, plan: Plan) -> Hypotheses:
+    """The ``returned`` best of each text, out of all its banks.
 
     transformers 4.34 writes EOS after every hypothesis for which there is room, also after one that a
-    stopping criterion cut short; so does this, while ``finished_N`` tells the truth.
+    stopping criterion cut short; so does this, while ``finished_N`` tells the truth. Of equals the one that
+    was found last comes first, as there.
     """
-    scores_BN = shelf.scores_KM.reshape(-1, banks * shelf.size)
-    best_BN = np.argsort(-scores_BN, axis=1, kind="stable")[:, : plan.returned]
+    scores_BN = shelf.scores_KM.reshape(-1, plan.beams)
+    last_first_BN = np.argsort(-scores_BN[:, ::-1], axis=1, kind="stable")[:, : plan.returned]
+    order_BN = plan.beams - 1 - last_first_BN
+    return hypotheses(shelf, trail, plan, order_BN, always_eos=True)
+
+
+def hypotheses(
+    shelf: Shelf, trail: Trail, plan: Plan, order_BN: np.ndarray, always_eos: bool = False
+) -> Hypotheses:
+    """What stands in the given places of each text's part of the shelf, padded to one width."""
 
     def pick(found_KM: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(found_KM.reshape(scores_BN.shape), best_BN, axis=1).reshape(-1)
+        return np.take_along_axis(found_KM.reshape(-1, plan.beams), order_BN, axis=1).reshape(-1)
 
-    steps_N, finished_N = pick(shelf.steps_KM), pick(shelf.ended_KM)
+    steps_N, finished_N, scores_N = pick(shelf.steps_KM), pick(shelf.ended_KM), pick(shelf.scores_KM)
     sequences_NT, beams_NT = trail.walk_back(steps_N, pick(shelf.rows_KM), plan.beams)
     lengths_N = trail.prompt_RT.shape[1] + steps_N
-    width = min(int(lengths_N.max()) + 1, plan.max_length)
-    padding = max(0, width - sequences_NT.shape[1])
-    sequences_NT = np.pad(sequences_NT, ((0, 0), (0, padding)), constant_values=-1)[:, :width]
-    beams_NT = np.pad(beams_NT, ((0, 0), (0, width - beams_NT.shape[1])), constant_values=-1)
+    width = max(int(lengths_N.max()), min(int(lengths_N.max()) + 1, plan.max_length))
     if plan.eos:
-        room = np.flatnonzero(lengths_N < width)
+        room = np.flatnonzero((lengths_N < width) & (finished_N | always_eos))
+        sequences_NT = _widened(sequences_NT, width)
         sequences_NT[room, lengths_N[room]] = plan.eos[0]
         lengths_N[room] += 1
+    width = int(lengths_N.max())
+    sequences_NT = _widened(sequences_NT, width)
     sequences_NT = np.where(sequences_NT < 0, plan.pad, sequences_NT)
-    scores_N = np.where(pick(shelf.scores_KM) <= -1e299, -np.inf, pick(shelf.scores_KM)).astype(np.float32)
-    return Hypotheses(sequences_NT, lengths_N, scores_N, finished_N, beams_NT)
+    scores_N = np.where(scores_N <= -1e299, -np.inf, scores_N).astype(np.float32)
+    return Hypotheses(sequences_NT, lengths_N, scores_N, finished_N, _widened(beams_NT, width))
+
+
+def _widened(values_NT: np.ndarray, width: int) -> np.ndarray:
+    missing = max(0, width - values_NT.shape[1])
+    return np.pad(values_NT, ((0, 0), (0, missing)), constant_values=-1)[:, :width]

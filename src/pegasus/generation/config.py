@@ -105,11 +105,14 @@ class GenerationConfig:
         self.__dict__.update(copy.deepcopy(DEFAULTS), **OURS)
         known = {name: value for name, value in kwargs.items() if name in DEFAULTS or name in OURS}
         self.__dict__.update(known if self._from_model_config else kwargs)
-        self.sequence_bias = _tuple_keys(self.sequence_bias)
+        self.__dict__["sequence_bias"] = _tuple_keys(self.__dict__["sequence_bias"])
         self.validate()
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"GenerationConfig has no field {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GenerationConfig) and self._comparable() == other._comparable()
@@ -211,7 +214,7 @@ class GenerationConfig:
     def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
         """Makes a config of a dictionary; ``kwargs`` as in ``from_pretrained``."""
         return_unused = kwargs.pop("return_unused_kwargs", False)
-        config = cls(**{**config_dict})
+        config = cls(**config_dict)
         unused = config.update(**kwargs)
         return (config, unused) if return_unused else config
 
@@ -235,7 +238,7 @@ class GenerationConfig:
                 setattr(self, name, value)
             else:
                 unused[name] = value
-        self.sequence_bias = _tuple_keys(self.sequence_bias)
+        self.__dict__["sequence_bias"] = _tuple_keys(self.__dict__["sequence_bias"])
         return unused
 
     # -- where they go ---------------------------------------------------------------------------------

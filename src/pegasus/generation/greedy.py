@@ -96,7 +96,7 @@ class Greedy:
     def _select(self) -> np.ndarray:
         """The rows that stay: all of them, until enough texts are done."""
         done_BM = (self.eos_N[self.live_R] >= 0).reshape(-1, self.plan.returned)
-        done_B = done_BM.all(axis=1)
+        done_B: np.ndarray = np.all(done_BM, axis=1)
         self._texts_B = None
         if self.plan.all_rows or not worth_dropping(done_B):
             return np.arange(len(self.live_R))

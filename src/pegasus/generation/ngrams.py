@@ -54,7 +54,7 @@ class _Growing:
     """An array that only grows; what is in it never changes, so many may share it."""
 
     def __init__(self, width: tuple[int, ...], dtype: type) -> None:
-        self.array = np.zeros((1024, *width), dtype=dtype)
+        self.array: np.ndarray = np.zeros((1024, *width), dtype=dtype)
         self.count = 0
 
     def append(self, rows: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ class GreedySearchEncoderDecoderOutput(ModelOutput):
         sequences: [N, T], the start token, what was said, padding.
         scores: one [rows, V] per new token: the scores after all rules, with ``output_scores``.
         encoder_attentions: one [B, H, S, S] a layer, with ``output_attentions``.
-        encoder_hidden_states: [B, S, D], of the embeddings and of each layer, with ``output_hidden_states``.
+        encoder_hidden_states: [B, S, D] of the embeddings and each layer, with ``output_hidden_states``.
         decoder_attentions: per new token, one [rows, H, 1, T] a layer.
         cross_attentions: per new token, one [rows, H, 1, S] a layer.
         decoder_hidden_states: per new token, [rows, 1, D] of the embeddings and of each layer.
@@ -64,7 +64,7 @@ class BeamSearchEncoderDecoderOutput(ModelOutput):
         scores: one [B · M, V] per new token: log-probabilities after all rules, with ``output_scores``.
         beam_indices: [N, T], from which row (text · M + beam) each new token came; −1 after the end.
         encoder_attentions: one [B, H, S, S] a layer, with ``output_attentions``.
-        encoder_hidden_states: [B, S, D], of the embeddings and of each layer, with ``output_hidden_states``.
+        encoder_hidden_states: [B, S, D] of the embeddings and each layer, with ``output_hidden_states``.
         decoder_attentions: per new token, one [B · M, H, 1, T] a layer.
         cross_attentions: per new token, one [B · M, H, 1, S] a layer.
         decoder_hidden_states: per new token, [B · M, 1, D] of the embeddings and of each layer.

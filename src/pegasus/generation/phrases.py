@@ -1,4 +1,4 @@
-"""Rules about runs of tokens: n-grams that may not come again, words that may not come, words that should."""
+"""Rules about runs of tokens: n-grams that may not come again, words that may or should not come."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from pegasus.generation.trail import Trail
 class NoRepeatedNgrams(Rule):
     """No run of ``size`` tokens comes twice in a row."""
 
-    def __init__(self, size: int, trail: Trail) -> None:
+    def __init__(self, size: int) -> None:
         self.size = size
-        self.tables = RowTables(len(trail.texts_R))
-        for end in range(size, trail.length + 1):
-            self._remember(trail.ids_RT[:, end - size : end])
+        self.tables: RowTables | None = None
 
     def fork(self) -> NoRepeatedNgrams:
         """A rule that goes on from here on its own."""
         other = super().fork()
         assert isinstance(other, NoRepeatedNgrams)
-        other.tables = self.tables.fork()
+        other.tables = None if self.tables is None else self.tables.fork()
         return other
 
     def carry(self, trail: Trail, parents_R: np.ndarray) -> None:
         """Remembers the newest run of each row."""
-        self.tables.reorder(parents_R)
-        if self.size > 1 and trail.length >= self.size:
-            self._remember(trail.window(self.size))
+        if self.tables is not None:
+            self.tables.reorder(parents_R)
+            if trail.length >= self.size:
+                self._remember(self.tables, trail.window(self.size))
 
     def edits(self, trail: Trail) -> Iterable[Edit]:
         """Bans what would complete a run that has been there."""
@@ -41,13 +40,21 @@ class NoRepeatedNgrams(Rule):
             yield Edit("ban", ids_RT.reshape(-1), np.repeat(np.arange(len(ids_RT)), ids_RT.shape[1]))
         elif trail.length >= self.size:
             window_RW = trail.window(self.size - 1)
-            rows_N, tokens_N = self.tables.find(np.arange(len(window_RW)), keys_of(window_RW))
+            rows_N, tokens_N = self._filled(trail).find(np.arange(len(window_RW)), keys_of(window_RW))
             if len(rows_N):
                 yield Edit("ban", tokens_N, rows_N)
 
-    def _remember(self, runs_RW: np.ndarray) -> None:
-        if self.size > 1:
-            self.tables.put(np.arange(len(runs_RW)), keys_of(runs_RW[:, :-1]), runs_RW[:, -1])
+    def _filled(self, trail: Trail) -> RowTables:
+        """The tables; they begin with the runs of what has been written when they are first needed."""
+        if self.tables is None:
+            self.tables = RowTables(len(trail.texts_R))
+            for end in range(self.size, trail.length + 1):
+                self._remember(self.tables, trail.ids_RT[:, end - self.size : end])
+        return self.tables
+
+    @staticmethod
+    def _remember(tables: RowTables, runs_RW: np.ndarray) -> None:
+        tables.put(np.arange(len(runs_RW)), keys_of(runs_RW[:, :-1]), runs_RW[:, -1])
 
 
 class NoSourceNgrams(Rule):
@@ -81,6 +88,7 @@ class PhraseBias(Rule):
     """A number is added to the score of the token that completes a phrase; −∞ forbids the phrase."""
 
     def __init__(self, biases: Mapping[tuple[int, ...], float]) -> None:
+        self.may_raise = any(bias > 0 for bias in biases.values())
         singles = {phrase[0]: bias for phrase, bias in biases.items() if len(phrase) == 1}
         self.tokens_N = np.array(list(singles), dtype=np.int64)
         self.values_N = np.array(list(singles.values()), dtype=np.float32)

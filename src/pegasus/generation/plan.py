@@ -43,6 +43,10 @@ class Plan:
     """What may not or must be said."""
     listeners: Sequence[Listener] = ()
     """Told of every step; any of them may stop the search."""
+    record_scores: bool = False
+    """Keep the scores of every step, after filters."""
+    seed: int = 0
+    """What chance starts from."""
     all_rows: bool = False
     """Keep every row from the first step to the last (for those who record or watch rows)."""
 
@@ -57,7 +61,8 @@ class Plan:
         if not self.listeners:
             return False
         ids = ids_RT()
-        return any([listener(ids) for listener in self.listeners])
+        answers = [listener(ids) for listener in self.listeners]
+        return any(answers)
 
 
 #: A text that is done is dropped from the session once this share of its texts can go: dropping copies

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pegasus.generation.session import Hypotheses
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,52 @@ class Request:
 class Recorded:
     """What a session kept: lists over steps of the device's arrays."""
 
-    scores: list[Any]
-    attentions: list[Any]
-    cross_attentions: list[Any]
-    hidden_states: list[Any]
+    scores: list[Any] = field(default_factory=list)
+    attentions: list[Any] = field(default_factory=list)
+    cross_attentions: list[Any] = field(default_factory=list)
+    hidden_states: list[Any] = field(default_factory=list)
     encoder_attentions: Any = None
     encoder_hidden_states: Any = None
+
+    def followed(self, found: Hypotheses, to_native: Callable[[np.ndarray], Any]) -> Recorded:
+        """Only what the search followed: of candidates the chosen rows, of guesses the right places."""
+        if found.filtered:
+            return replace(self, scores=[to_native(scores) for scores in found.filtered])
+        if found.meant:
+            return self._of_rows([to_native(rows) for rows in found.meant])
+        if found.taken:
+            scores = [
+                one[place : place + 1] for one, n in zip(self.scores, found.taken) for place in range(n)
+            ]
+            return replace(self, scores=scores)
+        return self
+
+    def _of_rows(self, rows: Sequence[Any]) -> Recorded:
+        def layers(steps: Sequence[Any]) -> list[Any]:
+            return [tuple(layer[mine] for layer in step) for step, mine in zip(steps, rows)]
+
+        return replace(
+            self,
+            scores=[step[mine] for step, mine in zip(self.scores, rows)],
+            attentions=layers(self.attentions),
+            cross_attentions=layers(self.cross_attentions),
+            hidden_states=layers(self.hidden_states),
+        )
+
+    def fields(self, causal: bool) -> dict[str, Any]:
+        """The fields of an output record."""
+
+        def steps(values: list[Any]) -> tuple[Any, ...] | None:
+            return tuple(values) or None
+
+        fields = {"scores": steps(self.scores)}
+        if causal:
+            fields["attentions"] = steps(self.attentions)
+            fields["hidden_states"] = steps(self.hidden_states)
+            return fields
+        fields["decoder_attentions"] = steps(self.attentions)
+        fields["cross_attentions"] = steps(self.cross_attentions)
+        fields["decoder_hidden_states"] = steps(self.hidden_states)
+        fields["encoder_attentions"] = self.encoder_attentions
+        fields["encoder_hidden_states"] = self.encoder_hidden_states
+        return fields

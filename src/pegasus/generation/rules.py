@@ -1,8 +1,8 @@
 """What may not or must be said next: lengths, forced tokens, penalties, words, n-grams, prefixes.
 
-A rule looks at what has been written and returns sparse edits; a list of rules is applied in the order of
-transformers 4.34, since some do not commute. Adding a rule is adding a class here (or in ``phrases.py``) and
-a line in ``settle.py``.
+A rule looks at what has been written and returns sparse edits; a list of rules is applied in the order
+of transformers 4.34, since some do not commute. Adding a rule is adding a class here (or in
+``phrases.py``) and a line in ``settle.py``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from pegasus.generation.trail import Trail
 class Rule:
     """One rule. Those without memory need only ``edits``."""
 
+    #: Whether it can make a token more likely than the model says; then no score bounds what may follow.
+    may_raise = False
+
     def edits(self, trail: Trail) -> Iterable[Edit]:
         """What to change in the scores of the token that comes next."""
         raise NotImplementedError
@@ -38,6 +41,11 @@ class Rules:
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = list(rules)
+
+    @property
+    def may_raise(self) -> bool:
+        """Whether any rule can make a token more likely than the model says."""
+        return any(rule.may_raise for rule in self.rules)
 
     def edits(self, trail: Trail) -> list[Edit]:
         """The edits of all rules, in order."""
@@ -92,6 +100,8 @@ class Suppressed(Rule):
 class LengthDecay(Rule):
     """After ``start`` tokens the end becomes exponentially more attractive."""
 
+    may_raise = True
+
     def __init__(self, start: int, factor: float, eos: Sequence[int]) -> None:
         self.start, self.factor, self.eos = start, factor, np.array(eos)
 
@@ -117,6 +127,7 @@ class RepetitionPenalty(Rule):
 
     def __init__(self, penalty: float) -> None:
         self.penalty = penalty
+        self.may_raise = penalty < 1
 
     def edits(self, trail: Trail) -> Iterable[Edit]:
         """Scales every token of every row."""
@@ -132,6 +143,8 @@ class SourceAffinity(Rule):
     are beams; here each row looks at its own text.
     """
 
+    may_raise = True
+
     def __init__(self, penalty: float, sources: Sequence[np.ndarray]) -> None:
         self.penalty, self.sources = penalty, [np.unique(source) for source in sources]
 
@@ -140,6 +153,28 @@ class SourceAffinity(Rule):
         tokens = [self.sources[text] for text in trail.texts_R]
         rows_N = np.repeat(np.arange(len(tokens)), [len(part) for part in tokens])
         yield Edit("scale", np.concatenate(tokens), rows_N, np.array([1.0 / self.penalty]))
+
+
+class Diversity(Rule):
+    """What earlier groups of a text chose in this step becomes less likely, once for each time chosen."""
+
+    def __init__(self, penalty: float) -> None:
+        self.penalty = penalty
+        #: The tokens chosen so far in this step, by text; the search keeps it up to date.
+        self.chosen_BM = np.zeros((0, 0), dtype=np.int64)
+
+    def edits(self, trail: Trail) -> Iterable[Edit]:
+        """Takes the penalty off, in all rows of the text."""
+        if self.chosen_BM.size == 0:
+            return
+        per_text = len(trail.texts_R) // len(self.chosen_BM)
+        rows, tokens, values = [], [], []
+        for text, chosen in enumerate(self.chosen_BM):
+            unique, counts = np.unique(chosen, return_counts=True)
+            rows.append(np.repeat(text * per_text + np.arange(per_text), len(unique)))
+            tokens.append(np.tile(unique, per_text))
+            values.append(np.tile(-np.float32(self.penalty) * counts.astype(np.float32), per_text))
+        yield Edit("add", np.concatenate(tokens), np.concatenate(rows), np.concatenate(values))
 
 
 class AllowedNext(Rule):
@@ -158,7 +193,7 @@ class AllowedNext(Rule):
             if allowed.size == 0:
                 raise BadSetting(
                     f"prefix_allowed_tokens_fn allows nothing at length {trail.length} of text "
-                    f"{int(trail.texts_R[row])}, so no token can follow. Return at least one token, for instance EOS."
+                    f"{int(trail.texts_R[row])}, so nothing can follow: return at least one token, such as EOS."
                 )
         rows_N = np.repeat(np.arange(len(tokens)), [part.size for part in tokens])
         yield Edit("only", np.concatenate([part.reshape(-1) for part in tokens]).astype(np.int64), rows_N)
@@ -166,6 +201,8 @@ class AllowedNext(Rule):
 
 class Called(Rule):
     """A logits processor of the user: a function of the device's own arrays."""
+
+    may_raise = True
 
     def __init__(self, call: Callable[[Any, Any], Any]) -> None:
         self.call = call

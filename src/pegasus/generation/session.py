@@ -7,7 +7,7 @@ D model width. The rows of one text lie side by side: row r belongs to text r //
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -25,13 +25,14 @@ class Edit:
     force     in the rows named, the tokens listed get 0 and every other one −∞
     add       ``values`` are added (each row and token is listed once)
     scale     a negative score is multiplied by the value, any other divided by it
-    stretch   score + |score| · (value − 1)
+    stretch   score + |score| · (value − 1); −∞ stays −∞
     repair    NaN becomes 0 and +∞ the largest number; takes no tokens
     normalize log-softmax over the vocabulary; takes no tokens
     call      ``call(ids, scores) → scores``, with the device's own arrays; ``ids`` are ``ids_RT``
     ========= =================================================================================
 
     ``rows_N`` and ``tokens_N`` go together pair by pair; ``rows_N`` None means each token in every row.
+    Kinds that take no tokens may name the rows they are about; ``ids_RT`` then holds just these.
     When an ask is about P positions the rows are counted R·P, position after position within a row.
     """
 
@@ -114,6 +115,16 @@ class Hypotheses:
     """Whether it ended in EOS (else at a limit)."""
     beams_NT: np.ndarray | None = None
     """Which row (text · M + beam) said each new token; −1 after the end."""
+    filtered: Sequence[np.ndarray] = ()
+    """Per step the scores [R, V] that tokens were drawn from, when sampling was recorded."""
+    meant: Sequence[np.ndarray] = ()
+    """Per recorded step the rows that were followed, when the session had more (contrastive search)."""
+    taken: Sequence[int] = ()
+    """Per recorded step how many places were followed, when there were several (drafting)."""
+
+    def with_scores(self, filtered: Sequence[np.ndarray]) -> Hypotheses:
+        """The same with recorded scores."""
+        return replace(self, filtered=filtered)
 
 
 class Search(Protocol):

@@ -18,6 +18,7 @@ from pegasus.generation.request import Request
 from pegasus.generation.rules import (
     AllowedNext,
     Called,
+    Diversity,
     ForcedAt,
     LengthDecay,
     MinLength,
@@ -27,7 +28,6 @@ from pegasus.generation.rules import (
     Suppressed,
     Whole,
 )
-from pegasus.generation.trail import Trail
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,6 @@ class Guests:
 def rules_for(
     settings: GenerationConfig,
     limits: Limits,
-    trail: Trail,
     sources: Sequence[np.ndarray] | None,
     guests: Guests,
 ) -> list[Rule]:
@@ -143,13 +142,13 @@ def rules_for(
     Args:
         settings: the settings of the call.
         limits: its lengths.
-        trail: the prompt.
         sources: the tokens of each text's source, padding included; None when they are not known.
         guests: the caller's own functions.
     """
     eos = token_list(settings.eos_token_id)
     rules: list[Rule] = []
-    rules += _about_phrases(settings, trail, sources, eos)
+    rules += _about_words(settings, sources)
+    rules += _about_runs(settings, sources, eos)
     if limits.shortest > 0 and eos:
         rules.append(MinLength(limits.shortest, eos))
     if guests.allowed is not None:
@@ -161,12 +160,12 @@ def rules_for(
     return rules
 
 
-def _about_phrases(
-    settings: GenerationConfig, trail: Trail, sources: Sequence[np.ndarray] | None, eos: tuple[int, ...]
-) -> list[Rule]:
+def _about_words(settings: GenerationConfig, sources: Sequence[np.ndarray] | None) -> list[Rule]:
     rules: list[Rule] = []
     if settings.sequence_bias:
         rules.append(PhraseBias({tuple(phrase): float(b) for phrase, b in settings.sequence_bias.items()}))
+    if settings.num_beam_groups > 1 and settings.diversity_penalty:
+        rules.append(Diversity(settings.diversity_penalty))
     if settings.encoder_repetition_penalty not in (None, 1.0):
         rules.append(
             SourceAffinity(
@@ -175,8 +174,15 @@ def _about_phrases(
         )
     if settings.repetition_penalty not in (None, 1.0):
         rules.append(RepetitionPenalty(settings.repetition_penalty))
+    return rules
+
+
+def _about_runs(
+    settings: GenerationConfig, sources: Sequence[np.ndarray] | None, eos: tuple[int, ...]
+) -> list[Rule]:
+    rules: list[Rule] = []
     if settings.no_repeat_ngram_size:
-        rules.append(NoRepeatedNgrams(settings.no_repeat_ngram_size, trail))
+        rules.append(NoRepeatedNgrams(settings.no_repeat_ngram_size))
     if settings.encoder_no_repeat_ngram_size:
         size = settings.encoder_no_repeat_ngram_size
         rules.append(NoSourceNgrams(size, _known(sources, "encoder_no_repeat_ngram_size")))
@@ -189,7 +195,7 @@ def _about_places(settings: GenerationConfig, limits: Limits, eos: tuple[int, ..
     rules: list[Rule] = []
     if settings.forced_bos_token_id is not None:
         rules.append(ForcedAt({1: token_list(settings.forced_bos_token_id)}))
-    if settings.forced_eos_token_id is not None:
+    if settings.forced_eos_token_id is not None and settings.search != "authors":
         rules.append(ForcedAt({limits.longest - 1: token_list(settings.forced_eos_token_id)}))
     if settings.remove_invalid_values:
         rules.append(Whole("repair"))

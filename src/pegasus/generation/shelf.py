@@ -21,15 +21,19 @@ class LengthNormalization:
             words). ``"authors"``: ((5 + L) / 6) to the power of the penalty, L the tokens said with EOS.
         penalty: the exponent; 0 turns normalization off.
         prompt: tokens of the prompt, which the authors do not count.
+        start: the authors' 5; with 0 the divisor is L to the power of the penalty.
     """
 
-    def __init__(self, kind: Literal["transformers", "authors"], penalty: float, prompt: int) -> None:
-        self.kind, self.penalty, self.prompt = kind, penalty, prompt
+    def __init__(
+        self, kind: Literal["transformers", "authors"], penalty: float, prompt: int, start: float = 5.0
+    ) -> None:
+        self.kind, self.penalty, self.prompt, self.start = kind, penalty, prompt, start
 
     def divisor(self, length: int, ended: bool) -> float:
         """The divisor of a hypothesis of ``length`` tokens, start token counted, EOS (if ended) not."""
         if self.kind == "authors":
-            return float(((5.0 + length - self.prompt + ended) / 6.0) ** self.penalty)
+            said = length - self.prompt + ended
+            return float(((self.start + said) / (1 + self.start)) ** self.penalty)
         return float(length**self.penalty)
 
 
@@ -104,8 +108,9 @@ class Shelf:
         """
         full_N = self.count_K[banks_N] == self.size
         if early is True:
-            return full_N
+            return np.asarray(full_N)
         rising = early == "never" and self.normalization.penalty > 0
         divisor = self.normalization.divisor(max_length if rising else length, ended=False)
         attainable = best_sums_N.astype(np.float64) / divisor
-        return np.asarray(full_N & (self.scores_KM[banks_N, -1] >= attainable))
+        closed_N: np.ndarray = full_N & (self.scores_KM[banks_N, -1] >= attainable)
+        return closed_N

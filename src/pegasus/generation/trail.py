@@ -33,7 +33,7 @@ class Trail:
     @property
     def length(self) -> int:
         """Tokens in each row, the prompt included."""
-        return self.prompt_RT.shape[1] + len(self._tokens)
+        return int(self.prompt_RT.shape[1]) + len(self._tokens)
 
     @property
     def steps(self) -> int:

@@ -65,7 +65,9 @@ def tensor_maker(kind: str) -> Callable[[np.ndarray], Any]:
     try:
         maker: Callable[[np.ndarray], Any] = import_module(module).from_array
     except ImportError as error:
-        raise BackendMissing(f"Tensors of kind {word!r} cannot be made here ({error}). Run: {remedy}") from error
+        raise BackendMissing(
+            f"Tensors of kind {word!r} cannot be made here ({error}). Run: {remedy}"
+        ) from error
     return maker
 
 

@@ -26,7 +26,8 @@ class Desk:
     @cached_property
     def limit(self) -> int:
         """How many tokens may be read at once, the end token included."""
-        return min(self.writer.limit, self.settings.max_input_tokens or self.writer.limit)
+        stated = min(self.writer.limit, self.reader.limit)
+        return min(stated, self.settings.max_input_tokens or stated)
 
     @cached_property
     def split(self) -> Splitter:

@@ -91,12 +91,12 @@ def _how(tokens: int, desk: Desk) -> How:
     if wanted == "error":
         raise TextTooLong(
             f"The text has {tokens:,} tokens and the model takes {desk.limit:,}: "
-            "allow long='chunk' (reads all of it in pieces) or long='truncate' (reads the beginning)."
+            "set `long` to chunk (reads all of it in pieces) or truncate (reads the beginning)."
         )
     if wanted == "extend" and tokens > desk.settings.extend_limit:
         raise TextTooLong(
-            f"The text has {tokens:,} tokens and long='extend' reads at most "
-            f"{desk.settings.extend_limit:,} at once: use long='chunk', or raise extend_limit."
+            f"The text has {tokens:,} tokens and extend reads at most "
+            f"{desk.settings.extend_limit:,} at once: set `long` to chunk, or raise extend_limit."
         )
     return wanted
 
@@ -114,7 +114,7 @@ def _read_at_once(text: Text, how: How, desk: Desk) -> Conversation:
     notes = told.warnings
     if how == "extend":
         notes = (
-            f"extend: a checkpoint made for {desk.writer.limit:,} tokens read {len(used):,} at once",
+            f"extend: a checkpoint made for {desk.limit:,} tokens read {len(used):,} at once",
             *notes,
         )
     shares = written[0].shares

@@ -45,6 +45,7 @@ _PEOPLES = dict(
 _PLACES = {place: people for people, place in _PEOPLES.items()}
 _LEAST_STEM = 4
 _ENDING = 3
+_SURE_INITIALS = 4
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,32 @@ class KnownNames:
                 letters.append("\n")
         return "".join(letters)
 
+    @cached_property
+    def all_initials(self) -> str:
+        """The initials of every word, small words passed over."""
+        words = (match.group().lower() for match in _WORD.finditer(self.text))
+        return "".join(word[0] for word in words if word not in _SMALL_WORDS)
+
     def __contains__(self, name: str) -> bool:
-        word = _bare(name).lower()
+        word = _bare(name)
+        # Plurals of abbreviations: LEAs, Sens
+        return self._knows(word) or (len(word) > 3 and word.endswith("s") and self._knows(word[:-1]))
+
+    def _knows(self, name: str) -> bool:
+        word = name.lower()
         if self._has(word) or self._has(_PEOPLES.get(word) or _PLACES.get(word) or word):
             return True
         if len(word) >= _LEAST_STEM and self._has_start(word[: max(_LEAST_STEM, len(word) - _ENDING)]):
             return True
         if len(word) >= 3 and (self._has_start(word) or word.startswith(self.abbreviations)):
             return True
-        return len(word) > 1 and _bare(name).isupper() and word in self.initials
+        return name.isupper() and self._are_initials(word)
+
+    def _are_initials(self, letters: str) -> bool:
+        # Two or three letters come together by chance in any text; in a capitalized name they mean it.
+        if len(letters) >= _SURE_INITIALS and letters in self.all_initials:
+            return True
+        return len(letters) > 1 and letters in self.initials
 
     def _has(self, word: str) -> bool:
         place = bisect_left(self.words, word)
@@ -112,7 +130,7 @@ def unknown_names(summary: str, known: KnownNames, looks_like_name: LooksLikeNam
     names = (
         name
         for name, opens in _capitalized(summary)
-        if name.lower() not in _NO_NAMES and not (opens and not looks_like_name(name))
+        if name.lower() not in _NO_NAMES and (not opens or looks_like_name(name))
     )
     return [name for name in dict.fromkeys(names) if name not in known]
 
@@ -121,7 +139,9 @@ def _capitalized(text: str) -> Iterator[tuple[str, bool]]:
     for match in _WORD.finditer(text):
         if match.group()[0].isupper():
             before = text[max(0, match.start() - 8) : match.start()].rstrip(_OPENERS)
-            yield _POSSESSIVE.sub("", match.group()), not before or before[-1] in _ENDERS
+            name = _POSSESSIVE.sub("", match.group())
+            if len(_bare(name)) > 1:  # a single letter is an initial or a vitamin
+                yield name, not before or before[-1] in _ENDERS
 
 
 def _forms(word: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 _NEWLINE = re.compile(r" ?<n> ?")
 _AT_ONCE = 1024
+_UNSAID = 10**9
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Reader:
     """
 
     tokenizer: Any
+
+    @property
+    def limit(self) -> int:
+        """How many tokens the checkpoint was made to read; a huge number where that is not said."""
+        return int(getattr(self.tokenizer, "model_max_length", None) or _UNSAID)
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Return the tokens of each text, the end token included."""

@@ -59,8 +59,8 @@ class Summary:
 
     Attributes:
         text: the summary.
-        score: what the search ranked it by: log-probability divided by a power of its length (the checkpoint's
-            length penalty), a token's mean without beams; the mean of the parts where summaries were joined.
+        score: what the search ranked it by: its log-probability divided by a power of its length (the
+            length penalty); without beams the mean of a token; where summaries were joined, their mean.
         input_tokens: tokens of the whole text, the end token included.
         used_tokens: how many of them the model read.
         truncated: whether the rest was left out.

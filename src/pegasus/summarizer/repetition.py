@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _WORD = re.compile(r"[^\W_]+")
 _RUN = 4
 _MOST_REPEATED = 0.2
+_MOST_INSISTENT = 0.15
 _MOST_COMPRESSED = 2.4  # the threshold that Whisper takes for a loop
 _SHORTEST_COMPRESSED = 200  # below, the compressor's own header decides
 
@@ -24,17 +25,20 @@ class Repetition:
         compression: length by compressed length.
         phrase: the run of words that comes most often, "" where none comes twice.
         times: how often it comes.
+        weight: the part of the text that it takes, 0 to 1.
     """
 
     share: float
     compression: float
     phrase: str
     times: int
+    weight: float
 
     @property
     def found(self) -> bool:
         """Whether a reader would be bothered."""
-        return self.share > _MOST_REPEATED or self.compression > _MOST_COMPRESSED or self.times >= 3
+        insistent = self.times >= 3 and self.weight > _MOST_INSISTENT
+        return insistent or self.share > _MOST_REPEATED or self.compression > _MOST_COMPRESSED
 
     @property
     def badness(self) -> tuple[bool, float, int]:
@@ -58,7 +62,8 @@ def measure_repetition(text: str) -> Repetition:
         key=lambda found: found[1],
     )
     share = 1 - len(runs) / total if total else 0.0
-    return Repetition(share, _compression(text), phrase if times > 1 else "", times)
+    weight = times * len(phrase.split()) / max(len(words), 1)
+    return Repetition(share, _compression(text), phrase if times > 1 else "", times, weight)
 
 
 def _stutter(words: Sequence[str]) -> tuple[str, int]:

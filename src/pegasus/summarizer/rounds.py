@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,8 @@ from pegasus.summarizer.document import Conversation
 from pegasus.summarizer.records import Summary
 from pegasus.summarizer.settings import Settings
 from pegasus.summarizer.writer import Draft, Job, Writer
+
+logger = logging.getLogger(__name__)
 
 #: Is told how many jobs of a round are done, and of how many.
 Progress = Callable[[int, int], None]
@@ -50,11 +53,21 @@ def write_jobs(
 ) -> list[Draft]:
     """Have jobs done in batches of like length and equal settings; drafts come back in the jobs' order."""
     drafts: dict[int, Draft] = {}
-    for batch in _batches(jobs, settings):
+    batches = _batches(jobs, settings)
+    for number, batch in enumerate(batches, 1):
         begin = time.perf_counter()
         written = writer.write([jobs[index] for index in batch], settings.for_generate())
         share = (time.perf_counter() - begin) / len(batch)
         drafts.update((index, replace(draft, seconds=share)) for index, draft in zip(batch, written))
+        tokens = sum(len(jobs[index].tokens) for index in batch)
+        logger.info(
+            "batch %d of %d: %d texts, %d tokens, %.2f s",
+            number,
+            len(batches),
+            len(batch),
+            tokens,
+            share * len(batch),
+        )
         if progress is not None:
             progress(len(drafts), len(jobs))
     return [drafts[index] for index in range(len(jobs))]

@@ -66,7 +66,9 @@ class Settings:
             parse_length(self.length)
         find_splitter(self.splitter)
         if self.generate.get("num_return_sequences", 1) != 1:
-            raise BadSetting("A summarizer writes one summary a text: for several, use the model's generate().")
+            raise BadSetting(
+                "A summarizer writes one summary a text: for several, use the model's generate()."
+            )
 
     def changed(self, **changes: Any) -> Settings:
         """Return a copy with some settings changed.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from pegasus.backends import room
-from pegasus.errors import BadSetting, PegasusError
+from pegasus.errors import CheckpointCorrupt, PegasusError
 from pegasus.hub import HubOptions, locate
 from pegasus.summarizer.desk import Desk
 from pegasus.summarizer.document import summarize_text
@@ -19,6 +21,8 @@ from pegasus.summarizer.records import Summary
 from pegasus.summarizer.rounds import Progress, hold
 from pegasus.summarizer.settings import Settings
 from pegasus.summarizer.writer import ModelWriter, Writer
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "pegasus-mini"
 Newline = Literal["drop", "authors", "flax"]
@@ -75,12 +79,14 @@ class Summarizer:
             CheckpointMismatch: the parameters do not fit the configuration.
             BadSetting: an unknown option, device or dtype.
         """
+        begin = time.perf_counter()
         hub = HubOptions.take(options)
         settings = Settings().changed(**options)
         folder = locate(name, hub)
         tokenizer = _open_tokenizer(folder, newline)
-        reading = room("torch", "reading")
-        model = reading.open_model(folder, device=device, dtype=dtype)
+        model = room("torch", "reading").open_model(folder, device=device, dtype=dtype)
+        spent = time.perf_counter() - begin
+        logger.info("opened %s in %.1f s: %s on %s", name, spent, model.dtype, model.device)
         return cls(ModelWriter(model), Reader(tokenizer), name=os.fspath(name), settings=settings)
 
     @overload
@@ -144,22 +150,19 @@ class Summarizer:
 
 
 def _open_tokenizer(folder: Path, newline: Newline | None) -> Any:
-    from pegasus.tokenization.auto import (
-        AutoTokenizer,
-    )  # compiled libraries: only when a checkpoint is opened
+    from pegasus.tokenization.auto import AutoTokenizer  # compiled libraries: only when needed
 
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except CheckpointCorrupt as error:
+        raise CheckpointCorrupt(f"The tokenizer in {folder} cannot be read. {error}") from error
     if newline is not None:
-        return AutoTokenizer.from_pretrained(folder, newline=newline)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if not _says_newline(folder) and tokenizer.convert_tokens_to_ids("<n>") != tokenizer.unk_token_id:
-        tokenizer = AutoTokenizer.from_pretrained(folder, newline="authors")
+        tokenizer.newline = newline
+    elif not _says_newline(folder) and tokenizer.convert_tokens_to_ids("<n>") != tokenizer.unk_token_id:
+        tokenizer.newline = "authors"
     return tokenizer
 
 
 def _says_newline(folder: Path) -> bool:
-    try:
-        return "newline" in json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError) as error:
-        raise BadSetting(f"{folder / 'tokenizer_config.json'} cannot be read: {error}.") from error
+    path = folder / "tokenizer_config.json"  # AutoTokenizer has read it already, where there is one
+    return path.is_file() and "newline" in json.loads(path.read_text(encoding="utf-8"))

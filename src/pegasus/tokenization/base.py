@@ -6,25 +6,33 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.hub import TOKENIZER_FILES, HubOptions, locate
-from pegasus.tokenization import folder as files
-from pegasus.tokenization import lengths
-from pegasus.tokenization.encoding import BatchEncoding, Details, EncodedText, Span
-from pegasus.tokenization.inputs import Text, aligned, is_batch, is_pair, words_of
+from pegasus.tokenization import inputs, lengths
+from pegasus.tokenization.cutting import Engine, StretchCutter, TextEncoder
+from pegasus.tokenization.encoding import BatchEncoding, EncodedText
+from pegasus.tokenization.folder import (
+    SPIECE,
+    TOKENIZER_JSON,
+    read_settings,
+    write_bytes,
+    write_json,
+    write_settings,
+)
+from pegasus.tokenization.inputs import Text
 from pegasus.tokenization.lengths import Limits
-from pegasus.tokenization.newline import Newline, check_newline, newline_origins, write_newlines
-from pegasus.tokenization.origins import piece_spans, shift
+from pegasus.tokenization.model_file import NORMAL, UNIGRAM
+from pegasus.tokenization.newline import Newline, check_newline
 from pegasus.tokenization.padding import Encoded, pad_columns
 from pegasus.tokenization.request import Wanted, refuse_unknown, settle
 from pegasus.tokenization.rows import Row, columns, rows_of
 from pegasus.tokenization.specials import AddedTokens, SpecialTokens, as_token, rules_of
 from pegasus.tokenization.table import TokenTable
-from pegasus.tokenization.vocabulary import NEWLINE_PIECE, SPACE, Layout, Vocabulary
+from pegasus.tokenization.tokenizer_json import write_tokenizer_json
+from pegasus.tokenization.vocabulary import NEWLINE_PIECE, Layout, Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +78,9 @@ class TokenizerBase(TokenTable, SpecialTokens):
         limit = settings.pop("model_max_length", None)
         self.model_max_length = lengths.UNLIMITED if limit is None else int(limit)
         self.padding_side = lengths.settle_side(settings.pop("padding_side", "right"), "padding_side")
-        self.truncation_side = lengths.settle_side(settings.pop("truncation_side", "right"), "truncation_side")
+        self.truncation_side = lengths.settle_side(
+            settings.pop("truncation_side", "right"), "truncation_side"
+        )
         tidy = settings.pop("clean_up_tokenization_spaces", None)
         self.clean_up_tokenization_spaces = True if tidy is None else bool(tidy)
         self.name_or_path = str(settings.pop("name_or_path", "") or "")
@@ -90,7 +100,9 @@ class TokenizerBase(TokenTable, SpecialTokens):
             if (token := settings.pop(name, None)) is not None:
                 self._name(name, token)
         if additional is not None:
-            self._set_additional([token for token in additional if not self._is_misplaced(token)], replace=False)
+            self._set_additional(
+                [token for token in additional if not self._is_misplaced(token)], replace=False
+            )
 
     def _restore(self, number: int, token: Any) -> None:
         """Take over a token that a file lists, unless it says nothing new about the vocabulary."""
@@ -98,18 +110,28 @@ class TokenizerBase(TokenTable, SpecialTokens):
         known = self._added.ids.get(token.content)
         if number < self._layout.unk_id + 1 or known is not None or self._is_misplaced(token):
             return
-        if number < self.vocab_size and (self._piece_id(token.content) != number or self._is_symbol(number)):
+        if number < self.vocab_size and (
+            self._piece_id(token.content) != number or not self._is_learnt(number)
+        ):
             return
         self._added.put(number, token)
         if token.special:
             self._additional.append(token.content)
+
+    def _is_learnt(self, number: int) -> bool:
+        """Symbols that a user defined are never cut anyway: listing them changes nothing."""
+        return self._vocabulary.table.kinds[number - self.offset] == NORMAL
 
     def _is_misplaced(self, token: Any) -> bool:
         """Whether this is a reserved name that a faulty version of transformers shifted or wrote twice."""
         text = token["content"] if isinstance(token, Mapping) else str(getattr(token, "content", token))
         if _SHIFTED.fullmatch(text) is None or text in self._added.ids:
             return False
-        logger.warning("%s stands among the added tokens of %s and is no token here: left out.", text, self.name_or_path)
+        logger.warning(
+            "%s stands among the added tokens of %s and is no token here: left out.",
+            text,
+            self.name_or_path,
+        )
         return True
 
     # -- files ------------------------------------------------------------------------------------
@@ -129,39 +151,36 @@ class TokenizerBase(TokenTable, SpecialTokens):
         """
         name = os.fspath(pretrained_model_name_or_path)
         place = locate(name, HubOptions.take(kwargs), patterns=TOKENIZER_FILES)
-        return cls(**{**files.read_settings(place), "name_or_path": name, **kwargs})
+        return cls(**{**read_settings(place), "name_or_path": name, **kwargs})
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None, **kwargs: Any
     ) -> tuple[str, ...]:
         """Write every file that readers of PEGASUS look for, in the explicit form.
 
-        ``spiece.model``, ``tokenizer.json``, ``tokenizer_config.json``, ``special_tokens_map.json`` and,
-        where tokens were added, ``added_tokens.json``.
+        ``spiece.model``, ``tokenizer.json`` (for unigram vocabularies), ``tokenizer_config.json``,
+        ``special_tokens_map.json`` and, where tokens were added, ``added_tokens.json``.
 
         Args:
             save_directory: the folder, made when it is not there.
             filename_prefix: put before every file name, with a hyphen.
-            kwargs: ``push_to_hub`` and its arguments are refused: use the model's.
+            kwargs: ``legacy_format`` changes nothing, all files are written; anything else is refused.
 
         Returns:
             The paths of the files.
         """
-        refuse_unknown({k: v for k, v in kwargs.items() if k != "legacy_format" and v}, "save_pretrained")
+        kwargs.pop("legacy_format", None)
+        refuse_unknown({name: value for name, value in kwargs.items() if value}, "save_pretrained")
         target = Path(save_directory)
         target.mkdir(parents=True, exist_ok=True)
+        vocabulary = self.save_vocabulary(target, filename_prefix)
         prefix = f"{filename_prefix}-" if filename_prefix else ""
-        written = [*self.save_vocabulary(target, filename_prefix)]
-        contents = {files.CONFIG: self._config(), files.SPECIALS: self.special_tokens_map}
-        later = {text: number for text, number in self.added_tokens_encoder.items() if number >= self.vocab_size}
-        if later:
-            contents[files.ADDED] = later
-        for name, content in contents.items():
-            files.write_json(target / (prefix + name), content)
-            written.append(str(target / (prefix + name)))
-        tokenizer_json = target / (prefix + files.TOKENIZER_JSON)
-        files.write_json(tokenizer_json, self._tokenizer_json(), indent=None)
-        return (*written, str(tokenizer_json))
+        written = write_settings(target, prefix, self._config(), self.special_tokens_map, self._later())
+        if self._vocabulary.table.model_type != UNIGRAM:
+            return (*vocabulary, *written)
+        path = target / (prefix + TOKENIZER_JSON)
+        write_json(path, self._tokenizer_json(), indent=None)
+        return (*vocabulary, *written, str(path))
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
@@ -174,27 +193,32 @@ class TokenizerBase(TokenTable, SpecialTokens):
         target = Path(save_directory)
         if not target.is_dir():
             raise CheckpointNotFound(f"{target} is no folder. Make it first, or use save_pretrained.")
-        path = target / ((f"{filename_prefix}-" if filename_prefix else "") + files.SPIECE)
-        files.write_bytes(path, self._vocabulary.model)
+        path = target / ((f"{filename_prefix}-" if filename_prefix else "") + SPIECE)
+        write_bytes(path, self._vocabulary.model)
         return (str(path),)
 
+    def _tokenizer_json(self) -> dict[str, Any]:
+        return write_tokenizer_json(self._vocabulary, self._layout, self.added_tokens_decoder)
+
+    def _later(self) -> dict[str, int]:
+        return {
+            text: number for text, number in self.added_tokens_encoder.items() if number >= self.vocab_size
+        }
+
     def _config(self) -> dict[str, Any]:
-        later = {str(number): rules_of(token) for number, token in self.added_tokens_decoder.items()}
-        own: dict[str, Any] = {
-            "added_tokens_decoder": later,
-            **{name: self._named[name] for name in sorted(self._named)},
-            "mask_token_sent": self.mask_token_sent,
-            "additional_special_tokens": self.additional_special_tokens,
-            "offset": self.offset,
-            "sp_model_kwargs": self.sp_model_kwargs,
-            "model_max_length": self.model_max_length,
-            "padding_side": self.padding_side,
-            "truncation_side": self.truncation_side,
-            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
-            "newline": self.newline,
+        own = [
+            "additional_special_tokens", "clean_up_tokenization_spaces", "mask_token_sent", "model_max_length",
+            "newline", "offset", "padding_side", "sp_model_kwargs", "truncation_side",
+        ]  # fmt: skip
+        return {
+            **self.init_kwargs,
+            "added_tokens_decoder": {
+                str(number): rules_of(token) for number, token in self.added_tokens_decoder.items()
+            },
+            **dict(sorted(self._named.items())),
+            **{name: getattr(self, name) for name in own},
             "tokenizer_class": "PegasusTokenizer",
         }
-        return {**self.init_kwargs, **own}
 
     # -- text → numbers ---------------------------------------------------------------------------
 
@@ -277,7 +301,7 @@ class TokenizerBase(TokenTable, SpecialTokens):
     def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], **kwargs: Any) -> BatchEncoding:
         """Like calling the tokenizer on a list of texts, or of ``(text, second text)`` tuples."""
         in_words = kwargs.get("is_split_into_words", False)
-        if not any(is_pair(item, in_words) for item in batch_text_or_text_pairs):
+        if not any(inputs.is_pair(item, in_words) for item in batch_text_or_text_pairs):
             return self._encode(list(batch_text_or_text_pairs), None, batched=True, **kwargs)
         firsts, seconds = zip(*batch_text_or_text_pairs)
         return self._encode(list(firsts), list(seconds), batched=True, **kwargs)
@@ -288,7 +312,7 @@ class TokenizerBase(TokenTable, SpecialTokens):
         """Cut a text into tokens, spelled as they stand in the normalized text."""
         refuse_unknown(kwargs, "tokenize")
         texts = [text] if pair is None else [text, pair]
-        tokens = [token for part in self._encode_texts(texts, False) for token in part.details.tokens]
+        tokens = [token for part in self._encoder.encode(texts, False) for token in part.details.tokens]
         return [*tokens, self._named["eos_token"]] if add_special_tokens else tokens
 
     def prepare_for_model(
@@ -303,15 +327,15 @@ class TokenizerBase(TokenTable, SpecialTokens):
         tensors, prepend = kwargs.pop("return_tensors", None), kwargs.pop("prepend_batch_axis", False)
         limits, wanted = self._settle(kwargs)
         closing = self._closing(wanted.specials)
-        own, other = self._given(ids), None if pair_ids is None else self._given(pair_ids)
-        rows = rows_of(0, own, other, limits, closing, True)
-        self._warn_if_long(rows[:1], limits, wanted)
-        table, encodings = columns(rows[:1], limits, closing, wanted)
+        given = [self._encoder.given(part) for part in (ids, pair_ids) if part is not None]
+        rows = rows_of(0, given[0], given[1] if pair_ids is not None else None, limits, closing, False)
+        self._warn_if_long(rows, limits, wanted)
+        table, encodings = columns(rows, limits, closing, wanted)
         found: dict[str, Any] = {name: value[0] for name, value in table.items()}
         if overflow:
             total = len(ids) + len(pair_ids or ()) + self.num_special_tokens_to_add() * wanted.specials
             found["num_truncated_tokens"] = total - (limits.max_length or total)
-            found["overflowing_tokens"] = _cut_away(rows, limits)
+            found["overflowing_tokens"] = _cut_away(given, rows[0], limits)
         return BatchEncoding(found, encodings, tensors, prepend_batch_axis=prepend)
 
     def pad(
@@ -329,18 +353,27 @@ class TokenizerBase(TokenTable, SpecialTokens):
         other entries stay as they are. Tensors come back as tensors of their kind. Takes
         ``pad_to_multiple_of``, ``padding_side`` and ``verbose`` too.
         """
-        limits, _ = self._settle({"padding": padding, "truncation": False, "max_length": max_length, **kwargs})
+        limits, _ = self._settle(
+            {"padding": padding, "truncation": False, "max_length": max_length, **kwargs}
+        )
         fillings = {"input_ids": self._id_of("pad_token"), "token_type_ids": self.pad_token_type_id}
         fillings |= {"attention_mask": 0, "special_tokens_mask": 1}
-        return pad_columns(encoded_inputs, limits, fillings, return_attention_mask is not False, return_tensors)
+        return pad_columns(
+            encoded_inputs, limits, fillings, return_attention_mask is not False, return_tensors
+        )
 
     def _encode(
-        self, text: Any, pair: Any, batched: bool | None = None, is_split_into_words: bool = False, **kwargs: Any
+        self,
+        text: Any,
+        pair: Any,
+        batched: bool | None = None,
+        is_split_into_words: bool = False,
+        **kwargs: Any,
     ) -> BatchEncoding:
         limits, wanted = self._settle(kwargs)
-        batched = is_batch(text, is_split_into_words) if batched is None else batched
-        firsts, seconds = aligned(text, pair, batched)
-        encoded = self._encode_texts([*firsts, *(seconds or ())], is_split_into_words)
+        batched = inputs.is_batch(text, is_split_into_words) if batched is None else batched
+        firsts, seconds = inputs.aligned(text, pair, batched)
+        encoded = self._encoder.encode([*firsts, *(seconds or ())], is_split_into_words)
         closing = self._closing(wanted.specials)
         rows: list[Row] = []
         for sample, first in enumerate(encoded[: len(firsts)]):
@@ -352,60 +385,9 @@ class TokenizerBase(TokenTable, SpecialTokens):
             return BatchEncoding({name: value[0] for name, value in table.items()}, encodings)
         return BatchEncoding(table, encodings, wanted.tensors)
 
-    def _encode_texts(self, items: Sequence[Text], in_words: bool) -> list[EncodedText]:
-        """Ids of many texts; all ordinary stretches of all of them are cut in one call."""
-        stretches: list[str] = []
-        plans = [self._plan(item, in_words, stretches) for item in items]
-        found = self._cut(stretches)
-        return [
-            self._given(item)
-            if plan is None
-            else EncodedText(_assemble(plan, found), partial(self._details, item, in_words, self.newline))
-            for item, plan in zip(items, plans)
-        ]
-
-    def _plan(self, item: Text, in_words: bool, stretches: list[str]) -> list[int] | None:
-        """The ids of added tokens in order, ``~n`` for the n-th ordinary stretch; None: no text to cut."""
-        words = words_of(item, in_words)
-        if words is None:
-            return None
-        plan: list[int] = []
-        for word in words:
-            text = write_newlines(word, self.newline)
-            for start, end, number in self._added.split(text):
-                plan.append(~len(stretches) if number is None else number)
-                if number is None:
-                    stretches.append(text[start:end])
-        return plan
-
-    def _details(self, item: Text, in_words: bool, newline: Newline) -> Details:
-        details = Details([], [], [])
-        for index, word in enumerate(words_of(item, in_words) or ()):
-            text, origins = write_newlines(word, newline), newline_origins(word, newline)
-            for start, end, number in self._added.split(text):
-                tokens, spans = self._stretch(text[start:end], number)
-                first = details.words[-1] + 1 if details.words else 0
-                details.words.extend([index] * len(tokens) if in_words else _count_words(tokens, first))
-                details.tokens.extend(tokens)
-                details.offsets.extend(shift(spans, start, origins))
-        return details
-
-    def _stretch(self, text: str, number: int | None) -> tuple[list[str], list[Span]]:
-        if number is not None:
-            return [self._added.by_id[number].content], [(0, len(text))]
-        normalized, origins = self._normalize(text)
-        pieces = self._surfaces(text)
-        return pieces, piece_spans(pieces, normalized, origins, len(text))
-
-    def _given(self, item: Text) -> EncodedText:
-        """Tokens or ids that were handed in as they are."""
-        ids = [self._token_id(token) if isinstance(token, str) else int(token) for token in item]
-
-        def details() -> Details:
-            tokens = self._tokens_of(ids)
-            return Details(tokens, [(0, 0)] * len(ids), _count_words(tokens, 0))
-
-        return EncodedText(ids, details)
+    @property
+    def _encoder(self) -> TextEncoder:
+        return TextEncoder(self._added, self.newline, self._cutter, self._token_id, self._tokens_of)
 
     def _settle(self, options: dict[str, Any]) -> tuple[Limits, Wanted]:
         defaults = Limits(padding_side=self.padding_side, truncation_side=self.truncation_side)
@@ -425,51 +407,29 @@ class TokenizerBase(TokenTable, SpecialTokens):
             self._said.add(key or message)
             logger.warning(message)
 
-    # -- what a tokenizer supplies ----------------------------------------------------------------
+    # -- what cannot be copied --------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_cutter")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
 
     def _open(self) -> None:
-        """Make ready what cuts the text, out of ``self._vocabulary``."""
-        raise NotImplementedError
+        self._engine = self._make_engine()
+        self._cutter = StretchCutter(self._vocabulary, self._layout, self._engine)
 
-    def _cut(self, stretches: list[str]) -> list[list[int]]:
-        """The ids of stretches of ordinary text."""
-        raise NotImplementedError
-
-    def _surfaces(self, text: str) -> list[str]:
-        """The pieces of one stretch as they are spelled in the normalized text."""
-        raise NotImplementedError
-
-    def _normalize(self, text: str) -> tuple[str, list[int]]:
-        """The normalized text, and for each of its characters and its end the place it came from."""
-        raise NotImplementedError
-
-    def _is_symbol(self, number: int) -> bool:
-        """Whether a piece was defined by a user and not learnt: such pieces are never cut anyway."""
-        raise NotImplementedError
-
-    def _tokenizer_json(self) -> dict[str, Any]:
-        """The content of ``tokenizer.json``."""
+    def _make_engine(self) -> Engine:
+        """The library that cuts, over this vocabulary."""
         raise NotImplementedError
 
 
-def _assemble(plan: Sequence[int], found: Sequence[list[int]]) -> list[int]:
-    if len(plan) == 1 and plan[0] < 0:
-        return found[~plan[0]]
-    ids: list[int] = []
-    for number in plan:
-        ids += found[~number] if number < 0 else [number]
-    return ids
-
-
-def _count_words(tokens: Sequence[str], first: int) -> list[int]:
-    """A word begins at every space marker."""
-    words: list[int] = []
-    for place, token in enumerate(tokens):
-        first += place > 0 and token.startswith(SPACE)
-        words.append(first)
-    return words
-
-
-def _cut_away(rows: Sequence[Row], limits: Limits) -> list[int]:
-    """The ids that are in no window but the later ones, and the stride before them."""
-    raise NotImplementedError
+def _cut_away(given: Sequence[EncodedText | None], kept: Row, limits: Limits) -> list[int]:
+    """The ids that were cut from one text, with the stride before them; nothing when both texts gave."""
+    for text, part in zip(given, kept.parts):
+        removed = 0 if text is None or part.text is None else len(text.ids) - len(part.ids)
+        if text is not None and removed and (len(given) == 1 or limits.truncation != "longest_first"):
+            window = removed + limits.stride
+            return text.ids[-window:] if limits.truncation_side == "right" else text.ids[:window]
+    return []

@@ -51,14 +51,14 @@ class Encoding:
 
     Args:
         parts: the stretches the row is made of, padding included.
-        special: 1 for every token that is no part of the text proper.
-        attention: 0 for padding.
+        attention_mask: 0 for padding.
+        special: the ids that are no part of the text proper.
     """
 
-    def __init__(self, parts: Sequence[Part], special: list[int], attention: list[int]) -> None:
+    def __init__(self, parts: Sequence[Part], attention_mask: list[int], special: frozenset[int]) -> None:
         self._parts = parts
-        self.special_tokens_mask = special
-        self.attention_mask = attention
+        self._special = special
+        self.attention_mask = attention_mask
 
     def __len__(self) -> int:
         return len(self.attention_mask)
@@ -67,6 +67,17 @@ class Encoding:
     def ids(self) -> list[int]:
         """The ids of the row."""
         return [number for part in self._parts for number in part.ids]
+
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """1 for padding and for every token that is no part of the text proper."""
+        special = self._special
+        return [int(number in special or not on) for number, on in zip(self.ids, self.attention_mask)]
+
+    @property
+    def type_ids(self) -> list[int]:
+        """Zeros: PEGASUS has no segments."""
+        return [0] * len(self)
 
     @cached_property
     def tokens(self) -> list[str]:
@@ -170,7 +181,9 @@ class BatchEncoding(UserDict):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "data" or name not in self.data:
-            raise AttributeError(f"This encoding has no {name!r}; it has {', '.join(self.__dict__.get('data', ()))}.")
+            raise AttributeError(
+                f"This encoding has no {name!r}; it has {', '.join(self.__dict__.get('data', ()))}."
+            )
         return self.data[name]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -194,7 +207,9 @@ class BatchEncoding(UserDict):
         """How many texts each row holds."""
         return self._encodings[0].n_sequences if self._encodings else None
 
-    def convert_to_tensors(self, tensor_type: str | None, prepend_batch_axis: bool = False) -> BatchEncoding:
+    def convert_to_tensors(
+        self, tensor_type: str | None, prepend_batch_axis: bool = False
+    ) -> BatchEncoding:
         """Turn every entry into a tensor of "pt", "np", "tf" or "jax", in place.
 
         Raises:
@@ -284,4 +299,3 @@ class BatchEncoding(UserDict):
                 "ids). Ask the one that the tokenizer returned."
             )
         return self._encodings
-

@@ -10,25 +10,56 @@ sentencepiece's scores, so that both tokenizers give the same ids for every text
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tokenizers import Tokenizer
 from tokenizers.models import Unigram
-from tokenizers.pre_tokenizers import Metaspace
 
 from pegasus.errors import NotOffered
 from pegasus.tokenization.base import TokenizerBase
-from pegasus.tokenization.model_file import BYTE, NORMAL, UNIGRAM, USER_DEFINED, PieceTable
+from pegasus.tokenization.model_file import UNIGRAM
 from pegasus.tokenization.slow import PegasusTokenizer, open_vocabulary
-from pegasus.tokenization.tokenizer_json import write_tokenizer_json
-from pegasus.tokenization.vocabulary import OFFSET, SPACE, UNK, Layout
+from pegasus.tokenization.vocabulary import OFFSET, SPACE, Layout, Vocabulary
 
-#: What sentencepiece scores a symbol that a user defined, so that it is always chosen.
-_SYMBOL_SCORE = -0.1
-#: A character that Unicode assigns to nobody, before names that no text may match.
-_NOBODY = "\U0010ffff"
+#: Before names that no text may match: normalized text has never two space markers in a row.
+_NOBODY = f"\U0010ffff{SPACE}{SPACE}"
+
+
+class TokenizersEngine:
+    """Cuts with the ``tokenizers`` library.
+
+    Args:
+        vocabulary: the pieces.
+        layout: the ids that are not pieces.
+
+    Raises:
+        NotOffered: when the vocabulary is no unigram model.
+    """
+
+    samples = False
+
+    def __init__(self, vocabulary: Vocabulary, layout: Layout) -> None:
+        table = vocabulary.table
+        if table.model_type != UNIGRAM:
+            raise NotOffered(
+                "PegasusTokenizerFast reads unigram vocabularies, and this sentencepiece model is of kind "
+                f"{table.model_type}. Use PegasusTokenizer."
+            )
+        # What sentencepiece never chooses gets a name that no text has.
+        rows = [(f"{_NOBODY}{number}", 0.0) for number in range(len(table.pieces) + layout.offset)]
+        for place, text, score in vocabulary.scored():
+            rows[place + layout.offset] = (text, score)
+        self._normalizer = vocabulary.normalizer
+        self._tokenizer = Tokenizer(Unigram(rows, layout.unk_id, table.byte_fallback))
+
+    def cut_words(self, words: list[str]) -> list[list[int]]:
+        """The ids of normalized words."""
+        return [found.ids for found in self._tokenizer.encode_batch(words, add_special_tokens=False)]
+
+    def cut_texts(self, texts: list[str]) -> list[list[int]]:
+        """The ids of whole texts."""
+        return self.cut_words(self._normalizer.Normalize(texts))
 
 
 class PegasusTokenizerFast(TokenizerBase):
@@ -82,75 +113,5 @@ class PegasusTokenizerFast(TokenizerBase):
         """Always: a ``spiece.model`` is rebuilt where there was none."""
         return True
 
-    def __getstate__(self) -> dict[str, Any]:
-        rebuilt = ("_cutter", "_places")
-        return {name: value for name, value in self.__dict__.items() if name not in rebuilt}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
-
-    def _open(self) -> None:
-        table = self._vocabulary.table
-        if table.model_type != UNIGRAM:
-            raise NotOffered(
-                f"PegasusTokenizerFast reads unigram vocabularies, this model is of kind {table.model_type}. "
-                "Use PegasusTokenizer."
-            )
-        rows = _rows(table, self._layout)
-        self._cutter = Tokenizer(Unigram(rows, self._layout.unk_id, table.byte_fallback))
-        # sentencepiece looks at the whole text; cutting at blanks first changes nothing as long as no
-        # piece has a blank inside, and lets the library remember the words it has seen.
-        if not any(SPACE in piece[1:] for piece in table.pieces):
-            self._cutter.pre_tokenizer = Metaspace(replacement=SPACE, prepend_scheme="never")
-
-    def _cut(self, stretches: list[str]) -> list[list[int]]:
-        normalized = self._vocabulary.normalizer.Normalize(stretches)
-        return [found.ids for found in self._cutter.encode_batch(normalized, add_special_tokens=False)]
-
-    def _surfaces(self, text: str) -> list[str]:
-        normalized = self._vocabulary.normalizer.Normalize(text)
-        pieces: list[str] = self._cutter.encode(normalized, add_special_tokens=False).tokens
-        return pieces
-
-    def _normalize(self, text: str) -> tuple[str, list[int]]:
-        normalized, origins = self._vocabulary.normalizer.Normalize(text, with_offsets=True)
-        return normalized, origins
-
-    def _piece_count(self) -> int:
-        return len(self._vocabulary.table.pieces)
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {text: place for place, text in enumerate(self._vocabulary.table.pieces)}
-
-    def _piece_id(self, text: str) -> int | None:
-        place = self._places.get(text, UNK)
-        return place + self.offset if place > UNK else None
-
-    def _piece_texts(self, numbers: Iterable[int]) -> list[str]:
-        pieces = self._vocabulary.table.pieces
-        return [pieces[max(number - self.offset, 0)] for number in numbers]
-
-    def _is_symbol(self, number: int) -> bool:
-        return self._vocabulary.table.kinds[number - self.offset] == USER_DEFINED
-
-    def _has_bytes(self) -> bool:
-        return BYTE in self._vocabulary.table.kinds
-
-    def _tokenizer_json(self) -> dict[str, Any]:
-        return write_tokenizer_json(self._vocabulary, self._layout, self.added_tokens_decoder)
-
-
-def _rows(table: PieceTable, layout: Layout) -> list[tuple[str, float]]:
-    """Every id with the score that sentencepiece uses; what sentencepiece never chooses has no name."""
-    rows = [(f"{_NOBODY}{number}", 0.0) for number in layout.reserved]
-    for place in range(UNK + 1, len(table.pieces)):
-        kind = table.kinds[place]
-        if kind in (NORMAL, BYTE):
-            rows.append((table.pieces[place], table.scores[place]))
-        elif kind == USER_DEFINED:
-            rows.append((table.pieces[place], _SYMBOL_SCORE))
-        else:
-            rows.append((f"{_NOBODY}{place}", 0.0))
-    return rows
+    def _make_engine(self) -> TokenizersEngine:
+        return TokenizersEngine(self._vocabulary, self._layout)

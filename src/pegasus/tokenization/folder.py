@@ -57,6 +57,22 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return {**settings, **present}
 
 
+def write_settings(
+    folder: Path, prefix: str, config: dict[str, Any], specials: dict[str, Any], later: dict[str, int]
+) -> list[str]:
+    """Write the files beside the vocabulary; the list of later tokens only where there are any.
+
+    Returns:
+        Their paths.
+    """
+    contents = {CONFIG: config, SPECIALS: specials} | ({ADDED: later} if later else {})
+    for name, content in contents.items():
+        write_json(folder / (prefix + name), content)
+    if not later:
+        (folder / (prefix + ADDED)).unlink(missing_ok=True)  # of an earlier save: its tokens are gone
+    return [str(folder / (prefix + name)) for name in contents]
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty when there is no such file.
 

@@ -48,7 +48,11 @@ def is_pair(item: Any, in_words: bool) -> bool:
     """Whether an item of ``batch_encode_plus`` is a text with a second text."""
     if not isinstance(item, tuple | list) or len(item) != 2:
         return False
-    return isinstance(item[0], list | tuple) if in_words else isinstance(item, tuple) or isinstance(item[0], list)
+    return (
+        isinstance(item[0], list | tuple)
+        if in_words
+        else isinstance(item, tuple) or isinstance(item[0], list)
+    )
 
 
 def words_of(item: Text, in_words: bool) -> Sequence[str] | None:
@@ -60,7 +64,9 @@ def words_of(item: Text, in_words: bool) -> Sequence[str] | None:
     if isinstance(item, str):
         return (item,)
     if not isinstance(item, Sequence):
-        raise TypeError(f"A text is a string, or a list of words, tokens or ids; got {type(item).__name__}.")
+        raise TypeError(
+            f"A text is a string, or a list of words, tokens or ids; got {type(item).__name__}."
+        )
     if not in_words:
         return None
     for word in item:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pegasus.errors import BadSetting
 
@@ -42,9 +41,8 @@ def settle_padding(padding: bool | str | None) -> Padding:
     Raises:
         BadSetting: for an unknown name.
     """
-    if padding is True:
-        return "longest"
-    return _one_of(padding or "do_not_pad", get_args(Padding), "padding")
+    chosen: Padding = _one_of("longest" if padding is True else padding or "do_not_pad", Padding, "padding")
+    return chosen
 
 
 def settle_truncation(truncation: bool | str | None) -> Truncation:
@@ -53,9 +51,9 @@ def settle_truncation(truncation: bool | str | None) -> Truncation:
     Raises:
         BadSetting: for an unknown name.
     """
-    if truncation is True:
-        return "longest_first"
-    return _one_of(truncation or "do_not_truncate", get_args(Truncation), "truncation")
+    name = "longest_first" if truncation is True else truncation or "do_not_truncate"
+    chosen: Truncation = _one_of(name, Truncation, "truncation")
+    return chosen
 
 
 def settle_side(side: str, what: str) -> Side:
@@ -64,14 +62,16 @@ def settle_side(side: str, what: str) -> Side:
     Raises:
         BadSetting: when it is neither left nor right.
     """
-    return _one_of(side, get_args(Side), what)
+    chosen: Side = _one_of(side, Side, what)
+    return chosen
 
 
-def _one_of(value: object, known: Sequence, what: str):  # type: ignore[no-untyped-def]
-    text = getattr(value, "value", value)  # transformers' enumerations hold the same words
-    if text not in known:
-        raise BadSetting(f"{what}={value!r} is not known. Use True, False or one of {', '.join(known)}.")
-    return text
+def _one_of(value: object, names: Any, what: str) -> Any:
+    """A word of a Literal; enumerations of transformers hold the same words."""
+    word = getattr(value, "value", value)
+    if word not in get_args(names):
+        raise BadSetting(f"{what}={value!r} is not known. Use one of {', '.join(get_args(names))}.")
+    return word
 
 
 def is_unlimited(length: int) -> bool:
@@ -97,7 +97,9 @@ def check_limits(limits: Limits) -> None:
         )
 
 
-def cut(first: int, second: int | None, room: int, limits: Limits) -> tuple[list[Window], list[Window] | None]:
+def cut(
+    first: int, second: int | None, room: int, limits: Limits
+) -> tuple[list[Window], list[Window] | None]:
     """Which tokens of a text, or of a pair, stay, and in which windows the rest would fit.
 
     Args:

@@ -27,10 +27,10 @@ def check_newline(option: str) -> Newline:
     Raises:
         BadSetting: otherwise.
     """
-    for known in get_args(Newline):
-        if option == known:
-            return known
-    raise BadSetting(f"newline={option!r} is not known. Use one of {', '.join(get_args(Newline))}.")
+    if option not in get_args(Newline):
+        raise BadSetting(f"newline={option!r} is not known. Use one of {', '.join(get_args(Newline))}.")
+    known: Newline = option  # type: ignore[assignment]
+    return known
 
 
 def write_newlines(text: str, option: Newline) -> str:

@@ -34,7 +34,9 @@ class Wanted:
     verbose: bool = True
 
 
-def settle(options: dict[str, Any], defaults: Limits, model_max_length: int, say: Say) -> tuple[Limits, Wanted]:
+def settle(
+    options: dict[str, Any], defaults: Limits, model_max_length: int, say: Say
+) -> tuple[Limits, Wanted]:
     """Turn the keywords of a call into what is to be done.
 
     Args:
@@ -52,7 +54,9 @@ def settle(options: dict[str, Any], defaults: Limits, model_max_length: int, say
     truncation = options.pop("truncation", None)
     if max_length is not None and padding is False and truncation is None:
         if wanted.verbose:
-            say("max_length was given without truncation: texts are cut to it. Say truncation=True to mean it.")
+            say(
+                "max_length was given without truncation: texts are cut to it. Say truncation=True to mean it."
+            )
         truncation = "longest_first"
     limits = replace(
         defaults,
@@ -61,7 +65,9 @@ def settle(options: dict[str, Any], defaults: Limits, model_max_length: int, say
         max_length=max_length,
         stride=int(options.pop("stride", 0) or 0),
         multiple=options.pop("pad_to_multiple_of", None),
-        padding_side=settle_side(options.pop("padding_side", None) or defaults.padding_side, "padding_side"),
+        padding_side=settle_side(
+            options.pop("padding_side", None) or defaults.padding_side, "padding_side"
+        ),
     )
     refuse_unknown(options, "the tokenizer's call")
     limits = _with_length(limits, model_max_length, say if wanted.verbose else _silent)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pegasus.tokenization.encoding import EncodedText, Encoding, Part
 from pegasus.tokenization.lengths import Limits, Window, cut, padded_length
@@ -42,7 +41,12 @@ class Row:
 
 
 def rows_of(
-    sample: int, first: EncodedText, second: EncodedText | None, limits: Limits, closing: Closing, overflow: bool
+    sample: int,
+    first: EncodedText,
+    second: EncodedText | None,
+    limits: Limits,
+    closing: Closing,
+    overflow: bool,
 ) -> list[Row]:
     """The row of a text or a pair, followed by the rows of what was cut away where that is wanted."""
     room = _room(limits, closing)
@@ -54,26 +58,33 @@ def rows_of(
     return [Row(sample, _parts(first, one, second, other, closing)) for one, other in places]
 
 
-def columns(rows: Sequence[Row], limits: Limits, closing: Closing, wanted: Wanted) -> tuple[dict, list[Encoding]]:
+def columns(
+    rows: Sequence[Row], limits: Limits, closing: Closing, wanted: Wanted
+) -> tuple[dict[str, list], list[Encoding]]:
     """The named columns of a batch, and the origin of each row."""
+    pads = limits.padding != "do_not_pad"
     width = padded_length(max((len(row.ids) for row in rows), default=0), limits)
-    filled = [_fill(row, width if limits.padding != "do_not_pad" else len(row.ids), limits, closing) for row in rows]
-    found: dict[str, list[Any]] = {"input_ids": [ids for ids, _, _ in filled]}
+    missing = [max(0, width - len(row.ids)) if pads else 0 for row in rows]
+    right = limits.padding_side == "right"
+    filled = [_fill(row, count, right, closing) for row, count in zip(rows, missing)]
+    encodings = [encoding for _, encoding in filled]
+    found: dict[str, list] = {"input_ids": [ids for ids, _ in filled]}
     if wanted.type_ids:
         found["token_type_ids"] = [
-            [0 if on else closing.pad_type for on in encoding.attention_mask] for _, _, encoding in filled
+            _beside([0] * len(row.ids), [closing.pad_type] * count, right)
+            for row, count in zip(rows, missing)
         ]
     if wanted.special_mask:
-        found["special_tokens_mask"] = [special for _, special, _ in filled]
+        found["special_tokens_mask"] = [list(encoding.special_tokens_mask) for encoding in encodings]
     if wanted.attention:
-        found["attention_mask"] = [list(encoding.attention_mask) for _, _, encoding in filled]
+        found["attention_mask"] = [list(encoding.attention_mask) for encoding in encodings]
     if wanted.offsets:
-        found["offset_mapping"] = [list(encoding.offsets) for _, _, encoding in filled]
+        found["offset_mapping"] = [list(encoding.offsets) for encoding in encodings]
     if wanted.length:
         found["length"] = [len(row.ids) for row in rows]
     if wanted.overflow:
         found["overflow_to_sample_mapping"] = [row.sample for row in rows]
-    return found, [encoding for _, _, encoding in filled]
+    return found, encodings
 
 
 def _room(limits: Limits, closing: Closing) -> int | None:
@@ -101,25 +112,15 @@ def _parts(
     return parts
 
 
-def _fill(row: Row, width: int, limits: Limits, closing: Closing) -> tuple[list[int], list[int], Encoding]:
-    missing = width - len(row.ids)
-    special = special_mask(row.ids, closing)
-    attention = [1] * len(row.ids)
-    if missing <= 0:
-        return row.ids, special, Encoding(row.parts, special, attention)
+def _fill(row: Row, missing: int, right: bool, closing: Closing) -> tuple[list[int], Encoding]:
+    attention = _beside([1] * len(row.ids), [0] * missing, right)
+    special = closing.special if closing.eos is not None else frozenset[int]()
+    if not missing:
+        return row.ids, Encoding(row.parts, attention, special)
     padding = Part([closing.pad[0]] * missing, name=closing.pad[1])
-    right = limits.padding_side == "right"
-
-    def join(own: list[int], filling: int) -> list[int]:
-        return own + [filling] * missing if right else [filling] * missing + own
-
     parts = [*row.parts, padding] if right else [padding, *row.parts]
-    special, attention = join(special, 1), join(attention, 0)
-    return join(row.ids, closing.pad[0]), special, Encoding(parts, special, attention)
+    return _beside(row.ids, padding.ids, right), Encoding(parts, attention, special)
 
 
-def special_mask(ids: Iterable[int], closing: Closing) -> list[int]:
-    """1 where a token is special; nothing is when no special tokens were asked for."""
-    if closing.eos is None:
-        return [0 for _ in ids]
-    return [int(number in closing.special) for number in ids]
+def _beside(own: list[int], filling: list[int], right: bool) -> list[int]:
+    return own + filling if right else filling + own

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import sentencepiece
 
 from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.tokenization.base import TokenizerBase
 from pegasus.tokenization.folder import read_json
-from pegasus.tokenization.tokenizer_json import write_tokenizer_json
-from pegasus.tokenization.vocabulary import OFFSET, UNK, Layout, Vocabulary
+from pegasus.tokenization.model_file import PieceTable, write_normalizer
+from pegasus.tokenization.vocabulary import OFFSET, Layout, Vocabulary
+
+
+class SentencePieceEngine:
+    """Cuts with the sentencepiece library.
+
+    Args:
+        vocabulary: the pieces.
+        offset: what is added to their ids.
+        sp_model_kwargs: passed to ``sentencepiece.SentencePieceProcessor``.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, offset: int, sp_model_kwargs: dict[str, Any]) -> None:
+        self._vocabulary = vocabulary
+        self._offset = offset
+        self.samples = bool(sp_model_kwargs.get("enable_sampling"))
+        self.processor = vocabulary.processor(**sp_model_kwargs)
+
+    @cached_property
+    def _plain(self) -> sentencepiece.SentencePieceProcessor:
+        """The same model with nothing done to a text before, for what is normalized already."""
+        nothing = PieceTable([], [], [], add_dummy_prefix=False, remove_extra_whitespaces=False)
+        # Of a field that stands twice in a message, the later one counts.
+        return Vocabulary(model=self._vocabulary.model + write_normalizer(nothing)).processor()
+
+    def cut_words(self, words: list[str]) -> list[list[int]]:
+        """The ids of normalized words."""
+        return self._shifted(self._plain.encode(words, out_type=int))
+
+    def cut_texts(self, texts: list[str]) -> list[list[int]]:
+        """The ids of whole texts."""
+        return self._shifted(self.processor.encode(texts, out_type=int))
+
+    def _shifted(self, rows: list[list[int]]) -> list[list[int]]:
+        return [[number + self._offset for number in row] for row in rows]
 
 
 class PegasusTokenizer(TokenizerBase):
@@ -53,58 +90,15 @@ class PegasusTokenizer(TokenizerBase):
         super().__init__(vocabulary, layout, additional_special_tokens, sp_model_kwargs, kwargs)
         self.vocab_file = vocab_file
 
+    _engine: SentencePieceEngine
+
     @property
     def sp_model(self) -> Any:
         """The ``sentencepiece.SentencePieceProcessor``."""
-        return self._processor
+        return self._engine.processor
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_processor"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
-
-    def _open(self) -> None:
-        self._processor = self._vocabulary.processor(**self.sp_model_kwargs)
-
-    def _cut(self, stretches: list[str]) -> list[list[int]]:
-        offset = self.offset
-        return [[number + offset for number in ids] for ids in self._processor.encode(stretches, out_type=int)]
-
-    def _surfaces(self, text: str) -> list[str]:
-        if self.sp_model_kwargs.get("enable_sampling"):
-            raise BadSetting(
-                "Text that is cut at random has no tokens or offsets to look up afterwards. "
-                "Use convert_ids_to_tokens on the ids, or a tokenizer without enable_sampling."
-            )
-        pieces: list[str] = self._processor.encode(text, out_type=str)
-        return pieces
-
-    def _normalize(self, text: str) -> tuple[str, list[int]]:
-        normalized, origins = self._processor.Normalize(text, with_offsets=True)
-        return normalized, origins
-
-    def _piece_count(self) -> int:
-        return len(self._processor)
-
-    def _piece_id(self, text: str) -> int | None:
-        number = self._processor.PieceToId(text)
-        return number + self.offset if number > UNK else None
-
-    def _piece_texts(self, numbers: Iterable[int]) -> list[str]:
-        places = [max(number - self.offset, 0) for number in numbers]
-        texts: list[str] = self._processor.IdToPiece(places)
-        return texts
-
-    def _is_symbol(self, number: int) -> bool:
-        return bool(self._processor.GetScore(number - self.offset) == 0.0)
-
-    def _has_bytes(self) -> bool:
-        return bool(self._processor.IsByte(self._processor.PieceToId("<0x41>")))
-
-    def _tokenizer_json(self) -> dict[str, Any]:
-        return write_tokenizer_json(self._vocabulary, self._layout, self.added_tokens_decoder)
+    def _make_engine(self) -> SentencePieceEngine:
+        return SentencePieceEngine(self._vocabulary, self.offset, self.sp_model_kwargs)
 
 
 def open_vocabulary(vocab_file: str | None, tokenizer_file: str | None, layout: Layout) -> Vocabulary:
@@ -117,7 +111,9 @@ def open_vocabulary(vocab_file: str | None, tokenizer_file: str | None, layout: 
     if vocab_file is not None:
         return Vocabulary(model=_existing(vocab_file).read_bytes())
     if tokenizer_file is None:
-        raise BadSetting("A tokenizer needs a vocabulary: give vocab_file (spiece.model) or tokenizer_file.")
+        raise BadSetting(
+            "A tokenizer needs a vocabulary: give vocab_file (spiece.model) or tokenizer_file."
+        )
     return Vocabulary.from_tokenizer_json(read_json(_existing(tokenizer_file)), layout)
 
 

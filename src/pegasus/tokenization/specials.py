@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, overload
 
 from tokenizers import AddedToken
@@ -83,7 +84,9 @@ def as_token(token: str | AddedToken | Mapping[str, Any], special: bool) -> Adde
     if isinstance(token, AddedToken):
         return _with_special(token, special)
     if isinstance(token, Mapping):
-        rules = {key: bool(token.get(key, False)) for key in ("lstrip", "rstrip", "single_word", "normalized")}
+        rules = {
+            key: bool(token.get(key, False)) for key in ("lstrip", "rstrip", "single_word", "normalized")
+        }
         return AddedToken(str(token["content"]), special=bool(token.get("special", special)), **rules)
     if isinstance(token, str):
         return AddedToken(token, special=special, normalized=not special)
@@ -109,16 +112,27 @@ def _with_special(token: AddedToken, special: bool) -> AddedToken:
 
 
 def _finder(tokens: Iterable[AddedToken]) -> re.Pattern[str]:
+    """One expression for all tokens; the groups hold the token itself, without white space it swallows."""
     longest_first = sorted(tokens, key=lambda token: -len(token.content))
-    return re.compile("|".join(_expression(token) for token in longest_first))
+    # Tokens without rules share one group: the engine then looks for their first letters only.
+    runs = groupby(longest_first, key=_has_rules)
+    return re.compile("|".join(_expressions(list(run), rules) for rules, run in runs))
+
+
+def _has_rules(token: AddedToken) -> bool:
+    return bool(token.lstrip or token.rstrip or token.single_word)
+
+
+def _expressions(tokens: list[AddedToken], rules: bool) -> str:
+    if not rules:
+        return "(" + "|".join(re.escape(token.content) for token in tokens) + ")"
+    return "|".join(_expression(token) for token in tokens)
 
 
 def _expression(token: AddedToken) -> str:
-    """Group the token itself, so that white space it swallows stays out of the name."""
-    edge = r"(?<!\w)", r"(?!\w)"
     body = f"({re.escape(token.content)})"
     if token.single_word:
-        body = edge[0] + body + edge[1]
+        body = rf"(?<!\w){body}(?!\w)"
     return (r"\s*" if token.lstrip else "") + body + (r"\s*" if token.rstrip else "")
 
 

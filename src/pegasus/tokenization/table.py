@@ -11,7 +11,7 @@ from pegasus.tokenization.newline import Newline, read_newlines
 from pegasus.tokenization.request import refuse_unknown
 from pegasus.tokenization.rows import Closing
 from pegasus.tokenization.specials import AddedTokens
-from pegasus.tokenization.vocabulary import SPACE
+from pegasus.tokenization.vocabulary import SPACE, UNK, Vocabulary
 
 _BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
 _TIDY = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'", " n't": "n't"}
@@ -27,11 +27,12 @@ class TokenTable:
     pad_token_type_id: int
     _added: AddedTokens
     _named: dict[str, str]
+    _vocabulary: Vocabulary
 
     @property
     def vocab_size(self) -> int:
         """Ids of the vocabulary proper: pieces + offset, without tokens added later."""
-        return self._piece_count() + self.offset
+        return len(self._vocabulary.table.pieces) + self.offset
 
     def __len__(self) -> int:
         """Rows that a model's embedding needs: the vocabulary and everything added later."""
@@ -42,7 +43,7 @@ class TokenTable:
 
     def get_vocab(self) -> dict[str, int]:
         """Token → id for every id there is."""
-        tokens = {text: number for number, text in enumerate(self._piece_texts(range(self.vocab_size)))}
+        tokens = {text: number for number, text in enumerate(self._tokens_of(range(self.vocab_size)))}
         return tokens | self._added.ids
 
     @property
@@ -85,10 +86,10 @@ class TokenTable:
         return [int(number in special) for number in (*token_ids_0, *(token_ids_1 or ()))] + [1]
 
     @overload
-    def convert_tokens_to_ids(self, tokens: str) -> int: ...
+    def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
     @overload
-    def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int]: ...
-    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> int | list[int]:
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...
+    def convert_tokens_to_ids(self, tokens: str | list[str] | tuple[str, ...]) -> int | list[int]:
         """The id of a token, or of each; the id of ``<unk>`` for what the vocabulary does not have."""
         if isinstance(tokens, str):
             return self._token_id(tokens)
@@ -154,7 +155,8 @@ class TokenTable:
     ) -> list[str]:
         """:meth:`decode` for every row of a list, an array or a tensor [B, S]."""
         return [
-            self.decode(row, skip_special_tokens, clean_up_tokenization_spaces, **kwargs) for row in sequences
+            self.decode(row, skip_special_tokens, clean_up_tokenization_spaces, **kwargs)
+            for row in sequences
         ]
 
     @staticmethod
@@ -183,7 +185,11 @@ class TokenTable:
 
     def _join(self, tokens: list[str]) -> str:
         text = "".join(tokens).replace(SPACE, " ").strip(" ")
-        return _BYTES.sub(_read_bytes, text) if "<0x" in text and self._has_bytes() else text
+        return (
+            _BYTES.sub(_read_bytes, text)
+            if "<0x" in text and self._vocabulary.table.byte_fallback
+            else text
+        )
 
     def _tokens_of(self, numbers: Sequence[int]) -> list[str]:
         limit = self.vocab_size
@@ -227,23 +233,17 @@ class TokenTable:
         )
 
     def _unk_id(self) -> int:
-        return 2 + self.offset
-
-    def _piece_count(self) -> int:
-        """How many pieces the sentencepiece model has."""
-        raise NotImplementedError
+        return UNK + self.offset
 
     def _piece_id(self, text: str) -> int | None:
         """The id of an ordinary piece of the vocabulary, or None."""
-        raise NotImplementedError
+        place = self._vocabulary.places.get(text, UNK)
+        return place + self.offset if place > UNK else None
 
     def _piece_texts(self, numbers: Iterable[int]) -> list[str]:
         """The pieces of ids below ``vocab_size``; anything where an id is reserved."""
-        raise NotImplementedError
-
-    def _has_bytes(self) -> bool:
-        """Whether unknown characters become pieces such as ``<0x41>``."""
-        raise NotImplementedError
+        pieces, offset = self._vocabulary.table.pieces, self.offset
+        return [pieces[number - offset] if number > offset else "" for number in numbers]
 
 
 def _numbers(ids: Any) -> list[int]:

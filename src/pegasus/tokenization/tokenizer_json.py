@@ -32,7 +32,12 @@ def write_tokenizer_json(
             f"{table.model_type}. Use PegasusTokenizer with its spiece.model."
         )
     # Both keys: `add_prefix_space` for versions of the library before 0.19, `prepend_scheme` for later ones.
-    metaspace = {"type": "Metaspace", "replacement": SPACE, "add_prefix_space": True, "prepend_scheme": "always"}
+    metaspace = {
+        "type": "Metaspace",
+        "replacement": SPACE,
+        "add_prefix_space": True,
+        "prepend_scheme": "always",
+    }
     eos = layout.eos_token
     closing = {"SpecialToken": {"id": eos, "type_id": 0}}
     first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
@@ -71,6 +76,12 @@ def _normalizer(charsmap: bytes) -> dict[str, Any]:
 def _rows(vocabulary: Vocabulary, layout: Layout) -> list[tuple[str, float]]:
     """Every id's token and score; the released file gives names nobody may choose a very low one."""
     table = vocabulary.table
-    named = {layout.pad_token, layout.eos_token, layout.mask_token, layout.mask_token_sent, layout.unk_token}
+    named = {
+        layout.pad_token,
+        layout.eos_token,
+        layout.mask_token,
+        layout.mask_token_sent,
+        layout.unk_token,
+    }
     reserved = [(text, 0.0 if text in named else _NEVER) for text in layout.reserved.values()]
     return [*reserved, *zip(table.pieces[3:], table.scores[3:])]

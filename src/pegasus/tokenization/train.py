@@ -12,8 +12,8 @@ from pathlib import Path
 import sentencepiece
 
 from pegasus.errors import BadData, BadSetting
-from pegasus.tokenization.slow import PegasusTokenizer
 from pegasus.tokenization.newline import check_newline
+from pegasus.tokenization.slow import PegasusTokenizer
 from pegasus.tokenization.vocabulary import NEWLINE_PIECE, OFFSET, UNK, Layout
 
 logger = logging.getLogger(__name__)

@@ -18,16 +18,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import sentencepiece
 
 from pegasus.errors import CheckpointCorrupt, NotOffered
 from pegasus.tokenization.model_file import (
+    BYTE,
     CONTROL,
     NORMAL,
+    UNIGRAM,
     UNKNOWN,
     USER_DEFINED,
     PieceTable,
@@ -39,6 +43,8 @@ OFFSET = 103
 PAD, EOS, UNK = 0, 1, 2
 NEWLINE_PIECE = "<n>"
 SPACE = "▁"
+#: How sentencepiece scores a symbol that a user defined, so that it is always chosen.
+SYMBOL_SCORE = -0.1
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,7 @@ class Layout:
 class Vocabulary:
     """A sentencepiece model, from whichever file was there.
 
-    Either argument suffices; the other is worked out when it is first asked for, since reading
-    96,000 rows in Python takes longer than sentencepiece takes to load them.
+    Either argument suffices; the other is worked out when it is first asked for.
 
     Args:
         model: the bytes of a ``spiece.model``.
@@ -130,9 +135,33 @@ class Vocabulary:
             kinds=[*(table.kinds[n] for n in keep), NORMAL],
             unk_id=[table.kinds[n] for n in keep].index(UNKNOWN),
             byte_fallback=False,
-            model_type=1,
+            model_type=UNIGRAM,
         )
         return Vocabulary(table=small).processor()
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Piece → its place in the table."""
+        return {text: place for place, text in enumerate(self.table.pieces)}
+
+    @cached_property
+    def by_words(self) -> bool:
+        """Whether cutting word by word is the same as cutting a whole text: no piece spans a blank."""
+        table = self.table
+        plain = table.model_type == UNIGRAM and not table.byte_fallback and table.escape_whitespaces
+        return plain and not any(SPACE in piece[1:] for piece in table.pieces)
+
+    def scored(self) -> Iterator[tuple[int, str, float]]:
+        """Place, text and score of every piece that a text can match, as sentencepiece scores it."""
+        for place, (text, score, kind) in enumerate(
+            zip(self.table.pieces, self.table.scores, self.table.kinds)
+        ):
+            if kind in (NORMAL, BYTE, USER_DEFINED):
+                yield place, text, SYMBOL_SCORE if kind == USER_DEFINED else score
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Processors and look-up tables are made again where they are wanted.
+        return {name: value for name, value in self.__dict__.items() if name in ("model", "table")}
 
     @classmethod
     def from_tokenizer_json(cls, content: dict[str, Any], layout: Layout) -> Vocabulary:
@@ -149,7 +178,7 @@ class Vocabulary:
                 f"{model.get('type')!r}. Add the spiece.model it was made from."
             )
         try:
-            rows = [(str(piece), float(score)) for piece, score in model["vocab"]]
+            rows = [(str(piece), _single(float(score))) for piece, score in model["vocab"]]
             charsmap = _charsmap(content.get("normalizer"))
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             raise CheckpointCorrupt(
@@ -176,6 +205,11 @@ def _rebuilt(
         charsmap=charsmap,
         byte_fallback=byte_fallback,
     )
+
+
+def _single(number: float) -> float:
+    """The number as a spiece.model holds it, so that both files cut alike."""
+    return float(np.float32(number))
 
 
 def _charsmap(normalizer: dict[str, Any] | None) -> bytes:

@@ -1,1 +1,1 @@
-
+"""Learning: jobs, the loop, its journal and its checkpoints; no framework is named here."""

@@ -1,4 +1,4 @@
-"""Dropout, with a mask for every number (as transformers) or one mask shared along some axes (as the authors).
+"""Dropout with a mask for every number (transformers), or with one shared along some axes (the authors).
 
 The authors' code keeps memory low by sharing: along the positions of a text for states and feed-forward
 activations, along texts and heads for attention probabilities. The expectation is the same, the noise of

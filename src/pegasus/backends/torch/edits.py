@@ -1,4 +1,4 @@
-"""Changing scores and taking the best of them, on PyTorch. The kinds of edit are those of ``generation.session``."""
+"""Changing scores and taking the best of them; ``generation.session`` lists the kinds of edit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pegasus.generation.session import Edit
 
-#: Tokens are first compared by blocks of this many: a pass of maxima over the vocabulary and a search in the
-#: few best blocks is several times faster than one search in the whole vocabulary.
+#: Tokens are first compared by blocks of this many: a pass of maxima over the vocabulary and a search in
+#: the few best blocks is several times faster than one search in the whole vocabulary.
 BLOCK = 64
 
 
@@ -53,15 +53,12 @@ def edit(scores: Float[Tensor, "R V"], edits: Sequence[Edit], fresh: bool) -> Fl
 
 
 def _edit(scores: Float[Tensor, "R V"], one: Edit) -> Float[Tensor, "R V"]:
-    if one.kind == "normalize":
-        return torch.log_softmax(scores, dim=-1)
-    if one.kind == "repair":
-        return torch.nan_to_num(scores, nan=0.0, posinf=torch.finfo(scores.dtype).max, neginf=-torch.inf)
-    if one.kind == "call":
-        assert one.call is not None
-        assert one.ids_RT is not None
-        called: Tensor = one.call(torch.from_numpy(np.array(one.ids_RT)).to(scores.device), scores)
-        return called
+    if one.tokens_N is None:
+        if one.rows_N is None:
+            return _whole(scores, one)
+        rows = torch.from_numpy(np.ascontiguousarray(one.rows_N)).to(scores.device)
+        scores[rows] = _whole(scores[rows], one)
+        return scores
     where = _places(scores, one)
     if one.kind == "only":
         return _rest_banned(scores, one, scores[where])
@@ -69,6 +66,17 @@ def _edit(scores: Float[Tensor, "R V"], one: Edit) -> Float[Tensor, "R V"]:
         return _rest_banned(scores, one, torch.zeros_like(scores[where]))
     scores[where] = _changed(scores[where], one)
     return scores
+
+
+def _whole(scores: Float[Tensor, "R V"], one: Edit) -> Float[Tensor, "R V"]:
+    if one.kind == "normalize":
+        return torch.log_softmax(scores, dim=-1)
+    if one.kind == "repair":
+        return torch.nan_to_num(scores, nan=0.0, posinf=torch.finfo(scores.dtype).max, neginf=-torch.inf)
+    assert one.call is not None
+    assert one.ids_RT is not None
+    called: Tensor = one.call(torch.from_numpy(np.array(one.ids_RT)).to(scores.device), scores)
+    return called
 
 
 def _places(scores: Tensor, one: Edit) -> tuple[Tensor | slice, Tensor]:
@@ -89,7 +97,8 @@ def _changed(old: Tensor, one: Edit) -> Tensor:
     if one.kind == "scale":
         return torch.where(old < 0, old * values, old / values)
     assert one.kind == "stretch"
-    return old + old.abs() * (values - 1)
+    # What is banned stays banned; transformers 4.34 makes NaN of it, and NaN wins.
+    return torch.where(old == -torch.inf, old, old + old.abs() * (values - 1))
 
 
 def _rest_banned(scores: Tensor, one: Edit, values: Tensor) -> Tensor:

@@ -1,23 +1,23 @@
 """Learning in PyTorch: one update over any number of micro-batches, in one process or many.
 
-Losses are divided by the number of tokens of the whole update, over micro-batches and processes alike, before
-the backward pass. So an update is the same whether its batches come one after another, on two processes that
-each keep all weights (DDP) or on two that share them (FSDP2).
+Losses are divided by the number of tokens of the whole update, over micro-batches and processes alike,
+before the backward pass. So an update is the same whether its batches come one after another, on two
+processes that each keep all weights (DDP) or on two that share them (FSDP2).
 """
 
 from __future__ import annotations
 
 import math
-import os
 import resource
 import sys
+import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
@@ -25,7 +25,7 @@ from torch.nn.utils import get_total_norm
 from pegasus.backends.contract import Batch, Measures, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.schedules import learning_rate
 from pegasus.backends.torch import lora
-from pegasus.backends.torch.layers import Layer, SinusoidalPositions
+from pegasus.backends.torch.layers import Layer
 from pegasus.backends.torch.learner import Learner, count_tokens, to_device
 from pegasus.backends.torch.optim import make_optimizer
 from pegasus.backends.torch.ranks import find_device
@@ -84,6 +84,8 @@ class TorchEngine:
         if self.placement.spread == "fsdp":
             if drops_layers:
                 raise BadSetting("layerdrop and fsdp exclude each other: processes would skip other layers")
+            # A decoder layer returns its keys as views. Nobody writes into them.
+            warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
             mesh = init_device_mesh(self.device.type, (self.ranks.count,))
             for module in self.model.modules():
                 if isinstance(module, Layer):
@@ -91,10 +93,13 @@ class TorchEngine:
             # The tied embeddings are outside the layers: they stay one weight, in the root's group.
             fully_shard(self.learner, mesh=mesh)
             return self.learner
+        # The only buffer never changes: it need not be sent round before each pass.
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+            self.learner, [name for name, _ in self.learner.named_buffers()]
+        )
         return DistributedDataParallel(
             self.learner,
             device_ids=[self.device] if self.device.type == "cuda" else None,
-            broadcast_buffers=False,
             gradient_as_bucket_view=True,
             find_unused_parameters=drops_layers or "target" not in self.objective.parts,
         )
@@ -133,6 +138,8 @@ class TorchEngine:
         count = count_tokens(batch, self.objective.parts)
         with self._precision():
             _, parts = self.learner(to_device(batch, self.device), dict.fromkeys(count, 1.0), 0.0)
+        if isinstance(self.learner, FSDPModule):
+            self.learner.reshard()  # the root expects a backward pass, and would stay whole until one comes
         self.learner.train()
         return self._measures(parts.tolist(), count, _source_tokens(batch))
 
@@ -163,7 +170,7 @@ class TorchEngine:
         """Gradients are exchanged in the last backward pass of an update only."""
         if isinstance(self._pass, DistributedDataParallel):
             return nullcontext() if last else self._pass.no_sync()
-        if self.ranks.count > 1:
+        if isinstance(self.learner, FSDPModule):
             self.learner.set_requires_gradient_sync(last)
         return nullcontext()
 

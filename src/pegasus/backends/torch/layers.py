@@ -37,6 +37,18 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+class TokenEmbedding(nn.Embedding):
+    """An embedding that draws no weights where there is no storage.
+
+    PyTorch would import its compiler to draw on the meta device, which costs each load seconds.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw fresh weights, the row of padding zero."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class SinusoidalPositions(nn.Embedding):
     """The table of positions. It is fixed, and it has no end: rows beyond it are computed when needed."""
 
@@ -52,6 +64,13 @@ class SinusoidalPositions(nn.Embedding):
         if hasattr(self, "table") and not self.weight.is_meta:
             rows = sinusoid_table(self.num_embeddings, self.embedding_dim, self.table)
             self.weight.copy_(torch.from_numpy(rows))
+
+    @torch.no_grad()
+    def is_computed(self) -> bool:
+        """Whether the rows are those of the formula; a checkpoint may have stored others."""
+        rows = torch.from_numpy(sinusoid_table(self.num_embeddings, self.embedding_dim, self.table))
+        rounding = 1e-5 + 2 * torch.finfo(self.weight.dtype).eps
+        return torch.allclose(self.weight, rows.to(self.weight), atol=rounding, rtol=0)
 
     def forward(self, length: int, start: int = 0) -> Float[Tensor, "length D"]:  # type: ignore[override]
         """The rows of positions ``start .. start + length - 1``."""

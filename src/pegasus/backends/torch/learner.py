@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def count_tokens(batch: Batch, parts: Collection[str]) -> dict[str, int]:
-    """The tokens that each of these parts of the loss counts, 0 for one that the batch has no labels for."""
+    """The tokens that each of these parts of the loss counts, 0 for one without labels in the batch."""
     return {
         part: int((batch[PARTS[part]] != IGNORED).sum()) if PARTS[part] in batch else 0 for part in parts
     }
@@ -68,8 +68,8 @@ class Learner(nn.Module):
 
         Args:
             batch: what ``to_device`` made.
-            scales: by what each part's sum is multiplied; also the order in which sums are returned, 0 for a
-                part that the batch has no labels for.
+            scales: by what each part's sum is multiplied; also the order in which sums are returned, 0
+                for a part that the batch has no labels for.
             smoothing: of the target's loss.
         """
         sums = self._sums(batch, smoothing)
@@ -120,8 +120,14 @@ class Learner(nn.Module):
         )
 
 
+_STILL = ("embed_positions.weight", "k_proj.bias", "k_proj.base_layer.bias")
+
+
 def freeze(model: Any, objective: Objective) -> None:
-    """Take from learning what the objective says, and give back the rest; positions never learn.
+    """Take from learning what the objective says, and give back the rest.
+
+    Positions never learn. Neither do the biases of keys: a number added to all scores of a query changes no
+    probability, so their gradient is rounding noise, which Adafactor would turn into steps of full size.
 
     Raises:
         BadSetting: a part that no model has.
@@ -134,8 +140,7 @@ def freeze(model: Any, objective: Objective) -> None:
         stack = "encoder" if ".encoder." in f".{name}" else "decoder" if ".decoder." in f".{name}" else ""
         part = "embeddings" if id(parameter) in embeddings else stack
         learned = objective.lora is None or ".lora_" in name
-        still = name.endswith("embed_positions.weight") or part in objective.frozen or not learned
-        parameter.requires_grad_(not still)
+        parameter.requires_grad_(learned and part not in objective.frozen and not name.endswith(_STILL))
 
 
 def _choose_dropout(model: nn.Module, broadcast: bool) -> None:

@@ -1,4 +1,4 @@
-"""Cross-entropy over the tied output layer that never holds the whole [tokens × vocabulary] table of logits.
+"""Cross-entropy over the tied output layer that never holds all [tokens × vocabulary] logits at once.
 
 A few tokens at a time: their logits, their loss, and at once what they add to the gradients. So the memory
 needed is one slice of logits, whatever the batch, and no logit is computed twice. It is exact: only the

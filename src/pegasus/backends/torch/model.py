@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pegasus.backends.torch.layers import TokenEmbedding
 from pegasus.backends.torch.stacks import PegasusDecoder, PegasusEncoder, PegasusPreTrainedModel, settle
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
@@ -52,7 +53,7 @@ class PegasusModel(PegasusPreTrainedModel):
 
     def __init__(self, config: PegasusConfig, initialize: bool = True) -> None:
         super().__init__(config)
-        self.shared = nn.Embedding(config.vocab_size, config.d_model, config.pad_token_id)
+        self.shared = TokenEmbedding(config.vocab_size, config.d_model, config.pad_token_id)
         self.encoder = PegasusEncoder(config, self.shared)
         self.decoder = PegasusDecoder(config, self.shared)
         if initialize:
@@ -377,7 +378,7 @@ def _as_decoder(config: PegasusConfig) -> PegasusConfig:
 def _cross_entropy(logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"] | None) -> Tensor | None:
     if labels is None:
         return None
-    flat = labels.reshape(-1).to(logits.device)
+    flat = labels.reshape(-1).to(logits.device, torch.int64)  # loaders may make int32
     return functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), flat)
 
 

@@ -2,8 +2,8 @@
 
 PyTorch's own Adafactor is another one: its least statistic of a row is 1.2e-7 rather than 1e-30, which
 changes every update whose gradients are small, it caps the rate by the step, and it fails on the sharded
-tensors of FSDP2. The one here follows tensor2tensor 1.15 with the arguments of the authors. For a weight x with
-gradient g, at the update that follows t others::
+tensors of FSDP2. The one here follows tensor2tensor 1.15 with the arguments of the authors. For a weight x
+with gradient g, at the update that follows t others::
 
     d  = 1 - (t + 1)^-0.8
     matrix   r ← d r + (1 - d) mean(g² + 1e-30 | each row)        c: the same of each column
@@ -45,8 +45,8 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimSettings) 
     if settings.name == "adafactor":
         if settings.weight_decay:
             raise BadSetting(
-                f"weight_decay is {settings.weight_decay}, and the authors' Adafactor has none: set it to 0, "
-                "or take adamw or adafactor-absolute"
+                f"weight_decay is {settings.weight_decay}, and the authors' Adafactor has none: set it to "
+                "0, or take adamw or adafactor-absolute"
             )
         return Adafactor(chosen, settings.rate)
     if settings.name == "adafactor-absolute":

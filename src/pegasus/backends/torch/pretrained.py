@@ -121,7 +121,9 @@ class TorchPretrained(PretrainedMixin):
     def _arrays(self, state_dict: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, RawTensor]]:
         state = self.state_dict() if state_dict is None else state_dict  # type: ignore[attr-defined]
         for name in parameters(self.config, self.kind):
-            if name in state and not name.endswith("embed_positions.weight"):
+            owner = self.get_submodule(name.rpartition(".")[0])  # type: ignore[attr-defined]
+            # A table that the formula gives is not stored; one that a checkpoint brought must not be lost.
+            if name in state and not (isinstance(owner, SinusoidalPositions) and owner.is_computed()):
                 yield name, from_torch(state[name])
 
     # -- fresh weights ---------------------------------------------------------------------------------

@@ -37,9 +37,9 @@ def open_model(
     try:
         model.to(place)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
         raise BadSetting(
-            f"The model cannot be put on device {device!r}: {reason} Use device='auto' or 'cpu'."
+            f"The model cannot be put on device {device!r}: {reason}. Use device='auto' or 'cpu'."
         ) from error
     model.eval()
     return model

@@ -53,7 +53,7 @@ class TorchSession:
         self.mask_RT = request.attention_mask if causal else request.decoder_attention_mask
         self.device = next(decoder.parameters()).device
         self.memory: list[Layer] | None = None
-        self.recorded = Recorded([], [], [], [])
+        self.recorded = Recorded()
         self.logits_RPV: Tensor | None = None
         self._tokens_RT: Tensor | None = None
         if request.past_key_values is not None:
@@ -61,7 +61,7 @@ class TorchSession:
 
     def step(self, ask: Ask) -> Answer:
         """Answers one ask."""
-        # What is recorded goes to the caller, who may want gradients elsewhere: inference tensors forbid that.
+        # What is recorded goes to the caller, who may want to go on computing with it.
         with torch.no_grad() if self.request.records.any else torch.inference_mode():
             hidden = self._read(ask) if ask.tokens_RT.shape[1] else None
             return self._answer(ask, hidden)
@@ -107,7 +107,8 @@ class TorchSession:
         shift = torch.logsumexp(scores, dim=-1, keepdim=True) if ask.scores == "logits" else None
 
         def to_host(values: Tensor) -> np.ndarray:
-            return (values if shift is None else values - shift).cpu().numpy()
+            array: np.ndarray = (values if shift is None else values - shift).cpu().numpy()
+            return array
 
         also = None
         if ask.also_RK is not None:
@@ -224,7 +225,7 @@ class TorchGeneration(GenerationMixin):
         records = request.records
         bias = getattr(model, "final_logits_bias", None)
         causal = getattr(self, "kind", None) == "causal"
-        encoded = None if causal else request.encoder_outputs
+        encoded: Any = None if causal else request.encoder_outputs
         with torch.no_grad() if records.any else torch.inference_mode():
             if not causal and encoded is None:
                 encoded = model.get_encoder()(

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pegasus.backends.torch.dropout import dropout
-from pegasus.backends.torch.layers import DecoderLayer, EncoderLayer, SinusoidalPositions, embedding_scale
+from pegasus.backends.torch.layers import (
+    DecoderLayer,
+    EncoderLayer,
+    SinusoidalPositions,
+    TokenEmbedding,
+    embedding_scale,
+)
 from pegasus.backends.torch.pretrained import TorchPretrained
 from pegasus.backends.torch.session import TorchGeneration
 from pegasus.errors import BadSetting
@@ -68,7 +74,7 @@ class Stack(PegasusPreTrainedModel):
         self.max_source_positions = config.max_position_embeddings
         self.embed_scale = embedding_scale(config)
         if embed_tokens is None:
-            embed_tokens = nn.Embedding(config.vocab_size, config.d_model, config.pad_token_id)
+            embed_tokens = TokenEmbedding(config.vocab_size, config.d_model, config.pad_token_id)
         self.embed_tokens = embed_tokens
         self.embed_positions = SinusoidalPositions(
             config.max_position_embeddings, config.d_model, config.position_table

@@ -1,0 +1,47 @@
+"""The beam search of PEGASUS's authors: it keeps other hypotheses than transformers', and forces no end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pegasus.generation.beam import Beam, hypotheses
+from pegasus.generation.session import Hypotheses
+
+
+class AuthorsBeam(Beam):
+    """Beam search as in google-research/pegasus (``pegasus/layers/beam_search.py``).
+
+    A continuation that ends counts at any rank among the 2M looked at, there is no forced end, and the
+    search goes on to the last step. Any finished hypothesis beats every unfinished one; a place that no
+    finished one fills is taken by the beam of that rank, with its plain sum as the score.
+    """
+
+    def _put_on_shelf(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
+        # −10⁹ marks beams that have not begun: they end with the others but say nothing.
+        offers_BK = ends_BK & ~self.done_B[:, None] & (sums_BK > -1e8)
+        banks = np.flatnonzero(offers_BK.any(axis=1))
+        where = (self.trail.steps, self.trail.length)
+        self.shelf.add(
+            self.texts_B[banks], offers_BK[banks], sums_BK[banks], rows_BK[banks], *where, ended=True
+        )
+
+    def _close(self, best_B: np.ndarray) -> None:
+        """Stops a text early only where no later step can change its result."""
+        if self.plan.rules.may_raise or self.plan.length_penalty < 0:
+            return
+        divisor = self.shelf.normalization.divisor(self.plan.max_length - 1, ended=True)
+        attainable_B = self.sums_BM[:, 0].astype(np.float64) / divisor
+        full_B = self.shelf.count_K[self.texts_B] == self.shelf.size
+        self.done_B |= full_B & (self.shelf.scores_KM[self.texts_B, -1] >= attainable_B)
+
+    def result(self) -> Hypotheses:
+        """The finished ones, best first, then what is still open in the places left."""
+        shelf = self.shelf
+        rows_BM = np.arange(self.sums_BM.size).reshape(self.sums_BM.shape)
+        banks, slots = np.nonzero(np.arange(shelf.size) >= shelf.count_K[self.texts_B, None])
+        texts = self.texts_B[banks]
+        shelf.scores_KM[texts, slots] = self.sums_BM[banks, slots]
+        shelf.steps_KM[texts, slots] = self.trail.steps
+        shelf.rows_KM[texts, slots] = rows_BM[banks, slots]
+        order_BN = np.tile(np.arange(self.plan.returned), (len(shelf.scores_KM), 1))
+        return hypotheses(shelf, self.trail, self.plan, order_BN)

@@ -1,0 +1,120 @@
+"""Contrastive search: likely, and unlike what has been said.
+
+Su et al. 2022, "A Contrastive Framework for Neural Text Generation". Of the k most likely tokens the one is
+said whose probability, less its state's greatest likeness to an earlier state, is highest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pegasus.generation.plan import Plan, worth_dropping
+from pegasus.generation.session import Answer, Ask, Hypotheses
+from pegasus.generation.trail import Trail
+
+
+class Contrastive:
+    """Each text has k rows, one per candidate: the model reads them all, then one is chosen.
+
+    The row that is chosen has already been asked what follows it, so each token costs one pass.
+
+    Args:
+        prompt_BT: what each text's decoder starts from.
+        plan: the settings.
+        alpha: the weight of unlikeness against probability, 0 to 1.
+        candidates: k.
+    """
+
+    def __init__(self, prompt_BT: np.ndarray, plan: Plan, alpha: float, candidates: int) -> None:
+        self.plan, self.alpha, self.candidates = plan, alpha, candidates
+        self.trail = Trail(prompt_BT)
+        texts = len(prompt_BT)
+        self.texts_B = np.arange(texts)
+        self.sums_N = np.zeros(texts, dtype=np.float32)
+        self.steps_N = np.zeros(texts, dtype=np.int64)
+        self.rows_N = np.arange(texts)
+        self.ended_N = np.zeros(texts, dtype=bool)
+        #: Unit vectors of every state so far, [B, T, D], and what each candidate was given, [B, k].
+        self._states_BTD: np.ndarray | None = None
+        self._log_probs_BK = np.zeros((texts, 0), dtype=np.float32)
+        self._next: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+        self._over = False
+        #: The rows that were followed, ask by ask.
+        self.meant: list[np.ndarray] = []
+
+    def ask(self) -> Ask | None:
+        """What follows each candidate, and the state it leads to."""
+        if self._over:
+            return None
+        return Ask(
+            self.trail.window(1) if self.trail.steps else self.trail.prompt_RT,
+            parents_R=self._next[0],
+            texts_B=self._next[1],
+            edits=self.plan.rules.edits(self.trail),
+            count=self.candidates,
+            hidden=True,
+        )
+
+    def hear(self, answer: Answer) -> None:
+        """Chooses among the candidates that were read, and puts forward the next ones."""
+        assert answer.hidden_RTD is not None, "the session must give hidden states"
+        states_RTD = answer.hidden_RTD / np.linalg.norm(answer.hidden_RTD, axis=2, keepdims=True)
+        if self._states_BTD is None:
+            self._states_BTD = states_RTD
+            chosen_B = np.arange(len(self.texts_B))
+        else:
+            chosen_B = self._choose(states_RTD[:, 0])
+        if not self._over:
+            self.meant.append(chosen_B)
+            self._put_forward(answer, chosen_B)
+
+    def result(self) -> Hypotheses:
+        """What was said; the score is the sum of log-probabilities."""
+        sequences_NT, _ = self.trail.walk_back(self.steps_N, self.rows_N)
+        lengths_N = self.trail.prompt_RT.shape[1] + self.steps_N
+        sequences_NT = np.where(sequences_NT < 0, self.plan.pad, sequences_NT)
+        return Hypotheses(sequences_NT, lengths_N, self.sums_N, self.ended_N, meant=self.meant)
+
+    def _choose(self, states_RD: np.ndarray) -> np.ndarray:
+        """The best candidate of each text becomes what it says; the row it is."""
+        assert self._states_BTD is not None
+        texts = len(self.texts_B)
+        states_BKD = states_RD.reshape(texts, -1, states_RD.shape[1])
+        likeness_BK = (states_BKD @ self._states_BTD.transpose(0, 2, 1)).max(axis=2)
+        merit_BK = (1.0 - self.alpha) * np.exp(self._log_probs_BK) - self.alpha * likeness_BK
+        best_B: np.ndarray = merit_BK.argmax(axis=1)
+        here = np.arange(texts)
+        chosen_B: np.ndarray = here * states_BKD.shape[1] + best_B
+        self._states_BTD = np.concatenate([self._states_BTD, states_BKD[here, best_B][:, None]], axis=1)
+        self._say(chosen_B, self._log_probs_BK[here, best_B])
+        return chosen_B
+
+    def _say(self, chosen_B: np.ndarray, log_probs_B: np.ndarray) -> None:
+        open_B = np.flatnonzero(~self.ended_N[self.texts_B])
+        texts = self.texts_B[open_B]
+        self.steps_N[texts], self.rows_N[texts] = self.trail.steps, chosen_B[open_B]
+        self.sums_N[texts] += log_probs_B[open_B]
+        self.ended_N[texts] = self.plan.is_eos(self.trail.window(1)[chosen_B[open_B], 0])
+        over = bool(self.ended_N.all()) or self.trail.length >= self.plan.max_length
+        self._over = self.plan.told(lambda: self._ids(chosen_B)) or over
+
+    def _ids(self, chosen_B: np.ndarray) -> np.ndarray:
+        """The texts as they stand; padding after the end."""
+        ids_BT: np.ndarray = self.trail.ids_RT[chosen_B].copy()
+        ends_N = self.trail.prompt_RT.shape[1] + self.steps_N
+        ids_BT[np.arange(ids_BT.shape[1]) >= ends_N[self.texts_B, None]] = self.plan.pad
+        return ids_BT
+
+    def _put_forward(self, answer: Answer, chosen_B: np.ndarray) -> None:
+        texts_B, done_B = None, self.ended_N[self.texts_B]
+        if not self.plan.all_rows and worth_dropping(done_B):
+            assert self._states_BTD is not None
+            texts_B = np.flatnonzero(~done_B)
+            self.texts_B, chosen_B = self.texts_B[texts_B], chosen_B[texts_B]
+            self._states_BTD = self._states_BTD[texts_B]
+        self._log_probs_BK = answer.log_probs_RC[chosen_B]
+        tokens_BK = answer.tokens_RC[chosen_B]
+        parents_R = np.repeat(chosen_B, tokens_BK.shape[1])
+        self._next = (parents_R, texts_B)
+        self.trail.grow(parents_R, tokens_BK.reshape(-1))
+        self.plan.rules.carry(self.trail, parents_R)

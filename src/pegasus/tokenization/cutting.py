@@ -1,0 +1,171 @@
+"""From text to ids: line breaks written, added tokens found, the rest cut; and back to where each token stood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from pegasus.errors import BadSetting
+from pegasus.tokenization import inputs
+from pegasus.tokenization.encoding import Details, EncodedText, Span
+from pegasus.tokenization.inputs import Text
+from pegasus.tokenization.model_file import NORMAL
+from pegasus.tokenization.newline import Newline, newline_origins, write_newlines
+from pegasus.tokenization.origins import piece_spans, shift
+from pegasus.tokenization.specials import AddedTokens
+from pegasus.tokenization.vocabulary import SPACE, Layout, Vocabulary
+from pegasus.tokenization.words import ExactCutter, WordCutter, spellings, words_of
+
+
+class Engine(Protocol):
+    """A library that cuts, as far as the two tokenizers differ."""
+
+    #: Whether the same text may be cut in another way the next time.
+    samples: bool
+
+    def cut_words(self, words: list[str]) -> list[list[int]]:
+        """The ids of normalized words, each with the space marker before it."""
+        ...
+
+    def cut_texts(self, texts: list[str]) -> list[list[int]]:
+        """The ids of texts that are not normalized, for what cannot be cut word by word."""
+        ...
+
+
+class StretchCutter:
+    """Cuts stretches of ordinary text, without added tokens in them."""
+
+    def __init__(self, vocabulary: Vocabulary, layout: Layout, engine: Engine) -> None:
+        self._vocabulary = vocabulary
+        self._layout = layout
+        self._engine = engine
+        self._by_words = vocabulary.by_words and not engine.samples
+        self._words = WordCutter(engine.cut_words, self._exact_cutter)
+
+    def cut(self, stretches: list[str]) -> list[list[int]]:
+        """The ids of each stretch."""
+        if not stretches:
+            return []
+        if self._by_words:
+            return self._words.cut(self._vocabulary.normalizer.Normalize(stretches))
+        return self._engine.cut_texts(stretches)
+
+    def explain(self, text: str) -> tuple[list[str], list[Span]]:
+        """The pieces of one stretch as they are spelled after normalization, and where they stand in it.
+
+        Raises:
+            BadSetting: when texts are cut at random.
+        """
+        if self._engine.samples:
+            raise BadSetting(
+                "Text that is cut at random has no tokens or offsets to look up afterwards. "
+                "Use convert_ids_to_tokens on the ids, or a tokenizer without enable_sampling."
+            )
+        normalized, origins = self._vocabulary.normalizer.Normalize(text, with_offsets=True)
+        words = words_of(normalized) if self._by_words else [normalized]
+        found = self._words.cut(words) if self._by_words else self._engine.cut_texts([text])
+        pieces = [piece for word, ids in zip(words, found) for piece in self._spell(word, ids)]
+        return pieces, piece_spans(pieces, normalized, origins, len(text))
+
+    def _spell(self, word: str, ids: Sequence[int]) -> list[str]:
+        table, offset, lost = self._vocabulary.table, self._layout.offset, self._layout.unk_id
+        return spellings(word, [table.pieces[number - offset] for number in ids], [n == lost for n in ids])
+
+    def _exact_cutter(self) -> ExactCutter:
+        table, offset = self._vocabulary.table, self._layout.offset
+        lowest = min(
+            (score for score, kind in zip(table.scores, table.kinds) if kind == NORMAL), default=0.0
+        )
+        pieces = {text: (place + offset, score) for place, text, score in self._vocabulary.scored()}
+        return ExactCutter(pieces, lowest, self._layout.unk_id)
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Cuts whole texts: finds the added tokens, hands the stretches between them on.
+
+    Attributes:
+        added: the tokens to find.
+        newline: what becomes of line breaks.
+        cutter: cuts the rest.
+        token_id: token → id, for input that is tokens already.
+        tokens_of: ids → tokens, for input that is ids already.
+    """
+
+    added: AddedTokens
+    newline: Newline
+    cutter: StretchCutter
+    token_id: Callable[[str], int]
+    tokens_of: Callable[[Sequence[int]], list[str]]
+
+    def encode(self, items: Sequence[Text], in_words: bool) -> list[EncodedText]:
+        """Ids of many texts; all ordinary stretches of all of them are cut in one call."""
+        stretches: list[str] = []
+        plans = [self._plan(item, in_words, stretches) for item in items]
+        found = self.cutter.cut(stretches)
+        return [
+            self.given(item)
+            if plan is None
+            else EncodedText(_assemble(plan, found), partial(self._details, item, in_words))
+            for item, plan in zip(items, plans)
+        ]
+
+    def given(self, item: Iterable[str] | Iterable[int]) -> EncodedText:
+        """Tokens or ids that were handed in as they are."""
+        ids = [self.token_id(token) if isinstance(token, str) else int(token) for token in item]
+        return EncodedText(ids, partial(self._details_of_ids, ids))
+
+    def _plan(self, item: Text, in_words: bool, stretches: list[str]) -> list[int] | None:
+        """The ids of added tokens in order, ``~n`` for the n-th ordinary stretch; None: no text to cut."""
+        words = inputs.words_of(item, in_words)
+        if words is None:
+            return None
+        plan: list[int] = []
+        for word in words:
+            text = write_newlines(word, self.newline)
+            for start, end, number in self.added.split(text):
+                plan.append(~len(stretches) if number is None else number)
+                if number is None:
+                    stretches.append(text[start:end])
+        return plan
+
+    def _details(self, item: Text, in_words: bool) -> Details:
+        details = Details([], [], [])
+        for index, word in enumerate(inputs.words_of(item, in_words) or ()):
+            text, origins = write_newlines(word, self.newline), newline_origins(word, self.newline)
+            for start, end, number in self.added.split(text):
+                tokens, spans = self._stretch(text[start:end], number)
+                first = details.words[-1] + 1 if details.words else 0
+                details.words.extend([index] * len(tokens) if in_words else _count_words(tokens, first))
+                details.tokens.extend(tokens)
+                details.offsets.extend(shift(spans, start, origins))
+        return details
+
+    def _stretch(self, text: str, number: int | None) -> tuple[list[str], list[Span]]:
+        if number is None:
+            return self.cutter.explain(text)
+        return [self.added.by_id[number].content], [(0, len(text))]
+
+    def _details_of_ids(self, ids: list[int]) -> Details:
+        tokens = self.tokens_of(ids)
+        return Details(tokens, [(0, 0)] * len(ids), _count_words(tokens, 0))
+
+
+def _assemble(plan: Sequence[int], found: Sequence[list[int]]) -> list[int]:
+    if len(plan) == 1 and plan[0] < 0:
+        return found[~plan[0]]
+    ids: list[int] = []
+    for number in plan:
+        ids += found[~number] if number < 0 else [number]
+    return ids
+
+
+def _count_words(tokens: Sequence[str], first: int) -> list[int]:
+    """A word begins at every space marker."""
+    words: list[int] = []
+    for place, token in enumerate(tokens):
+        first += place > 0 and token.startswith(SPACE)
+        words.append(first)
+    return words

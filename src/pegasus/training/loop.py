@@ -1,0 +1,276 @@
+"""The training loop: update, and at four moments log, measure, evaluate, save.
+
+It knows no tensors and no framework: batches of NumPy arrays go into an engine, measures come out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from pegasus.backends.contract import Batch, Engine, Feed, Measures, Ranks
+from pegasus.errors import BadSetting, PegasusError
+from pegasus.training.checkpoints import Checkpoints
+from pegasus.training.journal import Journal, progress_line
+
+#: The validation batches of this process, from the first.
+Validation = Callable[[], Iterable[Batch]]
+#: Numbers that say how good the model is now, such as ROUGE; called by all processes together.
+Evaluation = Callable[[], Mapping[str, float]]
+#: Keeps the model as it is now; called by all processes together.
+Keep = Callable[[], None]
+
+Ending = Literal["done", "early", "stopped"]
+MOST_SKIPPED = 50
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, and what happens how often, counted in updates; 0 is never.
+
+    Attributes:
+        steps: updates in all.
+        accumulate: micro-batches of each process in an update.
+        log_every: write loss and speed.
+        measure_every: the loss on the validation batches.
+        evaluate_every: the numbers of ``Evaluation``.
+        save_every: write a checkpoint.
+        best: the number by which the best model is known: "loss" (the least) or one that the evaluation
+            gives, such as "rougeLsum" (the greatest).
+        patience: how many measurements without a better one end the run; 0: it never ends early.
+    """
+
+    steps: int
+    accumulate: int = 1
+    log_every: int = 50
+    measure_every: int = 0
+    evaluate_every: int = 0
+    save_every: int = 500
+    best: str = "loss"
+    patience: int = 0
+
+
+@dataclass
+class Standing:
+    """Where a run stands; written into every checkpoint.
+
+    Attributes:
+        step: updates done.
+        best: the best number so far, turned so that less is better; None before the first.
+        best_step: when it was found.
+        worse: measurements since then.
+        skipped: updates in a row whose gradient was not finite.
+        seconds: spent learning, in all.
+        owes_moments: it was stopped before it could measure and evaluate at this step.
+    """
+
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    worse: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    owes_moments: bool = False
+
+
+@dataclass
+class Run:
+    """Everything the loop works with.
+
+    Attributes:
+        engine: learns.
+        feed: gives batches.
+        ranks: the processes.
+        plan: how long and how often.
+        checkpoints: where the run is saved.
+        journal: what it says, written by the first process.
+        validation: batches to measure the loss on, or None.
+        evaluation: see ``Evaluation``, or None.
+        keep_best: is called when the model is better than ever, or None.
+        asked_to_stop: whether a signal came.
+        standing: where it begins.
+    """
+
+    engine: Engine
+    feed: Feed
+    ranks: Ranks
+    plan: Plan
+    checkpoints: Checkpoints
+    journal: Journal | None = None
+    validation: Validation | None = None
+    evaluation: Evaluation | None = None
+    keep_best: Keep | None = None
+    asked_to_stop: Callable[[], bool] = bool
+    standing: Standing = field(default_factory=Standing)
+
+
+def resume(run: Run) -> bool:
+    """Go back to the newest whole checkpoint. Returns whether there was one."""
+    found = run.checkpoints.latest()
+    if found is None:
+        return False
+    run.engine.load(found.folder)
+    run.feed.restore(found.state["feed"])
+    run.standing = Standing(**found.state["standing"])
+    return True
+
+
+def learn(run: Run) -> Ending:
+    """Update until the plan is fulfilled, the model gets no better, or somebody asks to stop.
+
+    Raises:
+        PegasusError: no gradient was finite for many updates in a row.
+    """
+    plan, standing = run.plan, run.standing
+    recent: list[Measures] = []
+    seconds_before = standing.seconds
+    if standing.owes_moments:
+        look(run)
+    while standing.step < plan.steps and not gets_no_better(run):
+        began = time.perf_counter()
+        measures = run.engine.step([next(run.feed) for _ in range(plan.accumulate)])
+        standing.seconds += time.perf_counter() - began
+        standing.step += 1
+        recent.append(measures)
+        check_finite(standing, measures)
+
+        if _due(standing, plan.log_every, plan.steps):
+            log(run, recent, standing.seconds - seconds_before)
+            recent, seconds_before = [], standing.seconds
+
+        if run.ranks.any(run.asked_to_stop()) and standing.step < plan.steps:
+            standing.owes_moments = True
+            save(run)
+            return "stopped"
+
+        look(run)
+        if _due(standing, plan.save_every, plan.steps) or gets_no_better(run):
+            save(run)
+    return "early" if standing.step < plan.steps else "done"
+
+
+def look(run: Run) -> None:
+    """The second and third moment, when they are due, and whether the model is now better than ever."""
+    plan, standing = run.plan, run.standing
+    standing.owes_moments = False
+    numbers: dict[str, float] = {}
+    if run.validation is not None and _due(standing, plan.measure_every, plan.steps):
+        numbers |= measure(run, run.validation)
+    if run.evaluation is not None and _due(standing, plan.evaluate_every, plan.steps):
+        numbers |= evaluate(run, run.evaluation)
+    if plan.best in numbers:
+        judge(run, numbers[plan.best])
+
+
+def gets_no_better(run: Run) -> bool:
+    """Whether patience is at an end."""
+    return 0 < run.plan.patience <= run.standing.worse
+
+
+def log(run: Run, recent: list[Measures], seconds: float) -> None:
+    """The first moment: what the updates since the last time found, and how fast they were."""
+    joined, standing = Measures.joined(recent), run.standing
+    numbers = {
+        "loss": joined.loss,
+        **{f"loss_{part}": joined.mean(part) for part in joined.counts if len(joined.counts) > 1},
+        "gradient_norm": joined.norm,
+        "learning_rate": joined.rate,
+        "tokens_per_second": joined.tokens / max(seconds, 1e-9),
+        "memory": joined.memory,
+        "skipped": sum(one.skipped for one in recent),
+    }
+    _write(run, "train", numbers)
+    if run.journal is not None:
+        left = (run.plan.steps - standing.step) * standing.seconds / standing.step
+        run.journal.tell(progress_line(standing.step, run.plan.steps, numbers, left), True)
+
+
+def measure(run: Run, validation: Validation) -> dict[str, float]:
+    """The second moment: the loss on the validation batches of all processes, each token counted once."""
+    found: list[Measures] = []
+    batches = iter(validation())
+    batch = spare = next(batches, None)
+    if run.ranks.any(batch is None):
+        raise BadSetting(
+            f"a process has no validation batch: give {run.ranks.count} processes as many rows at least"
+        )
+    # Processes that share weights must pass as many batches: one that has none left repeats its last.
+    while run.ranks.any(batch is not None):
+        assert spare is not None
+        measured = run.engine.measure(spare)
+        if batch is not None:
+            found.append(measured)
+            batch = next(batches, None)
+            spare = batch or spare
+    loss = _mean_over_ranks(run.ranks, found)
+    numbers = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+    _write(run, "validation", numbers)
+    _tell(run, f"step {run.standing.step:,}  validation loss {loss:.4f}")
+    return numbers
+
+
+def evaluate(run: Run, evaluation: Evaluation) -> dict[str, float]:
+    """The third moment: how good the texts are that the model writes now."""
+    numbers = dict(evaluation())
+    _write(run, "evaluation", numbers)
+    told = "  ".join(f"{name} {value:.2f}" for name, value in numbers.items())
+    _tell(run, f"step {run.standing.step:,}  {told}")
+    return numbers
+
+
+def save(run: Run) -> None:
+    """The fourth moment: a checkpoint that the run can go on from exactly."""
+    state = {"feed": run.feed.state(), "standing": asdict(run.standing)}
+    run.checkpoints.save(run.standing.step, run.engine, state)
+
+
+def judge(run: Run, number: float) -> None:
+    """Remember whether the model is better than ever; if so, keep it."""
+    standing = run.standing
+    turned = number if run.plan.best == "loss" else -number
+    if standing.best is not None and not turned < standing.best:
+        standing.worse += 1
+        return
+    standing.best, standing.best_step, standing.worse = turned, standing.step, 0
+    if run.keep_best is not None:
+        run.keep_best()
+
+
+def check_finite(standing: Standing, measures: Measures) -> None:
+    """Count updates without effect, and give up when there are only such."""
+    standing.skipped = standing.skipped + 1 if measures.skipped else 0
+    if standing.skipped >= MOST_SKIPPED:
+        raise PegasusError(
+            f"the gradient was not finite for {standing.skipped} updates in a row, up to step "
+            f"{standing.step}: use a lower rate, clip_norm, or precision bfloat16 in place of float16"
+        )
+
+
+def _due(standing: Standing, every: int, steps: int) -> bool:
+    return every > 0 and (standing.step % every == 0 or standing.step == steps)
+
+
+def _mean_over_ranks(ranks: Ranks, found: list[Measures]) -> float:
+    """The loss of all tokens of all processes."""
+    parts = sorted({part for one in found for part in one.counts})
+    joined = Measures.joined(found)
+    numbers = ranks.total([x for part in parts for x in (joined.sums[part], joined.counts[part])])
+    pairs = {part: (numbers[2 * i], round(numbers[2 * i + 1])) for i, part in enumerate(parts)}
+    return Measures(
+        sums={part: pair[0] for part, pair in pairs.items()},
+        counts={part: pair[1] for part, pair in pairs.items()},
+        weights=joined.weights,
+    ).loss
+
+
+def _write(run: Run, event: str, numbers: Mapping[str, Any]) -> None:
+    if run.journal is not None:
+        run.journal.write(event, run.standing.step, numbers)
+
+
+def _tell(run: Run, line: str) -> None:
+    if run.journal is not None:
+        run.journal.tell(line, False)
