@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 LARGE = {
-    "vocab_size": 96103, "d_model": 1024, "encoder_layers": 16, "decoder_layers": 16, "encoder_ffn_dim": 4096,
-    "decoder_ffn_dim": 4096, "encoder_attention_heads": 16, "decoder_attention_heads": 16,
+    "vocab_size": 96103, "d_model": 1024, "encoder_layers": 16, "decoder_layers": 16,
+    "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096,
+    "encoder_attention_heads": 16, "decoder_attention_heads": 16,
     "max_position_embeddings": 1024, "activation_function": "relu", "scale_embedding": True,
 }  # fmt: skip
 GB = 1e9
@@ -34,7 +35,11 @@ def make(folder: Path, options: argparse.Namespace) -> dict[str, float]:
 
     import pegasus
 
-    config = pegasus.PegasusConfig.from_pretrained(options.config) if options.config else pegasus.PegasusConfig(**LARGE)
+    config = (
+        pegasus.PegasusConfig.from_pretrained(options.config)
+        if options.config
+        else pegasus.PegasusConfig(**LARGE)
+    )
     torch.manual_seed(0)
     start = time.perf_counter()
     model = pegasus.PegasusForConditionalGeneration(config)
@@ -58,7 +63,13 @@ def load(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     model = pegasus.PegasusForConditionalGeneration.from_pretrained(folder, dtype=options.dtype)
     seconds = time.perf_counter() - start
     size = sum(parameter.nbytes for parameter in model.parameters()) / GB
-    return {"load_s": seconds, "before_gb": before, "peak_gb": peak(), "model_gb": size, "peak_ratio": peak() / size}
+    return {
+        "load_s": seconds,
+        "before_gb": before,
+        "peak_gb": peak(),
+        "model_gb": size,
+        "peak_ratio": peak() / size,
+    }
 
 
 def load_cold(folder: Path, options: argparse.Namespace) -> dict[str, float]:
@@ -78,8 +89,14 @@ def generate(folder: Path, options: argparse.Namespace) -> dict[str, float]:
 
     torch.set_num_threads(options.threads)
     model = pegasus.PegasusForConditionalGeneration.from_pretrained(folder, dtype=options.dtype)
-    ids = torch.randint(106, model.config.vocab_size, (1, options.source), generator=torch.Generator().manual_seed(0))
-    settings = {"num_beams": options.beams, "min_new_tokens": options.tokens, "max_new_tokens": options.tokens}
+    ids = torch.randint(
+        106, model.config.vocab_size, (1, options.source), generator=torch.Generator().manual_seed(0)
+    )
+    settings = {
+        "num_beams": options.beams,
+        "min_new_tokens": options.tokens,
+        "max_new_tokens": options.tokens,
+    }
     model.generate(ids[:, :32], num_beams=options.beams, min_new_tokens=2, max_new_tokens=2)
     start = time.perf_counter()
     out = model.generate(ids, **settings)
@@ -102,7 +119,9 @@ STEPS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", help="a folder with config.json (default: the large architecture)")
     parser.add_argument("--folder", type=Path, help="keep the model there (default: a temporary folder)")
     parser.add_argument("--threads", type=int, default=2)
@@ -123,7 +142,10 @@ def main() -> None:
             command = [sys.executable, __file__, *sys.argv[1:], "--alone", step, "--folder", str(folder)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             figures = json.loads(done.stdout.splitlines()[-1])
-            print(f"{step:<10}" + "  ".join(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
+            print(
+                f"{step:<10}" + "  ".join(f"{name} {value:.3f}" for name, value in figures.items()),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

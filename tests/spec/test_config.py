@@ -209,7 +209,7 @@ def test_bad_files(tmp_path):
 
 
 def test_a_real_file_survives_a_round_trip(vocabulary_96k, tmp_path):
-    """Every key of a published configuration, the forgotten ones too, is read and written back as it was."""
+    """Every key of a published configuration, forgotten ones too, is read and written back as it was."""
     given = json.loads((vocabulary_96k / "config.json").read_text())
     PegasusConfig.from_pretrained(vocabulary_96k).save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())

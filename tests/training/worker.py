@@ -6,6 +6,7 @@ asked of a launch is in ``Launch``. Nothing random is shared between launches.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -198,6 +199,7 @@ def start(launch: Launch) -> bool:
 
 def _work_and_exit(launch: Launch) -> None:
     code = 1
+    faulthandler.dump_traceback_later(120, exit=True)  # a process that waits for ever says where
     try:
         work(launch)
         code = 0

@@ -13,6 +13,8 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
+from pegasus.spec.config import PegasusConfig
+
 #: Arrays by name, int32: ``input_ids`` [B, S], ``attention_mask`` [B, S], ``labels`` [B, T] (-100: not
 #: counted; the decoder's input is made from them by shifting) and ``mlm_labels`` [B, S] (-100: not hidden).
 #: ``labels`` or ``mlm_labels`` may be absent; a model without an encoder needs ``labels`` alone.
@@ -235,6 +237,10 @@ class Backend(Protocol):
     """A framework, as training sees it."""
 
     models: Mapping[str, type]
+
+    def fresh(self, kind: str, config: PegasusConfig, initial: str, seed: int) -> Any:
+        """A model with weights of its own, drawn as the "authors" or as "transformers" do."""
+        ...
 
     def join(self, placement: Placement) -> Ranks:
         """Find the other processes, where a launcher has started several."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Each verb is a module of this package with `declare(parser)` and `run(arguments) -> exit code`.
 VERBS = {
     "summarize": "summarize texts: files, JSON lines, or what is piped in",
+    "finetune": "fine-tune a model on pairs of texts, as a job file says",
+    "pretrain": "pre-train a model by gap sentences, as a job file says",
 }
 
 

@@ -64,7 +64,9 @@ def settle(found: Sequence[str], wanted: Columns, with_summary: bool, file: str)
     Raises:
         BadData: a wanted column is not there, or none of the usual names is.
     """
-    known = {name.lower(): name for name in reversed(found)}
+    known: dict[str, str] = {}
+    for name in found:
+        known.setdefault(name.lower(), name)
     document = _named(known, wanted.document, DOCUMENT_NAMES.split(), "document", file)
     row_id = next((known[name] for name in _ID_NAMES if name in known), None)
     if not with_summary:

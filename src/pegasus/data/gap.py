@@ -27,7 +27,7 @@ from typing import Literal, TypeVar, cast, get_args
 
 import numpy as np
 
-from pegasus.data.grams import Grams, Ints, count_grams, unicode_words
+from pegasus.data.grams import Grams, Ints, count_many, unicode_words
 from pegasus.data.scores import (
     Counting,
     Measure,
@@ -126,9 +126,13 @@ class GapSettings:
 
     def count(self, document: Sequence[str]) -> Grams:
         """Count the grams of a document's sentences."""
+        return self.count_many([document])
+
+    def count_many(self, documents: Sequence[Sequence[str]]) -> Grams:
+        """Count the grams of several documents together."""
         if self.words == "unicode":
-            return count_grams(document, self.ngram, words=unicode_words, stop_words=frozenset())
-        return count_grams(document, self.ngram)
+            return count_many(documents, self.ngram, words=unicode_words, stop_words=frozenset())
+        return count_many(documents, self.ngram)
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class Choice:
 
 
 def score_sentences(grams: Grams, settings: GapSettings) -> Scores:
-    """Return one number per sentence such that the strategy takes the highest first.
+    """Return one number per sentence, of one document or several, such that the highest are taken first.
 
     For "ind" it is the score; for "seq" the turn in which the sentence would be chosen, counted down, so
     that every ratio finds its choice in it. These are the numbers that `pegasus prepare` stores.
@@ -157,10 +161,9 @@ def score_sentences(grams: Grams, settings: GapSettings) -> Scores:
     if settings.kind in ("ind", "hybrid"):
         return independent_scores(grams, settings.measure)
     if settings.kind == "seq":
-        order = sequential_order(grams, settings.measure, grams.sentences, settings.candidates)
-        turns = np.zeros(grams.sentences, settings.precision)
-        turns[order] = np.arange(len(order), 0, -1)
-        return turns
+        documents = range(int(grams.owners[-1]) + 1 if grams.sentences else 0)
+        turns = [_turns(grams.document(number), settings) for number in documents]
+        return np.concatenate([np.zeros(0, settings.precision), *turns])
     raise BadSetting(
         f"Strategy {settings.strategy!r} gives no score to a sentence: use one of ind- or seq-."
     )
@@ -225,6 +228,13 @@ def gap_count(sentences: int, ratio: float, precision: Precision = "float32") ->
 def authors_candidates(max_input: int = 512, max_target: int = 256, ratio: float = 0.45) -> int:
     """Return how many leading sentences the authors' greedy strategy looks at: 28 with its defaults."""
     return max(1, int(max(max_input / 20, max_target / ratio / 20)))
+
+
+def _turns(grams: Grams, settings: GapSettings) -> Scores:
+    order = sequential_order(grams, settings.measure, grams.sentences, settings.candidates)
+    turns = np.zeros(grams.sentences, settings.precision)
+    turns[order] = np.arange(len(order), 0, -1)
+    return turns
 
 
 def _highest(scores: Scores, number: int) -> Ints:

@@ -33,8 +33,9 @@ Ints = npt.NDArray[np.int64]
 #: (epoch, row) of each example of a batch.
 Places = list[tuple[int, int]]
 
-_POOL_ROWS = 4096
-_POOL_UPDATES = 32
+_POOL_ROWS = 16_384
+_POOL_UPDATES = 64
+_GROUP_ROWS = 32
 _AHEAD = 2  # batches that each worker makes in advance
 
 
@@ -79,6 +80,8 @@ class Loader:
         self.source, self.batch_size, self.seed, self.shuffle = source, batch_size, seed, shuffle
         self.rank, self.world, self._multiple = rank, world, multiple
         pool_updates = max(_POOL_UPDATES, _POOL_ROWS // self.update_rows) if shuffle else 1
+        # Within an epoch, where that is possible: a row and itself are of like length too.
+        pool_updates = max(min(pool_updates, len(source) // self.update_rows), 1)
         self._pool_rows = pool_updates * self.update_rows
         self._pool: tuple[int, Ints, Ints] | None = None
         self._taken = 0  # rows that all ranks together have taken
@@ -112,8 +115,8 @@ class Loader:
         for name, value in self._identity().items():
             if state.get(name) != value:
                 raise BadSetting(
-                    f"The run was begun with {name} {state.get(name)!r} and would go on with {value!r}, "
-                    "which is another order of rows. Go on with the same data and settings, or begin a new run."
+                    f"The run was begun with {name} {state.get(name)!r} and would go on with {value!r}: "
+                    "another order of rows. Go on with the same data and settings, or begin a new run."
                 )
         if int(state["rows"]) % (self.batch_size * self.world):
             raise BadSetting(
@@ -156,17 +159,22 @@ class Loader:
         for epoch in np.unique(epochs):
             here = epochs == epoch
             rows[here] = permuted(places[here], size, (self.seed, int(epoch)))
-        by_length = np.argsort(self.source.lengths(rows), kind="stable")
-        updates = by_length.reshape(-1, self.update_rows)
+        updates = self._by_length(rows).reshape(-1, self.update_rows)
         order = np.random.default_rng([self.seed, pool]).permutation(updates).reshape(-1)
         return epochs[order], rows[order]
 
+    def _by_length(self, rows: Ints) -> Ints:
+        inputs, labels = self.source.sizes(rows)
+        order = np.lexsort((labels, inputs))
+        groups = np.arange(len(rows)) // (2 * min(self.update_rows, _GROUP_ROWS))
+        by_length: Ints = order[np.lexsort((labels[order], groups))]
+        return by_length
+
 
 def once(source: Source, batch_size: int, *, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-    """Yield every row of this rank once, sorted by length; the last batch may be smaller, nothing is
-    dropped.
-    """
-    rows = np.argsort(source.lengths(np.arange(len(source))), kind="stable")[rank::world]
+    """Yield every row of this rank once, sorted by length; the last batch may be smaller."""
+    inputs, labels = source.sizes(np.arange(len(source)))
+    rows = np.lexsort((labels, inputs))[rank::world]
     for start in range(0, len(rows), batch_size):
         yield make_batch(source, [(0, int(row)) for row in rows[start : start + batch_size]])
 

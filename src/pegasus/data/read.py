@@ -266,24 +266,25 @@ def _json_list(data: bytes, file: str) -> Iterator[Row]:
 def _csv_rows(stream: IO[bytes], file: str, delimiter: str) -> Iterator[Row]:
     # The module's own limit, 128 KiB a field, is shorter than many documents.
     csv.field_size_limit(max(csv.field_size_limit(), min(sys.maxsize, 2**31 - 1)))
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    rows = csv.reader(text, delimiter=delimiter, strict=True)
     end = 0
-    try:
-        header = next(rows, [])
-        end = rows.line_num
-        for row in rows:
-            line, end = end + 1, rows.line_num
-            if not row:
-                continue
-            if len(row) != len(header):
-                yield BadData(f"There are {len(row)} fields, the header has {len(header)}.", file, line)
-            else:
-                yield line, dict(zip(header, row))
-    except (csv.Error, UnicodeDecodeError) as error:
-        yield BadData(
-            f"The rest cannot be read ({_first_line(error)}). Save it as UTF-8 CSV.", file, end + 1
-        )
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        rows = csv.reader(text, delimiter=delimiter, strict=True)
+        try:
+            header = next(rows, [])
+            end = rows.line_num
+            for row in rows:
+                line, end = end + 1, rows.line_num
+                if row:
+                    yield _csv_row(header, row, file, line)
+        except (csv.Error, UnicodeDecodeError) as error:
+            wrong = f"The rest cannot be read ({_first_line(error)}). Save it as UTF-8 CSV."
+            yield BadData(wrong, file, end + 1)
+
+
+def _csv_row(header: list[str], row: list[str], file: str, line: int) -> Row:
+    if len(row) != len(header):
+        return BadData(f"There are {len(row)} fields, the header has {len(header)}.", file, line)
+    return line, dict(zip(header, row))
 
 
 def _text_rows(stream: IO[bytes], file: str, unit: Unit) -> Iterator[Row]:

@@ -51,6 +51,8 @@ class ShardRecord:
         sentences: of all its documents.
         tokens: of all its documents.
         text_bytes: what those were as UTF-8 text.
+        longest: tokens of the longest document.
+        one_sentence: documents of a single sentence, whose example is one mask and the whole text.
         made_from: a fingerprint of its texts and of every setting; equal ones need not be made again.
     """
 
@@ -61,6 +63,8 @@ class ShardRecord:
     sentences: int
     tokens: int
     text_bytes: int
+    longest: int
+    one_sentence: int
     made_from: str
 
 
@@ -130,6 +134,18 @@ class ShardWriter:
         self._documents.append(len(sentence_sizes))
         if scores is not None:
             self._scores.append(scores.astype(np.float32))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How much was added, as `ShardRecord` names it."""
+        sizes = [len(ids) for ids in self._ids]
+        return {
+            "documents": len(self._documents),
+            "sentences": sum(self._documents),
+            "tokens": sum(sizes),
+            "longest": max(sizes, default=0),
+            "one_sentence": sum(count == 1 for count in self._documents),
+        }
 
     def write(self, folder: Path, name: str) -> None:
         """Write the file whole or not at all."""

@@ -16,6 +16,8 @@ from pegasus.data.records import Example, Ids, Pair, Rows
 from pegasus.data.shards import TOKENIZER, Shards
 from pegasus.errors import BadData, BadSetting
 
+Ints = npt.NDArray[np.int64]
+
 _TEXTS_AT_ONCE = 512
 
 
@@ -26,8 +28,8 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def lengths(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return what each example is sorted by, so that those in a batch are of like length."""
+    def sizes(self, indices: Ints) -> tuple[Ints, Ints]:
+        """Return the lengths of inputs and of targets, or guesses: rows of like lengths are batched."""
         ...
 
     def example(self, index: int, epoch: int) -> Example:
@@ -78,9 +80,9 @@ class PairSource:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def lengths(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the source's length, the target's deciding between equal ones."""
-        return self.inputs.lengths[indices] * 65_536 + self.labels.lengths[indices]
+    def sizes(self, indices: Ints) -> tuple[Ints, Ints]:
+        """Return the lengths of sources and targets."""
+        return self.inputs.lengths[indices], self.labels.lengths[indices]
 
     def example(self, index: int, epoch: int) -> Example:
         """Return one pair; the epoch changes nothing."""
@@ -132,9 +134,10 @@ class ShardSource:
     def __len__(self) -> int:
         return self._size
 
-    def lengths(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return each document's tokens, at most the cut."""
-        return np.minimum(self.shards.lengths(indices), self.settings.max_input)
+    def sizes(self, indices: Ints) -> tuple[Ints, Ints]:
+        """Return each document's tokens, at most the cut, for its input; targets follow from them."""
+        tokens = self.shards.lengths(indices)
+        return np.minimum(tokens, self.settings.max_input), np.minimum(tokens, self.settings.max_target)
 
     def example(self, index: int, epoch: int) -> Example:
         """Return the example of one document; where its target is too short to keep, of the next that has
@@ -177,9 +180,9 @@ class BlockSource:
     def __len__(self) -> int:
         return len(self.ids) // self.size
 
-    def lengths(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the same length for all."""
-        return np.full(len(indices), self.size, np.int64)
+    def sizes(self, indices: Ints) -> tuple[Ints, Ints]:
+        """Return no input and targets of one length."""
+        return np.zeros(len(indices), np.int64), np.full(len(indices), self.size, np.int64)
 
     def example(self, index: int, epoch: int) -> Example:
         """Return one block; the epoch changes nothing."""

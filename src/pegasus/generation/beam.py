@@ -19,13 +19,14 @@ class Beam:
     Args:
         prompt_BT: what each text's decoder starts from.
         plan: the settings.
+        numbers_B: what rules call the texts; None: 0, 1, 2 and so on.
     """
 
-    def __init__(self, prompt_BT: np.ndarray, plan: Plan) -> None:
+    def __init__(self, prompt_BT: np.ndarray, plan: Plan, numbers_B: np.ndarray | None = None) -> None:
         self.plan = plan
         texts, beams = len(prompt_BT), plan.beams
         copies = beams if plan.all_rows else 1
-        self.trail = Trail(np.repeat(prompt_BT, copies, axis=0), copies)
+        self.trail = Trail(np.repeat(prompt_BT, copies, axis=0), copies, numbers_B)
         #: Which of the original texts are held, and which of those are done.
         self.texts_B = np.arange(texts)
         self.done_B = np.zeros(texts, dtype=bool)
@@ -98,7 +99,8 @@ class Beam:
         per_text = len(self.trail.texts_R) // len(self.texts_B)
         # In the first step a text may have a single row, which stands for all its beams.
         first_B1: np.ndarray = np.arange(len(beams_BK))[:, None] * per_text
-        return first_B1 + (beams_BK if per_text > 1 else np.zeros_like(beams_BK))
+        rows_BK: np.ndarray = first_B1 + (beams_BK if per_text > 1 else np.zeros_like(beams_BK))
+        return rows_BK
 
     def _put_on_shelf(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
         beams = self.plan.beams
@@ -178,7 +180,11 @@ def hypotheses(
         return np.take_along_axis(found_KM.reshape(-1, plan.beams), order_BN, axis=1).reshape(-1)
 
     steps_N, finished_N, scores_N = pick(shelf.steps_KM), pick(shelf.ended_KM), pick(shelf.scores_KM)
-    sequences_NT, beams_NT = trail.walk_back(steps_N, pick(shelf.rows_KM), plan.beams)
+    rows_N = pick(shelf.rows_KM)
+    sequences_NT, beams_NT = trail.walk_back(steps_N, rows_N, plan.beams)
+    ended = np.flatnonzero(finished_N)
+    beams_NT = _widened(beams_NT, beams_NT.shape[1] + 1)
+    beams_NT[ended, steps_N[ended]] = trail.beams_of(steps_N[ended], rows_N[ended], plan.beams)
     lengths_N = trail.prompt_RT.shape[1] + steps_N
     width = max(int(lengths_N.max()), min(int(lengths_N.max()) + 1, plan.max_length))
     if plan.eos:

@@ -16,7 +16,7 @@ from pegasus.errors import BadSetting
 from pegasus.generation.beam import Beam
 from pegasus.generation.constraints import Constraint, DisjunctiveConstraint, PhrasalConstraint, Progress
 from pegasus.generation.plan import Plan
-from pegasus.generation.session import Answer, Ask
+from pegasus.generation.session import Answer, Ask, Hypotheses
 
 
 def constraints_for(settings: Any) -> list[Any]:
@@ -45,22 +45,37 @@ class ConstrainedBeam(Beam):
         prompt_BT: what each text's decoder starts from.
         plan: the settings.
         constraints: what must be said.
+        hold: whether a hypothesis that has fulfilled everything keeps a place until it ends. 4.34 does not
+            hold it: it is lost when others are likelier.
+        numbers_B: what rules call the texts.
     """
 
-    def __init__(self, prompt_BT: np.ndarray, plan: Plan, constraints: Sequence[Constraint]) -> None:
-        super().__init__(prompt_BT, replace(plan, all_rows=True))
-        start = Progress(constraints)
-        #: How far each row of the session has come.
-        self.progress_R = [self._told(start, row) for row in self.trail.prompt_RT.tolist()]
+    def __init__(
+        self,
+        prompt_BT: np.ndarray,
+        plan: Plan,
+        constraints: Sequence[Constraint],
+        hold: bool = False,
+        numbers_B: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(prompt_BT, replace(plan, all_rows=True), numbers_B)
+        self.hold, self.start = hold, Progress(constraints)
+        #: How far each row of the session has come, and the tokens that would bring it on.
+        self.progress_R = [self._after(row) for row in self.trail.prompt_RT.tolist()]
         self._advance_R: list[list[int]] = []
         self._also_BMK = np.zeros((0, 0, 0), dtype=np.float32)
+        self._was_done_B = self.done_B
+
+    def fulfilled(self, tokens: Sequence[int]) -> bool:
+        """Whether a sequence says all that must be said."""
+        return self._after(tokens).completed
 
     def ask(self) -> Ask | None:
         """The best continuations, and the scores of those that bring constraints on."""
         ask = super().ask()
         if ask is None:
             return None
-        self._advance_R = [progress.advance() for progress in self.progress_R]
+        self._advance_R = [self._wanted(progress) for progress in self.progress_R]
         width = max(1, max(len(tokens) for tokens in self._advance_R))
         also_RK = np.array([tokens + [0] * (width - len(tokens)) for tokens in self._advance_R])
         return replace(ask, also_RK=also_RK)
@@ -70,26 +85,60 @@ class ConstrainedBeam(Beam):
         assert answer.also_RK is not None, "the session must answer also_RK"
         also_BMK = answer.also_RK.reshape(len(self.texts_B), self.plan.beams, -1)
         self._also_BMK = also_BMK + self.sums_BM[:, :, None]
+        if self.hold:
+            self._note_held(answer)
         super().hear(answer)
 
-    def _put_on_shelf(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
-        completed_R = np.array([progress.completed for progress in self.progress_R])
-        super()._put_on_shelf(ends_BK & completed_R[rows_BK], sums_BK, rows_BK)
+    def _after(self, tokens: Sequence[int]) -> Progress:
+        progress = self.start
+        for token in tokens:
+            progress = progress.after(token)
+        return progress
 
-    def _move(self, parents_BM: np.ndarray, tokens_BM: np.ndarray) -> None:
-        progress_BM = []
-        for text in range(len(parents_BM)):
-            if self._was_done_B[text]:
-                first = text * self.plan.beams
-                progress_BM += self.progress_R[first : first + self.plan.beams]
-            else:
-                progress_BM += self._share_out(text, parents_BM[text], tokens_BM[text])
-        self.progress_R = progress_BM
-        super()._move(parents_BM, tokens_BM)
+    def _wanted(self, progress: Progress) -> list[int]:
+        """What would bring a row on; held rows only want to end."""
+        if progress.completed and self.hold:
+            return list(self.plan.eos[:1])
+        return progress.advance()
+
+    def _note_held(self, answer: Answer) -> None:
+        """Lets held rows end whatever their rank, and otherwise go on with their best word."""
+        beams = self.plan.beams
+        for row, progress in enumerate(self.progress_R):
+            if not progress.completed:
+                continue
+            text, beam = divmod(row, beams)
+            if self.plan.eos and not self.done_B[text]:
+                total = np.array([[self._also_BMK[text, beam, 0]]])
+                self._offer_end(text, row, total)
+            place = int(np.argmin(self.plan.is_eos(answer.tokens_RC[row])))
+            self._advance_R[row] = [int(answer.tokens_RC[row, place])]
+            self._also_BMK[text, beam, 0] = answer.log_probs_RC[row, place] + self.sums_BM[text, beam]
+
+    def _offer_end(self, text: int, row: int, total: np.ndarray) -> None:
+        where = (self.trail.steps, self.trail.length)
+        self.shelf.add(
+            self.texts_B[[text]], np.isfinite(total), total, np.array([[row]]), *where, ended=True
+        )
+
+    def _put_on_shelf(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
+        completed_R = np.array([progress.completed and not self.hold for progress in self.progress_R])
+        super()._put_on_shelf(ends_BK & completed_R[rows_BK], sums_BK, rows_BK)
 
     def _close(self, best_B: np.ndarray) -> None:
         self._was_done_B = self.done_B.copy()
         super()._close(best_B)
+
+    def _move(self, parents_BM: np.ndarray, tokens_BM: np.ndarray) -> None:
+        progress_R = []
+        for text in range(len(parents_BM)):
+            if self._was_done_B[text]:
+                first = text * self.plan.beams
+                progress_R += self.progress_R[first : first + self.plan.beams]
+            else:
+                progress_R += self._share_out(text, parents_BM[text], tokens_BM[text])
+        self.progress_R = progress_R
+        super()._move(parents_BM, tokens_BM)
 
     def _share_out(self, text: int, parents_M: np.ndarray, tokens_M: np.ndarray) -> list[Progress]:
         """Gives the places of one text to its best continuations and to those that bring constraints on."""
@@ -133,11 +182,83 @@ class ConstrainedBeam(Beam):
         bank, where = self.texts_B[[text]], (self.trail.steps, self.trail.length)
         self.shelf.add(bank, offers_M[None], self.sums_BM[[text]], rows_1M, *where, ended=False)
 
-    @staticmethod
-    def _told(start: Progress, prompt: Sequence[int]) -> Progress:
-        for token in prompt:
-            start = start.after(token)
-        return start
+
+class Constrained:
+    """Constrained search that keeps its word.
+
+    First the search of transformers 4.34. Texts of which it returns something without what must be said
+    are searched again, with fulfilled hypotheses held; then every summary that has room says what it must,
+    unless a rule forbids just that.
+
+    Args:
+        prompt_BT: what each text's decoder starts from.
+        plan: the settings.
+        constraints: what must be said.
+    """
+
+    def __init__(self, prompt_BT: np.ndarray, plan: Plan, constraints: Sequence[Constraint]) -> None:
+        self.prompt_BT, self.plan, self.constraints = prompt_BT, plan, constraints
+        self.search = ConstrainedBeam(prompt_BT, replace(plan, rules=plan.rules.fork()), constraints)
+        self.first: Hypotheses | None = None
+        self.again_B = np.zeros(0, dtype=np.int64)
+
+    def ask(self) -> Ask | None:
+        """The question of the search that is going on."""
+        ask = self.search.ask()
+        if ask is not None or self.first is not None:
+            return ask
+        self.first = self.search.result()
+        self.again_B = self._lacking(self.first)
+        return self._begin_again() if len(self.again_B) else None
+
+    def hear(self, answer: Answer) -> None:
+        """The answer to it."""
+        self.search.hear(answer)
+
+    def result(self) -> Hypotheses:
+        """What both searches found."""
+        assert self.first is not None
+        return self.first if not len(self.again_B) else self._merged(self.first, self.search.result())
+
+    def _lacking(self, found: Hypotheses) -> np.ndarray:
+        said = [row[:length].tolist() for row, length in zip(found.sequences_NT, found.lengths_N)]
+        fulfilled_N = np.array([self.search.fulfilled(tokens) for tokens in said])
+        return np.flatnonzero(~fulfilled_N.reshape(-1, self.plan.returned).all(axis=1))
+
+    def _begin_again(self) -> Ask | None:
+        """The first question of the second search: the session goes back to the beginning."""
+        prompt_BT = self.prompt_BT[self.again_B]
+        self.search = ConstrainedBeam(prompt_BT, self.plan, self.constraints, True, self.again_B)
+        ask = self.search.ask()
+        if ask is None:
+            return None
+        rows_BM = self.again_B[:, None] * self.plan.beams + np.arange(self.plan.beams)
+        return replace(ask, keep=0, parents_R=rows_BM.reshape(-1), texts_B=self.again_B)
+
+    def _merged(self, first: Hypotheses, second: Hypotheses) -> Hypotheses:
+        rows = (self.again_B[:, None] * self.plan.returned + np.arange(self.plan.returned)).reshape(-1)
+        width = max(first.sequences_NT.shape[1], second.sequences_NT.shape[1])
+        assert first.beams_NT is not None
+        assert second.beams_NT is not None
+        sequences_NT, beams_NT = (
+            _wide(first.sequences_NT, width, self.plan.pad),
+            _wide(first.beams_NT, width, -1),
+        )
+        sequences_NT[rows] = _wide(second.sequences_NT, width, self.plan.pad)
+        beams_NT[rows] = _wide(second.beams_NT, width, -1)
+        lengths_N, scores_N, finished_N = (
+            first.lengths_N.copy(),
+            first.scores_N.copy(),
+            first.finished_N.copy(),
+        )
+        lengths_N[rows], scores_N[rows] = second.lengths_N, second.scores_N
+        finished_N[rows] = second.finished_N
+        return Hypotheses(sequences_NT[:, : lengths_N.max()], lengths_N, scores_N, finished_N, beams_NT)
+
+
+def _wide(values_NT: np.ndarray, width: int, filler: int) -> np.ndarray:
+    missing = width - values_NT.shape[1]
+    return np.pad(values_NT, ((0, 0), (0, missing)), constant_values=filler)
 
 
 def _in_turn(banks_N: np.ndarray, sums_N: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
 from pegasus.generation.config import FILE, GenerationConfig, read_json
 from pegasus.generation.drafting import Drafter, ModelDrafter, SourceDrafter, joined
-from pegasus.generation.inputs import Inputs, read_inputs
+from pegasus.generation.inputs import Inputs, read_inputs, records_for
 from pegasus.generation.plan import Listener, Plan
 from pegasus.generation.request import Recorded, Records, Request
 from pegasus.generation.rules import Rules
@@ -20,6 +20,7 @@ from pegasus.generation.session import Hypotheses, Session, converse
 from pegasus.generation.settle import Guests, Limits, limits_for, rules_for, settings_for, token_list
 from pegasus.generation.stopping import listeners_for
 from pegasus.generation.strategies import Strategy, choose, drafted
+from pegasus.generation.table import log_softmax
 
 
 class GenerationMixin:
@@ -146,7 +147,8 @@ class GenerationMixin:
         causal = getattr(self, "kind", None) == "causal"
         read = read_inputs(self, inputs, for_model, settings, causal)
         strategy = choose(settings)
-        _check_together(settings, strategy, streamer, len(read.prompt_BT), tokenizer)
+        assisted = assistant_model is not None
+        _check_together(settings, strategy, streamer, len(read.prompt_BT), tokenizer, assisted)
         limits = limits_for(settings, read.prompt_BT.shape[1], explicit_length)
         guests = Guests(tuple(logits_processor or ()), prefix_allowed_tokens_fn, self._to_native)
         listeners = listeners_for(
@@ -160,7 +162,7 @@ class GenerationMixin:
         if seed is None:
             seed = self._draw_seed() if settings.do_sample else 0
         plan = plan_for(settings, limits, listeners, seed, all_rows=watched)
-        if assistant_model is not None or settings.prompt_lookup_num_tokens:
+        if assisted or settings.prompt_lookup_num_tokens:
             found, recorded = self._draft(read, plan, settings, limits, guests, assistant_model)
         else:
             rules = Rules(rules_for(settings, limits, read.sources, guests))
@@ -170,6 +172,41 @@ class GenerationMixin:
         if streamer is not None:
             streamer.end()
         return self._returned(found, strategy.record(causal), settings, recorded, causal)
+
+    def compute_transition_scores(
+        self,
+        sequences: Any,
+        scores: Sequence[Any],
+        beam_indices: Any = None,
+        normalize_logits: bool = False,
+    ) -> Any:
+        """The score of each token that was said, from the recorded scores of all tokens.
+
+        Args:
+            sequences: [N, T], as returned.
+            scores: one [rows, V] per new token, as returned with ``output_scores``.
+            beam_indices: [N, T], as returned by searches with beams.
+            normalize_logits: whether scores are turned into log-probabilities first.
+
+        Returns:
+            [N, new tokens]; 0 after the end of a sequence.
+        """
+        steps = [np.asarray(self._to_host(step)) for step in scores]
+        if normalize_logits:
+            steps = [log_softmax(step) for step in steps]
+        tokens_NT = np.asarray(self._to_host(sequences))
+        if beam_indices is None:
+            rows_NT = np.tile(np.arange(len(tokens_NT))[:, None], (1, len(steps)))
+        else:
+            rows_NT = np.asarray(self._to_host(beam_indices))
+        said = min(len(steps), int((rows_NT >= 0).sum(axis=1).max()))
+        tokens_NT = (
+            tokens_NT[:, tokens_NT.shape[1] - said :] if beam_indices is None else tokens_NT[:, -said:]
+        )
+        found_NT = np.stack(
+            [step[rows_NT[:, t], tokens_NT[:, t]] for t, step in enumerate(steps[:said])], axis=1
+        )
+        return self._to_native(np.where(rows_NT[:, :said] >= 0, found_NT, 0).astype(np.float32))
 
     def _draft(
         self,
@@ -253,12 +290,24 @@ def plan_for(
 
 
 def _check_together(
-    settings: GenerationConfig, strategy: Strategy, streamer: Any, texts: int, tokenizer: Any
+    settings: GenerationConfig,
+    strategy: Strategy,
+    streamer: Any,
+    texts: int,
+    tokenizer: Any,
+    assisted: bool,
 ) -> None:
     if streamer is not None and (settings.num_beams > 1 or texts * settings.num_return_sequences > 1):
         raise BadSetting("a streamer follows one text without beams: beams change their mind about words.")
     if settings.stop_strings and tokenizer is None:
         raise BadSetting("stop_strings are compared with text: pass the tokenizer too, as tokenizer=...")
+    drafts = bool(settings.prompt_lookup_num_tokens) or assisted
+    records = records_for(settings)
+    if drafts and (records.attentions or records.hidden_states):
+        raise UnsupportedArgument(
+            "output_attentions and output_hidden_states are not offered with drafting, where one pass reads "
+            "several tokens: leave out assistant_model and prompt_lookup_num_tokens."
+        )
     if strategy.name == "contrastive search" and not settings.use_cache:
         raise BadSetting("contrastive search goes on from what it remembers: leave use_cache on.")
 

@@ -64,7 +64,7 @@ def read_inputs(
         raise BadSetting("the source is given twice, as `inputs` and as `input_ids`: give one of them.")
     if inputs is not None:
         given["input_ids"] = inputs
-    request = Request(**given, use_cache=bool(settings.use_cache), records=_records(settings))
+    request = Request(**given, use_cache=bool(settings.use_cache), records=records_for(settings))
     ids_BS = None if request.input_ids is None else np.asarray(model._to_host(request.input_ids))
     if ids_BS is not None and ids_BS.ndim != 2:
         raise BadSetting(f"input_ids must be [texts, tokens], found the shape {ids_BS.shape}.")
@@ -73,7 +73,8 @@ def read_inputs(
     return _encoder_decoder(model, request, ids_BS, for_model.get("decoder_input_ids"), settings)
 
 
-def _records(settings: GenerationConfig) -> Records:
+def records_for(settings: GenerationConfig) -> Records:
+    """What is to be recorded for the caller."""
     wanted = bool(settings.return_dict_in_generate)
     return Records(
         scores=wanted and bool(settings.output_scores),

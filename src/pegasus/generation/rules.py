@@ -193,7 +193,7 @@ class AllowedNext(Rule):
             if allowed.size == 0:
                 raise BadSetting(
                     f"prefix_allowed_tokens_fn allows nothing at length {trail.length} of text "
-                    f"{int(trail.texts_R[row])}, so nothing can follow: return at least one token, such as EOS."
+                    f"{int(trail.texts_R[row])}, so nothing can follow: return at least one, such as EOS."
                 )
         rows_N = np.repeat(np.arange(len(tokens)), [part.size for part in tokens])
         yield Edit("only", np.concatenate([part.reshape(-1) for part in tokens]).astype(np.int64), rows_N)

@@ -16,7 +16,7 @@ from pegasus.generation import outputs
 from pegasus.generation.authors import AuthorsBeam
 from pegasus.generation.beam import Beam
 from pegasus.generation.config import GenerationConfig
-from pegasus.generation.constrained import ConstrainedBeam, constraints_for
+from pegasus.generation.constrained import Constrained, constraints_for
 from pegasus.generation.contrastive import Contrastive
 from pegasus.generation.drafting import Drafted, Drafter
 from pegasus.generation.filters import filters_for
@@ -55,7 +55,7 @@ STRATEGIES: tuple[Strategy, ...] = (
     Strategy(
         "constrained beam search",
         lambda s: s.constraints is not None or s.force_words_ids is not None,
-        lambda prompt, plan, s: ConstrainedBeam(prompt, plan, constraints_for(s)),
+        lambda prompt, plan, s: Constrained(prompt, plan, constraints_for(s)),
         "BeamSearch",
     ),
     Strategy(

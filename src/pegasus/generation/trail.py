@@ -17,13 +17,16 @@ class Trail:
     Args:
         prompt_RT: the tokens that every row starts with.
         copies: rows per text at the start.
+        texts_B: the numbers of the texts; None: 0, 1, 2 and so on.
     """
 
-    def __init__(self, prompt_RT: np.ndarray, copies: int = 1) -> None:
+    def __init__(self, prompt_RT: np.ndarray, copies: int = 1, texts_B: np.ndarray | None = None) -> None:
         self.prompt_RT = np.ascontiguousarray(prompt_RT, dtype=np.int64)
         self.copies = copies
         #: Which of the original texts each row belongs to.
-        self.texts_R = np.arange(len(prompt_RT)) // copies
+        texts = np.arange(len(prompt_RT) // copies) if texts_B is None else texts_B
+        self.texts_R = np.repeat(texts, copies)
+        self._prompt_texts_R = self.texts_R
         self._tokens: list[np.ndarray] = []
         self._parents: list[np.ndarray] = []
         self._texts: list[np.ndarray] = []
@@ -75,6 +78,14 @@ class Trail:
         self._tokens.append(tokens_R)
         self._texts.append(self.texts_R)
 
+    def beams_of(self, steps_N: np.ndarray, rows_N: np.ndarray, beams: int) -> np.ndarray:
+        """Rows after given steps, named by original text and beam: text · beams + beam."""
+        prompt_texts = self._prompt_texts_R
+        texts = [self._texts[s - 1][r] if s else prompt_texts[r] for s, r in zip(steps_N, rows_N)]
+        # A single row per text stands for its first beam in the first step.
+        single = (steps_N == 0) & (self.copies != beams)
+        return np.array(texts, dtype=np.int64) * beams + np.where(single, 0, rows_N % beams)
+
     def walk_back(
         self, steps_N: np.ndarray, rows_N: np.ndarray, beams: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -96,9 +107,6 @@ class Trail:
         for step in range(longest, 0, -1):
             live = np.flatnonzero(steps_N >= step)
             tokens_NT[live, step - 1] = self._tokens[step - 1][at_N[live]]
-            texts = self._texts[step - 1][at_N[live]]
             at_N[live] = self._parents[step - 1][at_N[live]]
-            # A single row per text stands for its first beam in the first step.
-            beam = at_N[live] % beams if step > 1 or self.copies == beams else 0
-            beams_NT[live, step - 1] = texts * beams + beam
+            beams_NT[live, step - 1] = self.beams_of(np.full(len(live), step - 1), at_N[live], beams)
         return np.concatenate([self.prompt_RT[at_N], tokens_NT], axis=1), beams_NT

@@ -58,6 +58,10 @@ def _download(repo: str, options: HubOptions, patterns: Sequence[str] | None) ->
     if patterns is None:
         _require_whole(repo, options, wanted, listing)
     remember_listing(_storage(repo, options), info.sha, listing)
+    cached = None if options.force_download else _snapshot(repo, options)
+    if cached is not None and cached.name == info.sha and all((cached / name).is_file() for name in wanted):
+        verify(repo, cached, wanted, remove=True)
+        return cached
     folder = snapshot_download(
         repo,
         revision=options.revision,
@@ -230,4 +234,4 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 def in_one_line(problem: Exception) -> str:
     """The first line of somebody else's error, with its kind."""
-    return f"{type(problem).__name__}: {problem}".splitlines()[0][:200]
+    return f"{type(problem).__name__}: {problem}".splitlines()[0][:120]

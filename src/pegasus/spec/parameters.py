@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+from pegasus.errors import NotOffered
 
 if TYPE_CHECKING:
     from pegasus.spec.config import PegasusConfig
@@ -39,7 +41,15 @@ def parameters(config: PegasusConfig, model: Model) -> dict[str, Parameter]:
         config: the shapes.
         model: "bare" (``PegasusModel``), "conditional" (``PegasusForConditionalGeneration``) or
             "causal" (``PegasusForCausalLM``, the decoder alone).
+
+    Raises:
+        NotOffered: a part of a model, such as its encoder, is no checkpoint of its own.
     """
+    if model not in get_args(Model):
+        raise NotOffered(
+            f"a {model} alone is neither saved nor loaded: save or load the model that holds it, then "
+            f"take its get_encoder() or get_decoder()"
+        )
     return {leaf.name: leaf for leaf in _leaves(config, model)}
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 #: How many tokens each of these strings has, end tokens not counted.
 Count = Callable[[Sequence[str]], list[int]]
 
+_REACH = 400
+
 
 def split_units(sentences: Sequence[str], limit: int, count: Count) -> tuple[list[str], list[int]]:
     """Return the sentences, those of more than `limit` tokens cut into parts that fit, and their tokens.
@@ -19,12 +21,10 @@ def split_units(sentences: Sequence[str], limit: int, count: Count) -> tuple[lis
     """
     units, sizes = list(sentences), count(sentences)
     while any(size > limit and len(unit) > 1 for unit, size in zip(units, sizes)):
-        parts = [
-            _halve(unit) if size > limit and len(unit) > 1 else [unit] for unit, size in zip(units, sizes)
-        ]
-        fresh = iter(count([part for pair in parts if len(pair) == 2 for part in pair]))
-        sizes = [next(fresh) if len(pair) == 2 else size for pair, size in zip(parts, sizes) for _ in pair]
-        units = [part for pair in parts for part in pair]
+        parts = [_cut(unit, -(-size // limit)) for unit, size in zip(units, sizes)]
+        fresh = iter(count([part for own in parts if len(own) > 1 for part in own]))
+        sizes = [next(fresh) if len(own) > 1 else size for own, size in zip(parts, sizes) for _ in own]
+        units = [part for own in parts for part in own]
     return units, sizes
 
 
@@ -72,11 +72,16 @@ def _fill(sizes: Sequence[int], limit: int) -> list[range]:
     return [*runs, range(start, len(sizes))]
 
 
-def _halve(text: str) -> list[str]:
-    middle = len(text) // 2
-    reach = min(middle, 400)
-    for distance in range(reach):
-        for border in (middle - distance, middle + distance):
+def _cut(text: str, parts: int) -> list[str]:
+    """Cut a text into so many parts of like length, at white space where there is some near."""
+    parts = min(parts, len(text))
+    borders = [_near(text, len(text) * part // parts, len(text) // parts // 2) for part in range(1, parts)]
+    return [text[start:end] for start, end in itertools.pairwise([0, *borders, len(text)])]
+
+
+def _near(text: str, place: int, reach: int) -> int:
+    for distance in range(min(reach, _REACH)):
+        for border in (place - distance, place + distance):
             if text[border - 1 : border].isspace() and not text[border].isspace():
-                return [text[:border], text[border:]]
-    return [text[:middle], text[middle:]]
+                return border
+    return place

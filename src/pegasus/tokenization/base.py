@@ -24,7 +24,7 @@ from pegasus.tokenization.folder import (
 )
 from pegasus.tokenization.inputs import Text
 from pegasus.tokenization.lengths import Limits
-from pegasus.tokenization.model_file import NORMAL, UNIGRAM
+from pegasus.tokenization.model_file import UNIGRAM
 from pegasus.tokenization.newline import Newline, check_newline
 from pegasus.tokenization.padding import Encoded, pad_columns
 from pegasus.tokenization.request import Wanted, refuse_unknown, settle
@@ -117,10 +117,6 @@ class TokenizerBase(TokenTable, SpecialTokens):
         self._added.put(number, token)
         if token.special:
             self._additional.append(token.content)
-
-    def _is_learnt(self, number: int) -> bool:
-        """Symbols that a user defined are never cut anyway: listing them changes nothing."""
-        return self._vocabulary.table.kinds[number - self.offset] == NORMAL
 
     def _is_misplaced(self, token: Any) -> bool:
         """Whether this is a reserved name that a faulty version of transformers shifted or wrote twice."""

@@ -109,7 +109,7 @@ def open_vocabulary(vocab_file: str | None, tokenizer_file: str | None, layout: 
         CheckpointNotFound: when a file is not there.
     """
     if vocab_file is not None:
-        return Vocabulary(model=_existing(vocab_file).read_bytes())
+        return Vocabulary.from_model(_existing(vocab_file).read_bytes())
     if tokenizer_file is None:
         raise BadSetting(
             "A tokenizer needs a vocabulary: give vocab_file (spiece.model) or tokenizer_file."

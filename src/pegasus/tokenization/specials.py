@@ -295,12 +295,18 @@ class SpecialTokens:
         """The id of an ordinary piece of the vocabulary, or None."""
         raise NotImplementedError
 
+    def _is_learnt(self, number: int) -> bool:
+        """Whether a piece was learnt, and not defined by a user."""
+        raise NotImplementedError
+
     def _add(self, token: AddedToken) -> int:
         if not token.content:
             return 0
         number = self._added.ids.get(token.content)
         if number is None:
             number = self._piece_id(token.content)
+            if number is not None and not token.special and not self._is_learnt(number):
+                return 0
         new = number is None
         known = self._added.by_id.get(number) if number is not None else None
         if known is None or (token.special and not known.special):

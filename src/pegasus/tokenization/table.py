@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 from pegasus.errors import BadSetting
+from pegasus.tokenization.model_file import NORMAL
 from pegasus.tokenization.newline import Newline, read_newlines
 from pegasus.tokenization.request import refuse_unknown
 from pegasus.tokenization.rows import Closing
@@ -239,6 +240,10 @@ class TokenTable:
         """The id of an ordinary piece of the vocabulary, or None."""
         place = self._vocabulary.places.get(text, UNK)
         return place + self.offset if place > UNK else None
+
+    def _is_learnt(self, number: int) -> bool:
+        """Symbols that a user defined are never cut anyway: adding them as tokens would change nothing."""
+        return self._vocabulary.table.kinds[number - self.offset] == NORMAL
 
     def _piece_texts(self, numbers: Iterable[int]) -> list[str]:
         """The pieces of ids below ``vocab_size``; anything where an id is reserved."""

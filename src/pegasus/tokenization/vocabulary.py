@@ -90,8 +90,8 @@ class Vocabulary:
     """
 
     def __init__(self, model: bytes | None = None, table: PieceTable | None = None) -> None:
-        if (model is None) == (table is None):
-            raise ValueError("give the model's bytes or its table, and not both")
+        if model is None and table is None:
+            raise ValueError("give the model's bytes or its table")
         if model is not None:
             self.model = model
         if table is not None:
@@ -162,6 +162,15 @@ class Vocabulary:
     def __getstate__(self) -> dict[str, Any]:
         # Processors and look-up tables are made again where they are wanted.
         return {name: value for name, value in self.__dict__.items() if name in ("model", "table")}
+
+    @classmethod
+    def from_model(cls, model: bytes) -> Vocabulary:
+        """Read a ``spiece.model``.
+
+        Raises:
+            CheckpointCorrupt: when it cannot be read.
+        """
+        return cls(model, read_model(model))
 
     @classmethod
     def from_tokenizer_json(cls, content: dict[str, Any], layout: Layout) -> Vocabulary:

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pegasus.backends.contract import Objective, OptimSettings, Placement
+from pegasus.data.pretraining import PretrainingSettings
 from pegasus.errors import BadSetting
 
 
@@ -29,6 +30,7 @@ class ModelSection(Section):
         tokenizer: the same for the tokenizer; None: where the model comes from.
         revision: of both on the hub.
         kind: "conditional" (encoder and decoder) or "causal" (the decoder alone).
+        size: "large" or "base": the shape of a fresh model, which ``config`` may change.
         initial: how fresh weights are drawn: as the authors did, or as transformers does.
         config: fields of the configuration that differ from those of ``start``, or make up a fresh model.
     """
@@ -37,6 +39,7 @@ class ModelSection(Section):
     tokenizer: str | None = None
     revision: str | None = None
     kind: Literal["conditional", "causal"] = "conditional"
+    size: Literal["large", "base"] = "large"
     initial: Literal["authors", "transformers"] = "authors"
     config: dict[str, Any] = Field(default_factory=dict)
 
@@ -45,8 +48,9 @@ class PairsSection(Section):
     """``[data]`` of a fine-tuning: sources and targets, in columns that are found by themselves if need be.
 
     Attributes:
-        train: files, or names of data sets of the hub.
+        train: files, folders, or data sets of the hub (``hub:NAME:CONFIG@SPLIT``).
         validation: the same; empty: nothing is measured.
+        keep_eos: a text that is cut keeps its end-of-sequence, as in transformers; the authors lose it.
         source: the column of the source; None: found by its usual names.
         target: the column of the target.
         max_source: sources are cut to so many tokens.
@@ -57,6 +61,7 @@ class PairsSection(Section):
 
     train: list[str] = Field(min_length=1)
     validation: list[str] = Field(default_factory=list)
+    keep_eos: bool = True
     source: str | None = None
     target: str | None = None
     max_source: int = Field(default=1024, ge=2)
@@ -79,40 +84,13 @@ class ShardsSection(Section):
     validation_limit: int | None = Field(default=None, ge=1)
 
 
-class GapSection(Section):
-    """``[gap]``: how a document becomes an example; ``pegasus.data.pretraining`` has the rules.
-
-    Attributes:
-        strategy: which sentences are taken out.
-        ratio: the share of sentences that is taken out, drawn evenly between the two.
-        noise: of the scores, for the stochastic strategies.
-        mask: the share of those sentences that becomes the mask token; with the next three it sums to 1.
-        random: the share that becomes another sentence of the document.
-        intact: the share that stays.
-        remove: the share that disappears.
-        mlm: the share of the words of the input that is hidden, 0 for none.
-        max_source: inputs are cut to so many tokens.
-        max_target: targets too.
-    """
-
-    strategy: str = "ind-orig"
-    ratio: tuple[float, float] = (0.1485, 0.45)
-    noise: float = 0.0
-    mask: float = 0.9
-    random: float = 0.0
-    intact: float = 0.1
-    remove: float = 0.0
-    mlm: float = 0.0
-    max_source: int = Field(default=512, ge=2)
-    max_target: int = Field(default=256, ge=2)
-
-
 class RunSection(Section):
     """``[run]``: how long, and what happens how often, counted in updates; 0 is never.
 
     Attributes:
         steps: updates in all.
         batch: rows of a micro-batch of one process.
+        workers: processes that make batches in advance; 0: each is made when it is asked for.
         accumulate: micro-batches in an update.
         seed: of the order of rows, of fresh weights, of dropout, of gaps.
         log_every: write loss and speed.
@@ -128,6 +106,7 @@ class RunSection(Section):
 
     steps: int = Field(ge=1)
     batch: int = Field(default=8, ge=1)
+    workers: int = Field(default=0, ge=0)
     accumulate: int = Field(default=1, ge=1)
     seed: int = 0
     log_every: int = Field(default=50, ge=0)
@@ -142,7 +121,7 @@ class RunSection(Section):
 
 
 class EvaluationSection(Section):
-    """``[evaluation]``: how texts are written when the run evaluates itself.
+    """``[evaluation]``: how texts are written when the run evaluates itself, and by the model it makes.
 
     Attributes:
         rows: of the validation data.
@@ -197,11 +176,14 @@ class PretrainJob(Job):
 
     Attributes:
         data: the shards.
-        gap: how a document becomes an example.
+        preset: one of ``pegasus.data.pretraining.PRESETS`` that ``example`` changes; None: the defaults.
+        example: how a document becomes an example: ``[example.gap]`` which sentences are taken out,
+            ``[example.fates]`` what stands in their place, ``[example.words]`` which words are hidden.
     """
 
     data: ShardsSection
-    gap: GapSection = Field(default_factory=GapSection)
+    preset: str | None = None
+    example: PretrainingSettings = Field(default_factory=PretrainingSettings)
 
 
 AnyJob = TypeVar("AnyJob", bound=Job)

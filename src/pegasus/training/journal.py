@@ -40,8 +40,8 @@ class Journal:
     ) -> None:
         self.file, self.tell = file, tell
         file.parent.mkdir(parents=True, exist_ok=True)
-        if file.exists():
-            _drop_later(file, step)
+        file.touch()
+        _drop_later(file, step)
         self._curves = None if tensorboard is None else _Curves(tensorboard)
 
     def write(self, event: str, step: int, numbers: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ Validation = Callable[[], Iterable[Batch]]
 #: Numbers that say how good the model is now, such as ROUGE; called by all processes together.
 Evaluation = Callable[[], Mapping[str, float]]
 #: Keeps the model as it is now; called by all processes together.
-Keep = Callable[[], None]
+Keep = Callable[[], object]
 
 Ending = Literal["done", "early", "stopped"]
 MOST_SKIPPED = 50
@@ -173,9 +173,10 @@ def gets_no_better(run: Run) -> bool:
 def log(run: Run, recent: list[Measures], seconds: float) -> None:
     """The first moment: what the updates since the last time found, and how fast they were."""
     joined, standing = Measures.joined(recent), run.standing
+    parts = {f"loss_{part}": joined.mean(part) for part, count in joined.counts.items() if count}
     numbers = {
         "loss": joined.loss,
-        **{f"loss_{part}": joined.mean(part) for part in joined.counts if len(joined.counts) > 1},
+        **(parts if len(parts) > 1 else {}),
         "gradient_norm": joined.norm,
         "learning_rate": joined.rate,
         "tokens_per_second": joined.tokens / max(seconds, 1e-9),

@@ -176,9 +176,9 @@ class TorchEngine:
 
     def _precision(self) -> AbstractContextManager[Any]:
         lower = self.placement.precision != "float32"
-        return torch.autocast(
-            self.device.type, getattr(torch, self.placement.precision) if lower else None, enabled=lower
-        )
+        dtype = getattr(torch, self.placement.precision) if lower else None
+        context: AbstractContextManager[Any] = torch.autocast(self.device.type, dtype, enabled=lower)
+        return context
 
     def _update(self, rate: float) -> float:
         """Clip and apply the gradients, if they are finite. Returns their norm."""

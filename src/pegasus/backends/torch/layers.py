@@ -70,7 +70,7 @@ class SinusoidalPositions(nn.Embedding):
         """Whether the rows are those of the formula; a checkpoint may have stored others."""
         rows = torch.from_numpy(sinusoid_table(self.num_embeddings, self.embedding_dim, self.table))
         rounding = 1e-5 + 2 * torch.finfo(self.weight.dtype).eps
-        return torch.allclose(self.weight, rows.to(self.weight), atol=rounding, rtol=0)
+        return bool(torch.allclose(self.weight, rows.to(self.weight), atol=rounding, rtol=0))
 
     def forward(self, length: int, start: int = 0) -> Float[Tensor, "length D"]:  # type: ignore[override]
         """The rows of positions ``start .. start + length - 1``."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
 
+    from pegasus.spec.parameters import Model
+
 
 def shift_tokens_right(
     input_ids: Int[Tensor, "B T"], pad_token_id: int, decoder_start_token_id: int
@@ -49,7 +51,7 @@ def _record(outputs: Any) -> BaseModelOutput:
 class PegasusModel(PegasusPreTrainedModel):
     """The encoder and the decoder over one table of embeddings, without a head."""
 
-    kind: ClassVar[str] = "bare"
+    kind: ClassVar[Model] = "bare"
 
     def __init__(self, config: PegasusConfig, initialize: bool = True) -> None:
         super().__init__(config)
@@ -145,7 +147,7 @@ class PegasusModel(PegasusPreTrainedModel):
 class PegasusForConditionalGeneration(PegasusPreTrainedModel):
     """PEGASUS with its language-modelling head: the model that summarizes."""
 
-    kind: ClassVar[str] = "conditional"
+    kind: ClassVar[Model] = "conditional"
 
     def __init__(self, config: PegasusConfig) -> None:
         super().__init__(config)
@@ -258,7 +260,7 @@ class PegasusForConditionalGeneration(PegasusPreTrainedModel):
 class DecoderWrapper(PegasusPreTrainedModel):
     """Holds the decoder where an encoder-decoder checkpoint has it: at ``model.decoder``."""
 
-    kind: ClassVar[str] = "decoder"
+    kind: ClassVar[Any] = "decoder"
 
     def __init__(self, config: PegasusConfig) -> None:
         super().__init__(config)
@@ -272,7 +274,7 @@ class DecoderWrapper(PegasusPreTrainedModel):
 class PegasusForCausalLM(PegasusPreTrainedModel):
     """The decoder alone as a language model; it looks at an encoder's states when they are given."""
 
-    kind: ClassVar[str] = "causal"
+    kind: ClassVar[Model] = "causal"
 
     def __init__(self, config: PegasusConfig) -> None:
         config = _as_decoder(config)

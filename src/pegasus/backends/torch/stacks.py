@@ -159,7 +159,7 @@ def _of_layer(mask: Tensor | None, layer: int, layers: int, name: str) -> Tensor
 class PegasusEncoder(Stack):
     """The stack of encoder layers with its embeddings and final norm."""
 
-    kind: ClassVar[str] = "encoder"
+    kind: ClassVar[Any] = "encoder"
 
     def __init__(self, config: PegasusConfig, embed_tokens: nn.Embedding | None = None) -> None:
         kept = _kept_heads(config, "encoder", config.encoder_attention_heads)
@@ -214,7 +214,7 @@ class PegasusEncoder(Stack):
 class PegasusDecoder(Stack):
     """The stack of decoder layers with its embeddings and final norm."""
 
-    kind: ClassVar[str] = "decoder"
+    kind: ClassVar[Any] = "decoder"
 
     def __init__(self, config: PegasusConfig, embed_tokens: nn.Embedding | None = None) -> None:
         own = _kept_heads(config, "decoder", config.decoder_attention_heads)

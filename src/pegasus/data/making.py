@@ -1,0 +1,185 @@
+"""One portion of a corpus → one shard, here or in worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pegasus.data.gap import GapSettings, score_sentences
+from pegasus.data.pretraining import cut_words
+from pegasus.data.sentences import find_splitter
+from pegasus.data.shards import ShardRecord, ShardWriter, sha256_of
+
+_TEXT_AT_ONCE = 1 << 17  # characters that are counted and encoded together
+
+#: Where shards go, what sentences are scored by, the sentence rule, and how many words of a document are
+# read.
+Job = tuple[Path, GapSettings, str, int]
+
+
+@dataclass(frozen=True)
+class Portion:
+    """The texts of one shard.
+
+    Attributes:
+        number: of the shard.
+        texts: in order.
+        text_bytes: of them as UTF-8.
+        made_from: a fingerprint of the texts and of every setting.
+    """
+
+    number: int
+    texts: list[str]
+    text_bytes: int
+    made_from: str
+
+    @property
+    def file(self) -> str:
+        """The name of the shard's file."""
+        return f"{self.number:05d}.safetensors"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished shard.
+
+    Attributes:
+        record: what it holds.
+        found: it was there already.
+        scoring: seconds of the processor that went into sentences, counting and scores.
+        encoding: and into tokens.
+    """
+
+    record: ShardRecord
+    found: bool = False
+    scoring: float = 0.0
+    encoding: float = 0.0
+
+
+def make_shard(portion: Portion, job: Job, tokenizer: Any) -> Made:
+    """Make the file of one portion."""
+    output, gap, rule, max_words = job
+    splitter = find_splitter(rule)
+    writer = ShardWriter(len(tokenizer))
+    scoring = encoding = 0.0
+    for texts in _some(portion.texts):
+        began = time.process_time()
+        documents = [splitter(cut_words(text, max_words)) for text in texts]
+        scores = score_sentences(gap.count_many(documents), gap) if gap.needs_scores else None
+        counted = time.process_time()
+        sentences = [sentence for document in documents for sentence in document]
+        rows = tokenizer(sentences, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        scoring += counted - began
+        encoding += time.process_time() - counted
+        _add(writer, documents, rows["input_ids"], scores)
+    writer.write(output, portion.file)
+    path = output / portion.file
+    record = ShardRecord(
+        file=portion.file,
+        sha256=sha256_of(path),
+        size=path.stat().st_size,
+        text_bytes=portion.text_bytes,
+        made_from=portion.made_from,
+        **writer.counts,
+    )
+    return Made(record, scoring=scoring, encoding=encoding)
+
+
+def made_in_order(
+    portions: Iterable[Portion], known: Mapping[str, ShardRecord], job: Job, tokenizer: Any, processes: int
+) -> Iterator[Made]:
+    """Make all shards, a few at a time, and yield them in order.
+
+    Args:
+        portions: what goes into each.
+        known: shards that are there, by what they were made from; they are not made again.
+        job: how.
+        tokenizer: turns sentences into ids.
+        processes: how many work; 1 works here.
+    """
+    if processes < 2:
+        for portion in portions:
+            yield _there(portion, known) or make_shard(portion, job, tokenizer)
+        return
+    # A started interpreter, not a copy of this one: a copy would share what other threads hold locked.
+    context = multiprocessing.get_context("spawn")
+    waiting: deque[Callable[[], Made]] = deque()
+    with ProcessPoolExecutor(processes, context, _begin_worker, (job, tokenizer)) as pool:
+        try:
+            for portion in portions:
+                there = _there(portion, known)
+                waiting.append(_given(there) if there else pool.submit(_work, portion).result)
+                # One portion more than there are processes: texts in memory do not grow with the corpus.
+                while len(waiting) > processes + 1:
+                    yield waiting.popleft()()
+            while waiting:
+                yield waiting.popleft()()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _given(made: Made) -> Callable[[], Made]:
+    return lambda: made
+
+
+def _there(portion: Portion, known: Mapping[str, ShardRecord]) -> Made | None:
+    record = known.get(portion.made_from)
+    return Made(record, found=True) if record is not None and record.file == portion.file else None
+
+
+def _some(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Groups of texts small enough for the processor's cache, in order."""
+    some: list[str] = []
+    size = 0
+    for text in texts:
+        some.append(text)
+        size += len(text)
+        if size > _TEXT_AT_ONCE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _add(writer: ShardWriter, documents: Sequence[Sequence[str]], rows: Any, scores: Any) -> None:
+    place = 0
+    for document in documents:
+        own = slice(place, place + len(document))
+        sizes = np.fromiter(map(len, rows[own]), np.int64, len(document))
+        ids = np.fromiter((number for row in rows[own] for number in row), np.int32, int(sizes.sum()))
+        writer.add(ids, sizes, None if scores is None else scores[own])
+        place += len(document)
+
+
+_worker: tuple[Job, Any] | None = None
+
+
+def _begin_worker(job: Job, tokenizer: Any) -> None:
+    global _worker
+    _worker = (job, tokenizer)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _leave_with(sentinel: Any) -> None:
+    """End this process when the one that started it is gone, however it went."""
+    wait([sentinel])
+    os._exit(1)
+
+
+def _work(portion: Portion) -> Made:
+    assert _worker is not None
+    return make_shard(portion, *_worker)

@@ -1,0 +1,198 @@
+"""What fine-tuning and pre-training share: opening the model, running the loop, keeping what came of it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from pegasus.backends import room
+from pegasus.backends.contract import Backend, Batch, Engine, Ranks
+from pegasus.data.loader import Loader, once
+from pegasus.data.sources import Source
+from pegasus.errors import BadSetting
+from pegasus.spec.config import PegasusConfig
+from pegasus.tokenization.auto import AutoTokenizer
+from pegasus.training.checkpoints import Checkpoints, recover_folder, replace_folder
+from pegasus.training.jobs import Job, ModelSection
+from pegasus.training.journal import Journal, Tell, silent
+from pegasus.training.loop import Ending, Evaluation, Plan, Run, learn, resume
+from pegasus.training.presets import FAMILY, SIZES
+from pegasus.training.signals import StopSignals
+from pegasus.training.toml import to_toml
+
+log = logging.getLogger(__name__)
+
+#: Changes what the exported model says about generating.
+Dress = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        ending: "done", "early" (it got no better) or "stopped" (a signal came; it can go on).
+        step: updates done.
+        model: the folder of the last model; None when it was stopped.
+        best: the folder of the best model; None when none was measured.
+    """
+
+    ending: Ending
+    step: int
+    model: Path | None
+    best: Path | None
+
+
+class Workshop:
+    """The backend, the processes, the tokenizer and the model of one job.
+
+    Args:
+        job: what to do.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.output = job, Path(job.output)
+        self.backend = cast(Backend, room("torch", "backend"))
+        self.ranks: Ranks = self.backend.join(job.placement)
+        self.tokenizer = open_tokenizer(job.model)
+        self.model = open_model(self.backend, job.model, self.tokenizer, job.run.seed)
+
+    def loader(self, source: Source) -> Loader:
+        """The training batches of this process."""
+        run = self.job.run
+        return Loader(
+            source,
+            run.batch,
+            update_rows=run.batch * run.accumulate * self.ranks.count,
+            seed=run.seed,
+            rank=self.ranks.rank,
+            world=self.ranks.count,
+            workers=run.workers,
+        )
+
+    def held_out(self, source: Source) -> Callable[[], Iterable[Batch]]:
+        """The validation batches of this process, every row once."""
+        return lambda: once(source, self.job.run.batch, rank=self.ranks.rank, world=self.ranks.count)
+
+    def engine(self) -> Engine:
+        """An engine for the job; what the job leaves open is taken from the run."""
+        job = self.job
+        optim = replace(job.optim, steps=job.optim.steps or job.run.steps)
+        objective = replace(job.objective, seed=job.objective.seed or job.run.seed)
+        return self.backend.engine(self.model, optim, objective, job.placement, self.ranks)
+
+    def export(self, engine: Engine, name: str) -> Path:
+        """Put the model as it is now, with its tokenizer, into a folder of the output; all processes do."""
+        place = self.output / name
+        draft = self.output / f".{name}.partial"
+        if self.ranks.rank == 0:
+            shutil.rmtree(draft, ignore_errors=True)
+        self.ranks.wait()
+        engine.export(draft)
+        if self.ranks.rank == 0:
+            self.tokenizer.save_pretrained(draft)
+            replace_folder(draft, place)
+        self.ranks.wait()
+        return place
+
+
+def open_tokenizer(section: ModelSection) -> Any:
+    """The tokenizer of a job.
+
+    Raises:
+        BadSetting: nothing says which.
+    """
+    name = section.tokenizer or section.start
+    if name is None:
+        raise BadSetting("a fresh model needs a tokenizer: set model.tokenizer to a folder or a hub name")
+    revision: dict[str, Any] = {} if section.revision is None else {"revision": section.revision}
+    return AutoTokenizer.from_pretrained(name, **revision)
+
+
+def open_model(backend: Backend, section: ModelSection, tokenizer: Any, seed: int) -> Any:
+    """The model of a job in float32: that of ``start``, or a fresh one.
+
+    Raises:
+        BadSetting: the vocabulary has more tokens than the model knows.
+    """
+    if section.start is None:
+        fields = {**FAMILY, **SIZES[section.size], "vocab_size": len(tokenizer), **section.config}
+        model = backend.fresh(section.kind, PegasusConfig(**fields), section.initial, seed)
+    else:
+        revision = {} if section.revision is None else {"revision": section.revision}
+        loader = cast(Any, backend.models[section.kind])
+        model = loader.from_pretrained(section.start, dtype="float32", **revision, **section.config)
+    if len(tokenizer) > model.config.vocab_size:
+        raise BadSetting(
+            f"the tokenizer has {len(tokenizer):,} tokens and the model knows {model.config.vocab_size:,}: "
+            "take the tokenizer that belongs to the model"
+        )
+    return model
+
+
+def carry_out(
+    shop: Workshop,
+    train: Source,
+    validation: Source | None,
+    tell: Tell = silent,
+    evaluation: Callable[[Engine], Evaluation] | None = None,
+) -> Outcome:
+    """Run a job from its beginning or from its newest whole checkpoint, and export what came of it.
+
+    Args:
+        shop: the job's workshop; its processes part at the end.
+        train: the examples to learn from.
+        validation: the examples to measure, or None.
+        tell: is given lines for people, in the first process only.
+        evaluation: makes the third moment of an engine, or None.
+    """
+    job, output, first = shop.job, shop.output, shop.ranks.rank == 0
+    if first:
+        output.mkdir(parents=True, exist_ok=True)
+        recover_folder(output / "best")
+        (output / "job.toml").write_text(to_toml(job.model_dump()), encoding="utf-8")
+    engine, feed = shop.engine(), shop.loader(train)
+    with StopSignals() as signals:
+        run = Run(
+            engine=engine,
+            feed=feed,
+            ranks=shop.ranks,
+            plan=_plan(job),
+            checkpoints=Checkpoints(output / "checkpoints", shop.ranks, job.run.keep),
+            validation=None if validation is None else shop.held_out(validation),
+            evaluation=None if evaluation is None else evaluation(engine),
+            keep_best=lambda: shop.export(engine, "best"),
+            asked_to_stop=lambda: signals.asked,
+        )
+        resumed = resume(run)
+        if first:
+            curves = output / "tensorboard" if job.run.tensorboard else None
+            run.journal = Journal(output / "journal.jsonl", run.standing.step, tell, curves)
+            if resumed:
+                tell(f"going on from step {run.standing.step:,}", False)
+        ending = learn(run)
+    feed.close()
+    if run.journal is not None:
+        run.journal.close()
+    model = None if ending == "stopped" else shop.export(engine, "model")
+    best = output / "best" if run.standing.best is not None else None
+    shop.ranks.leave()
+    return Outcome(ending, run.standing.step, model, best)
+
+
+def _plan(job: Job) -> Plan:
+    run = job.run
+    return Plan(
+        steps=run.steps,
+        accumulate=run.accumulate,
+        log_every=run.log_every,
+        measure_every=run.measure_every,
+        evaluate_every=run.evaluate_every,
+        save_every=run.save_every,
+        best=run.best,
+        patience=run.patience,
+    )

@@ -1,0 +1,125 @@
+"""Fine-tuning on pairs of texts, or of a decoder alone on running text."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+from pegasus.backends.contract import Engine
+from pegasus.data.columns import Columns
+from pegasus.data.read import read_documents, read_pairs
+from pegasus.data.records import Pair
+from pegasus.data.sentences import find_splitter
+from pegasus.data.sources import BlockSource, PairSource, Source
+from pegasus.errors import BadSetting, PegasusError
+from pegasus.summarizer.summarizer import Summarizer
+from pegasus.training.assembly import Outcome, Workshop, carry_out
+from pegasus.training.jobs import FinetuneJob, make_job, merge, raw_job
+from pegasus.training.journal import Tell, silent
+from pegasus.training.presets import of_task
+
+
+def read_finetune_job(file: Path, changes: Sequence[str] = ()) -> FinetuneJob:
+    """Read a job file, over what its task says.
+
+    Raises:
+        BadSetting: the file, a key or a value cannot be used.
+    """
+    values = raw_job(file, changes)
+    return make_job(FinetuneJob, merge(of_task(values.get("task")), values), str(file))
+
+
+def finetune(job: FinetuneJob, tell: Tell = silent) -> Outcome:
+    """Carry out a job; in a folder where it was begun, go on with it.
+
+    Args:
+        job: what to do.
+        tell: is given lines for people; the second argument says whether the next line may replace it.
+
+    Raises:
+        BadSetting: the job makes no sense, or does not fit what was begun.
+        BadData: a row cannot be used; names file and line.
+    """
+    if job.run.evaluate_every and (job.model.kind == "causal" or not job.data.validation):
+        raise BadSetting("run.evaluate_every needs pairs in data.validation: name some, or set it to 0")
+    shop = Workshop(job)
+    _say_how_to_generate(shop, job)
+    train = _source(shop, job, job.data.train, job.data.limit)
+    validation = None
+    if job.data.validation:
+        validation = _source(shop, job, job.data.validation, job.data.validation_limit)
+    evaluation = _evaluation(shop, job) if job.run.evaluate_every else None
+    return carry_out(shop, train, validation, tell, evaluation)
+
+
+def _source(shop: Workshop, job: FinetuneJob, files: Sequence[str], limit: int | None) -> Source:
+    data = job.data
+    if job.model.kind == "causal":
+        texts = (document.text for document in islice(read_documents(files, column=data.source), limit))
+        return BlockSource.encode(texts, shop.tokenizer, data.max_target)
+    return PairSource.encode(
+        islice(_pairs(job, files), limit),
+        shop.tokenizer,
+        data.max_source,
+        data.max_target,
+        keep_eos=data.keep_eos,
+    )
+
+
+def _pairs(job: FinetuneJob, files: Sequence[str]) -> Iterator[Pair]:
+    return read_pairs(files, columns=Columns(job.data.source, job.data.target))
+
+
+def _say_how_to_generate(shop: Workshop, job: FinetuneJob) -> None:
+    """Let the exported model write as the job evaluates it: that is what it was trained for."""
+    generation = getattr(shop.model, "generation_config", None)
+    if generation is not None and job.model.kind == "conditional":
+        generation.max_length = job.data.max_target
+        generation.num_beams = job.evaluation.num_beams
+        generation.length_penalty = job.evaluation.length_penalty
+
+
+def _evaluation(shop: Workshop, job: FinetuneJob) -> Callable[[Engine], Callable[[], Mapping[str, float]]]:
+    """The third moment: the first process writes summaries and scores them, all get the scores."""
+    names = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+
+    def of(engine: Engine) -> Callable[[], Mapping[str, float]]:
+        def scores() -> dict[str, float]:
+            folder = shop.export(engine, "evaluated")
+            found = [0.0] * len(names)
+            if shop.ranks.rank == 0:
+                found = _rouge(folder, job, names)
+            return dict(zip(names, shop.ranks.total(found)))
+
+        return scores
+
+    return of
+
+
+def _rouge(folder: Path, job: FinetuneJob, names: Sequence[str]) -> list[float]:
+    """Mean F1 × 100 of the first validation rows' summaries; of several references the best counts."""
+    if importlib.util.find_spec("rouge_score") is None:
+        raise BadSetting(
+            "run.evaluate_every needs rouge-score, which is not installed: "
+            "pip install 'pegasus-summarizer[eval]', or set it to 0"
+        )
+    rouge = importlib.import_module("rouge_score.rouge_scorer")
+    scorer = rouge.RougeScorer(list(names), use_stemmer=True)
+    pairs = list(islice(_pairs(job, job.data.validation), job.evaluation.rows))
+    summarizer = Summarizer.from_pretrained(
+        folder, device=job.placement.device, long="truncate", check=False, batch_size=job.evaluation.batch
+    )
+    ends = summarizer.attempt([pair.document for pair in pairs], max_input_tokens=job.data.max_source)
+    sums = [0.0] * len(names)
+    for pair, end in zip(pairs, ends):
+        written = "" if isinstance(end, PegasusError) else end.text
+        found = scorer.score_multi([_lines(summary) for summary in pair.summaries], _lines(written))
+        sums = [total + found[name].fmeasure for total, name in zip(sums, names)]
+    return [100 * total / max(1, len(pairs)) for total in sums]
+
+
+def _lines(text: str) -> str:
+    """A sentence a line, which is how ROUGE-Lsum wants it."""
+    return "\n".join(sentence.strip() for sentence in find_splitter("careful")(text))

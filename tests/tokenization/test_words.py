@@ -1,0 +1,73 @@
+"""Words are cut once, and the best way."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pegasus.tokenization import words
+from pegasus.tokenization.words import ExactCutter, WordCutter, spellings, words_of
+
+UNK = 9
+PIECES = {"a": (10, -1.0), "b": (11, -1.5), "aa": (12, -2.0), "ab": (13, -2.25), "aba": (14, -4.0), "▁": (15, -2.0), "▁a": (16, -2.5)}  # fmt: skip
+LOWEST = -4.0
+
+
+def every_way(word: str) -> list[tuple[float, list[int]]]:
+    """Brute force: all ways to cut a word, unknown characters fused, with their scores."""
+    found = []
+    for count in range(len(word)):
+        for places in combinations(range(1, len(word)), count):
+            parts = [word[start:stop] for start, stop in zip((0, *places), (*places, len(word)))]
+            if any(len(part) > 1 and part not in PIECES for part in parts):
+                continue
+            rows = [PIECES.get(part, (UNK, LOWEST - 10)) for part in parts]
+            ids = [number for place, (number, _) in enumerate(rows) if not (number == UNK and place and rows[place - 1][0] == UNK)]
+            found.append((sum(score for _, score in rows), ids))
+    return found
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="ab▁x", min_size=1, max_size=9))
+@example("aaaaaaa")
+@example("xxaxx")
+def test_the_exact_cutter_finds_the_best_way(word: str) -> None:
+    ways = every_way(word)
+    best = max(score for score, _ in ways)
+    cut = ExactCutter(PIECES, LOWEST, UNK).cut(word)
+    assert cut in [ids for score, ids in ways if score == best]
+
+
+def test_of_equals_the_longest_last_piece_wins() -> None:
+    assert ExactCutter(PIECES, LOWEST, UNK).cut("aaa") == [10, 12]
+
+
+@given(st.text(alphabet="ab▁", max_size=12))
+def test_the_words_are_the_text(text: str) -> None:
+    assert "".join(words_of(text)) == text
+    assert all("▁" not in word[1:] for word in words_of(text))
+
+
+def test_each_word_is_cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def engine(batch: list[str]) -> list[list[int]]:
+        asked.extend(batch)
+        return [[len(word)] for word in batch]
+
+    cutter = WordCutter(engine, lambda: ExactCutter(PIECES, LOWEST, UNK))
+    assert cutter.cut(["▁one▁two", "▁two▁one", ""]) == [[4, 4], [4, 4], []]
+    assert cutter.cut(["▁one▁aaa"]) == [[4, 16, 12]]
+    assert sorted(asked) == ["▁one", "▁two"]
+    monkeypatch.setattr(words, "_REMEMBERED", 1)
+    assert cutter.cut(["▁one▁two▁six"]) == [[4, 4, 4]]
+    assert sorted(asked) == sorted(["▁one", "▁two"] * 2 + ["▁six"])
+
+
+def test_spellings_give_unknown_characters_back() -> None:
+    assert spellings("▁☃☃b", ["▁", "<unk>", "b"], [False, True, False]) == ["▁", "☃☃", "b"]
+    assert spellings("▁b", ["▁", "b"], [False, False]) == ["▁", "b"]
+    assert spellings("☃", ["<0xE2>", "<0x98>"], [False, True]) == ["<0xE2>", "<0x98>"]

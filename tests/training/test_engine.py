@@ -1,0 +1,381 @@
+"""One process of the PyTorch engine: what an update is, and what a run must remember."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from pegasus.backends.contract import Measures, Objective, OptimSettings, Placement
+from pegasus.backends.torch import backend, loss
+from pegasus.backends.torch.dropout import dropout
+from pegasus.backends.torch.engine import TorchEngine
+from pegasus.backends.torch.layers import Attention
+from pegasus.backends.torch.ranks import Alone
+from pegasus.backends.torch.scale import LossScale
+from pegasus.errors import BadSetting, CheckpointMismatch
+
+DROPS = {"dropout": 0.2, "attention_dropout": 0.2, "activation_dropout": 0.2}
+
+
+@pytest.fixture
+def make(tiny):
+    """An engine for a tiny model; settings of the optimizer, the objective and the placement mixed."""
+
+    def engine(model=None, *, kind="conditional", optim=None, placement=None, fields=None, **objective):
+        optim = {"rate": 1e-2, "schedule": "constant", "warmup_steps": 0, **(optim or {})}
+        return TorchEngine(
+            tiny.model(kind, **(fields or {})) if model is None else model,
+            OptimSettings(**optim),
+            Objective(**objective),
+            Placement(device="cpu", **(placement or {})),
+            Alone(),
+        )
+
+    return engine
+
+
+def weights(engine) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in engine.model.named_parameters()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def rows(batch, start, stop):
+    return {name: array[start:stop] for name, array in batch.items()}
+
+
+# -- what an update is ---------------------------------------------------------------------------------
+
+
+def test_the_loss_is_that_of_the_model_over_all_tokens(make, tiny):
+    engine, batch = make(), tiny.batch(1, mlm=False)
+    ids, mask, labels = (torch.from_numpy(batch[name]).long() for name in ("input_ids", "attention_mask", "labels"))
+    with torch.no_grad():
+        expected = engine.model(input_ids=ids, attention_mask=mask, labels=labels).loss
+    for found in (engine.measure(batch), engine.step([batch])):
+        assert found.loss == pytest.approx(float(expected), rel=1e-6)
+        assert found.counts["target"] == int((labels != -100).sum())
+        assert found.source_tokens == int(mask.sum())
+
+
+def test_gradients_are_those_of_the_plain_loss(make, tiny, monkeypatch):
+    batch = tiny.batch(2)
+    engine = make(label_smoothing=0.1, mlm_weight=0.5)
+    seen = {}
+    monkeypatch.setattr(
+        engine.optimizer, "step",
+        lambda: seen.update({n: p.grad.clone() for n, p in engine.model.named_parameters() if p.grad is not None}),
+    )  # fmt: skip
+    engine.step([batch])
+    model = tiny.model()
+    ids, mask, labels, hidden = (
+        torch.from_numpy(batch[name]).long() for name in ("input_ids", "attention_mask", "labels", "mlm_labels")
+    )
+    logits = model(input_ids=ids, attention_mask=mask, labels=labels).logits
+    encoded = model.get_encoder()(ids, mask).last_hidden_state
+    table = model.get_input_embeddings().weight
+    target = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=0.1)
+    mlm = functional.cross_entropy((encoded @ table.T).flatten(0, 1), hidden.flatten())
+    (target + 0.5 * mlm).backward()
+    for name, parameter in model.named_parameters():
+        if name.endswith(("embed_positions.weight", "k_proj.bias")):
+            assert name not in seen
+        elif name == "model.shared.weight":
+            # Padding is the last of the plain sum that the engine leaves out.
+            torch.testing.assert_close(seen[name][1:], parameter.grad[1:])
+            assert not seen[name][0].any()
+        else:
+            torch.testing.assert_close(seen[name], parameter.grad, msg=name)
+
+
+def test_the_biases_of_keys_change_nothing_which_is_why_they_do_not_learn(tiny):
+    model, batch = tiny.model().eval(), tiny.batch(3, mlm=False)
+    ids, labels = torch.from_numpy(batch["input_ids"]).long(), torch.from_numpy(batch["labels"]).long()
+    before = model(input_ids=ids, labels=labels).logits
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("k_proj.bias"):
+                parameter.normal_()
+    torch.testing.assert_close(model(input_ids=ids, labels=labels).logits, before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adafactor", "adafactor-absolute", "adamw"])
+def test_accumulating_equals_one_large_batch(name, make, tiny):
+    whole, parts = make(optim={"name": name}), make(optim={"name": name})
+    for step in range(5):
+        batch = tiny.batch(step, rows=6)
+        one = whole.step([batch])
+        several = parts.step([rows(batch, 0, 1), rows(batch, 1, 4), rows(batch, 4, 6)])
+        assert several.loss == pytest.approx(one.loss, rel=1e-6)
+        assert several.counts == one.counts
+    for key, value in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[key], value, rtol=0, atol=1e-5, msg=key)
+
+
+def test_the_authors_mean_weighs_micro_batches_alike(make, tiny):
+    batch = tiny.batch(4, rows=6, mlm=False)
+    some, rest = rows(batch, 0, 1), rows(batch, 1, 6)
+    assert (some["labels"] >= 0).sum() != (rest["labels"] >= 0).sum()
+    engine = make(normalize="batches")
+    losses = engine.measure(some).loss, engine.measure(rest).loss
+    captured = []
+    real = engine.learner.forward
+    engine.learner.forward = lambda *args: captured.append(real(*args)) or captured[-1]
+    engine.step([some, rest])
+    assert sum(float(total.detach()) for total, _ in captured) == pytest.approx(sum(losses) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("parts", [("target",), ("mlm",), ("target", "mlm")])
+def test_losses_together_and_apart(parts, make, tiny):
+    engine, batch = make(parts=parts), tiny.batch(5)
+    before = weights(engine)
+    found = engine.step([batch])
+    assert tuple(found.counts) == parts
+    assert found.loss == pytest.approx(sum(found.mean(part) for part in parts))
+    changed = {name for name, value in weights(engine).items() if not torch.equal(value, before[name])}
+    assert any(".encoder." in name for name in changed)
+    assert any(".decoder." in name for name in changed) == ("target" in parts)
+
+
+def test_a_batch_without_labels_is_refused_by_name(make, tiny):
+    batch = tiny.batch(5)
+    del batch["labels"]
+    with pytest.raises(BadSetting, match="must have labels"):
+        make(parts=("target",)).step([batch])
+
+
+def test_a_decoder_alone_learns_running_text(make, tiny):
+    engine = make(kind="causal", optim={"rate": 0.05})
+    batch = {"labels": tiny.batch(6)["labels"]}
+    labels = torch.from_numpy(batch["labels"]).long()
+    shifted = functional.pad(labels, (1, -1)).clamp(min=0)
+    with torch.no_grad():
+        expected = engine.model(input_ids=shifted, labels=labels).loss
+    assert engine.measure(batch).loss == pytest.approx(float(expected), rel=1e-6)
+    losses = [engine.step([batch]).loss for _ in range(60)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_it_learns_what_it_is_shown(make, tiny):
+    engine, batch = make(label_smoothing=0.0, optim={"rate": 0.05}), tiny.batch(7, mlm=False)
+    first = engine.measure(batch).loss
+    for _ in range(60):
+        engine.step([batch])
+    assert engine.measure(batch).loss < 0.3 * first
+
+
+def test_the_row_of_padding_stays_zero(make, tiny):
+    for name in ("adafactor", "adamw"):
+        engine = make(optim={"name": name})
+        for step in range(4):
+            engine.step([tiny.batch(step)])
+        table = engine.model.get_input_embeddings().weight
+        assert not table[0].any()
+        assert table[1:].any(dim=1).all()
+
+
+@pytest.mark.parametrize("part", ["embeddings", "encoder", "decoder"])
+def test_what_is_frozen_does_not_change_and_the_rest_does(part, make, tiny):
+    engine = make(frozen=(part,))
+    before = weights(engine)
+    for step in range(2):
+        engine.step([tiny.batch(step)])
+    still = {name for name, value in weights(engine).items() if torch.equal(value, before[name])}
+    place = "model.shared" if part == "embeddings" else f"model.{part}."
+    for name in before:
+        never = name.endswith(("embed_positions.weight", "k_proj.bias"))
+        assert (name in still) == (never or name.startswith(place)), name
+
+
+def test_an_unknown_part_is_not_frozen_silently(make):
+    with pytest.raises(BadSetting, match="choose embeddings"):
+        make(frozen=("head",))
+
+
+def test_the_gradient_is_clipped_to_its_norm(make, tiny):
+    seen = []
+    engine = make(optim={"clip_norm": 1e-3})
+    step = engine.optimizer.step
+    engine.optimizer.step = lambda: seen.append(
+        torch.nn.utils.get_total_norm([p.grad for p in engine.model.parameters() if p.grad is not None])
+    ) or step()
+    found = engine.step([tiny.batch(1)])
+    assert found.norm > 0.1
+    assert float(seen[0]) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_gradient_checkpoints_change_no_bit(make, tiny):
+    plain, saving = make(fields=DROPS), make(fields=DROPS, placement={"gradient_checkpointing": True})
+    assert saving.model.is_gradient_checkpointing
+    for engine in (plain, saving):
+        torch.manual_seed(11)
+        for step in range(3):
+            engine.step([tiny.batch(step)])
+    assert same(weights(plain), weights(saving))
+
+
+# -- numbers of fewer bits -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_learns_nearly_the_same(precision, make, tiny):
+    full, low = make(), make(placement={"precision": precision})
+    for step in range(4):
+        one, other = full.step([tiny.batch(step)]), low.step([tiny.batch(step)])
+        assert other.loss == pytest.approx(one.loss, rel=0.01)
+        assert other.norm == pytest.approx(one.norm, rel=0.05)
+    assert {value.dtype for value in weights(low).values()} == {torch.float32}
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_the_scale_halved(make, tiny, monkeypatch):
+    engine = make(placement={"precision": "float16"})
+    engine.step([tiny.batch(0)])
+    before, scale, updates = weights(engine), engine.scale.value, engine.updates
+    real = loss._slope_
+    monkeypatch.setattr(loss, "_slope_", lambda *args: real(*args) * math.inf)
+    assert engine.step([tiny.batch(1)]).skipped
+    assert same(weights(engine), before)
+    assert (engine.scale.value, engine.updates) == (scale / 2, updates + 1)
+    monkeypatch.undo()
+    assert not engine.step([tiny.batch(1)]).skipped
+    assert not same(weights(engine), before)
+
+
+def test_the_scale_doubles_after_patience():
+    scale = LossScale(True, start=4.0, patience=3)
+    for finite in (True, True, False, True, True, True):
+        scale.hear(finite)
+    assert scale.value == 4.0
+    again = LossScale(True)
+    again.restore(scale.state())
+    assert again.state() == scale.state()
+    off = LossScale(False)
+    off.hear(False)
+    assert off.value == 1.0
+
+
+# -- dropout -------------------------------------------------------------------------------------------
+
+
+def test_shared_masks_have_one_fate_along_their_axes():
+    torch.manual_seed(0)
+    dropped = dropout(torch.ones(3, 50, 40), 0.5, True, (1,))
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert not torch.equal(dropped[0], dropped[1])
+    assert torch.equal(dropout(torch.ones(3, 4), 0.5, False, (1,)), torch.ones(3, 4))
+
+
+def attention_that_shows_its_masks() -> Attention:
+    """Two heads of four; all probabilities are 1/4, and what comes out are the probabilities that were kept."""
+    attention = Attention(8, 2, dropout=0.5).train()
+    with torch.no_grad():
+        for layer in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):
+            layer.bias.zero_()
+        attention.q_proj.weight.zero_()
+        attention.v_proj.weight.copy_(torch.eye(8))
+        attention.out_proj.weight.copy_(torch.eye(8))
+    return attention
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_texts_and_heads_share_their_attention_mask_as_the_authors_have_it(broadcast):
+    torch.manual_seed(1)
+    attention = attention_that_shows_its_masks()
+    attention.broadcast_dropout = broadcast
+    found, _, _ = attention(torch.eye(4).repeat(3, 1, 2))
+    kept = found.detach().view(3, 4, 2, 4)  # texts, queries, heads, keys
+    assert set(kept.unique().tolist()) == {0.0, 0.5}
+    assert torch.equal(kept, kept[:1, :, :1].expand_as(kept)) == broadcast
+
+
+def test_the_objective_chooses_the_kind_of_dropout(make, tiny):
+    for kind, chosen in (("broadcast", True), ("elementwise", False)):
+        engine = make(fields={**DROPS, "activation_function": "gelu"}, dropout=kind)
+        found = {m.broadcast_dropout for m in engine.model.modules() if hasattr(m, "broadcast_dropout")}
+        assert found == {chosen}
+        seen = []
+        layer = engine.model.model.decoder.layers[0]
+        layer.fc2.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0].detach() == 0))
+        engine.step([tiny.batch(1, mlm=False)])
+        assert 0.1 < float(seen[0].float().mean()) < 0.3
+        assert torch.equal(seen[0], seen[0][:, :1].expand_as(seen[0])) == chosen
+
+
+# -- remembering ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [("adafactor", "float32"), ("adamw", "float32"), ("adafactor-absolute", "float16")]
+)
+def test_a_saved_run_goes_on_bit_by_bit(name, precision, make, tiny, tmp_path):
+    settings = {"optim": {"name": name}, "placement": {"precision": precision}, "fields": DROPS, "seed": 5}
+    engine = make(**settings)
+    for step in range(3):
+        engine.step([tiny.batch(step)])
+    engine.save(tmp_path)
+    found = [engine.step([tiny.batch(step)]) for step in range(3, 6)]
+    again = make(tiny.model(seed=9, **DROPS), **settings)
+    torch.manual_seed(12345)
+    again.load(tmp_path)
+    assert again.updates == 3
+    repeated = [again.step([tiny.batch(step)]) for step in range(3, 6)]
+    assert [(one.sums, one.norm, one.rate) for one in repeated] == [(one.sums, one.norm, one.rate) for one in found]
+    assert same(weights(again), weights(engine))
+
+
+def test_another_optimizer_or_model_is_refused(make, tiny, tmp_path):
+    engine = make()
+    engine.step([tiny.batch(0)])
+    engine.save(tmp_path)
+    with pytest.raises(CheckpointMismatch, match="adamw"):
+        make(optim={"name": "adamw"}).load(tmp_path)
+    with pytest.raises(CheckpointMismatch, match="has"):
+        make(tiny.model(d_model=32)).load(tmp_path)
+
+
+def test_the_exported_model_says_what_the_engine_knows(make, tiny, tmp_path):
+    engine = make()
+    engine.step([tiny.batch(0)])
+    engine.export(tmp_path)
+    model = backend.models["conditional"].from_pretrained(tmp_path)
+    for name, value in model.named_parameters():
+        assert torch.equal(value, weights(engine)[name]), name
+
+
+def test_fresh_weights_as_the_authors_drew_them(tiny):
+    config = tiny.config(vocab_size=4000, d_model=64, encoder_ffn_dim=256)
+    model = backend.fresh("conditional", config, "authors", 3)
+    table = model.get_input_embeddings().weight.detach()
+    assert float(table[1:].std()) == pytest.approx(64**-0.5, rel=0.02)
+    assert not table[0].any()
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    kernel = model.model.encoder.layers[0].fc1.weight.detach()
+    bound = math.sqrt(6 / (64 + 256))
+    assert 0.98 * bound < float(kernel.abs().max()) <= bound
+    again = backend.fresh("conditional", config, "authors", 3)
+    assert torch.equal(again.lm_head.weight, table)
+    usual = backend.fresh("conditional", config, "transformers", 3)
+    assert float(usual.model.encoder.layers[0].fc1.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+
+
+def test_measures_join_by_tokens():
+    one = Measures({"target": 6.0}, {"target": 2}, source_tokens=3, norm=1.0)
+    two = Measures({"target": 1.0, "mlm": 5.0}, {"target": 2, "mlm": 1}, {"mlm": 0.5}, source_tokens=4, norm=2.0)
+    joined = Measures.joined([one, two])
+    assert joined.mean("target") == 7 / 4
+    assert joined.loss == 7 / 4 + 0.5 * 5
+    assert (joined.tokens, joined.norm) == (11, 2.0)
+    assert math.isnan(Measures({}, {}).loss)
+
+
+def test_arrays_of_any_integer_type_do(make, tiny):
+    engine, batch = make(), tiny.batch(1)
+    wide = {name: array.astype(np.int64) for name, array in batch.items()}
+    assert engine.measure(wide).loss == engine.measure(batch).loss

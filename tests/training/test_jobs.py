@@ -1,0 +1,139 @@
+"""Job files: typed, every key known, changed from the command line, written back."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pegasus.backends.contract import LoraSettings
+from pegasus.errors import BadSetting
+from pegasus.training.finetune import read_finetune_job
+from pegasus.training.jobs import FinetuneJob, PretrainJob, make_job, merge, raw_job
+from pegasus.training.pretrain import read_pretrain_job
+from pegasus.training.toml import to_toml
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+LEAST = {"output": "out", "run": {"steps": 3}, "data": {"train": ["a.jsonl"]}}
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        path = tmp_path / "job.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optim": {"ratee": 1}}, "unknown key optim.ratee: did you mean rate?"),
+        ({"run": {"step": 3}}, "unknown key run.step: did you mean steps?"),
+        ({"objective": {"lora": {"rnk": 3}}}, "unknown key objective.lora.rnk: did you mean rank?"),
+        ({"placment": {}}, "unknown key placment: did you mean placement?"),
+        ({"xyzzy": 1}, "unknown key xyzzy: known are data, evaluation, model"),
+        ({"optim": {"name": "sgd"}}, "optim.name is 'sgd'"),
+        ({"run": {"steps": 0}}, "run.steps is 0"),
+        ({"run": {"batch": "many"}}, "run.batch is 'many'"),
+    ],
+)
+def test_what_is_wrong_is_named(change, message):
+    with pytest.raises(BadSetting) as problem:
+        make_job(FinetuneJob, merge(LEAST, change))
+    assert message in str(problem.value)
+
+
+def test_everything_that_is_wrong_is_named_at_once():
+    with pytest.raises(BadSetting, match=r"unknown key model.strat: did you mean start\?.*unknown key run.sed"):
+        make_job(FinetuneJob, merge(LEAST, {"model": {"strat": "x"}, "run": {"sed": 1}}))
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(BadSetting, match="data is missing"):
+        make_job(FinetuneJob, {"output": "x", "run": {"steps": 1}})
+
+
+def test_changes_win_over_the_file(file):
+    path = file('output = "a"\n[run]\nsteps = 3\n[data]\ntrain = ["x"]\n')
+    changes = ["run.steps=7", "optim.rate=1e-3", "output=runs/b", "objective.frozen=['encoder']", "optim.betas=[0.9, 0.98]"]
+    job = read_finetune_job(path, changes)
+    assert (job.run.steps, job.optim.rate, job.output) == (7, 1e-3, "runs/b")
+    assert (job.objective.frozen, job.optim.betas) == (("encoder",), (0.9, 0.98))
+
+
+@pytest.mark.parametrize("change", ["run.steps", "=3", "output.x=1", "run..steps=1"])
+def test_a_change_that_cannot_be_read_is_refused(change, file):
+    with pytest.raises(BadSetting, match="--set"):
+        raw_job(file('output = "a"\n'), [change])
+
+
+def test_a_file_that_is_no_toml_or_not_there(file, tmp_path):
+    with pytest.raises(BadSetting, match="no TOML"):
+        raw_job(file("output = "))
+    with pytest.raises(BadSetting, match=r"cannot be read \(No such file"):
+        raw_job(tmp_path / "none.toml")
+
+
+def test_a_task_fills_in_what_the_job_leaves_open(file):
+    job = read_finetune_job(file('output = "a"\ntask = "xsum"\n[data]\nmax_source = 512\n'))
+    assert (job.data.max_source, job.data.max_target, job.run.steps) == (512, 64, 30_000)
+    assert (job.optim.rate, job.objective.label_smoothing) == (1e-4, 0.1)
+    assert (job.evaluation.num_beams, job.evaluation.length_penalty) == (8, 0.8)
+    assert job.data.train == ["hub:xsum@train"]
+    with pytest.raises(BadSetting, match="did you mean xsum"):
+        read_finetune_job(file('output = "a"\ntask = "xsumm"\n'))
+
+
+def test_a_preset_fills_in_the_examples(file):
+    job = read_pretrain_job(
+        file('output = "a"\npreset = "paper-large"\n[run]\nsteps = 1\n[data]\nshards = "s"\n[example.gap]\nratio = 0.3\n')
+    )
+    assert (job.example.fates.mask, job.example.fates.intact, job.example.gap.ratio) == (0.8, 0.2, 0.3)
+    with pytest.raises(BadSetting, match="did you mean paper-large"):
+        read_pretrain_job(file('output = "a"\npreset = "paper-larg"\n[run]\nsteps = 1\n[data]\nshards = "s"\n'))
+
+
+def test_settings_of_examples_are_checked_with_the_job():
+    with pytest.raises(BadSetting, match=r"example.*max_input and max_target"):
+        make_job(PretrainJob, {**LEAST, "data": {"shards": "s"}, "example": {"max_input": 1}})
+    with pytest.raises(BadSetting, match=r"unknown key example.gap.ration: did you mean ratio\?"):
+        make_job(PretrainJob, {**LEAST, "data": {"shards": "s"}, "example": {"gap": {"ration": 1}}})
+
+
+def test_a_job_written_and_read_is_the_same_job():
+    wanted = merge(LEAST, {"objective": {"lora": {"rank": 4, "targets": ["fc1"]}}, "model": {"config": {"a b": [1, 2.5]}}})
+    job = make_job(FinetuneJob, wanted)
+    assert job.objective.lora == LoraSettings(rank=4, targets=("fc1",))
+    assert make_job(FinetuneJob, tomllib.loads(to_toml(job.model_dump()))) == job
+
+
+PLAIN = st.one_of(st.booleans(), st.integers(-(2**62), 2**62), st.floats(allow_nan=False), st.text(st.characters(codec="utf-8")))
+TABLES = st.recursive(
+    st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), st.one_of(PLAIN, st.lists(PLAIN, max_size=3)), max_size=4),
+    lambda inner: st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(TABLES)
+def test_any_table_survives_toml(values):
+    assert tomllib.loads(to_toml(values)) == values
+
+
+def recipes():
+    for path in sorted(RECIPES.glob("*/*.toml")):
+        if "pegasus-mini" not in path.parts:
+            yield pytest.param(path, id=f"{path.parent.name}/{path.name}")
+
+
+@pytest.mark.parametrize("path", list(recipes()))
+def test_the_recipes_are_jobs(path):
+    values = tomllib.loads(path.read_text())
+    read = read_pretrain_job if "shards" in values.get("data", {}) else read_finetune_job
+    assert read(path).output

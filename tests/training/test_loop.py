@@ -1,0 +1,213 @@
+"""The loop with an engine that learns nothing: what happens when, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from pegasus.backends.contract import Measures
+from pegasus.backends.torch.ranks import Alone
+from pegasus.errors import BadSetting, PegasusError
+from pegasus.training.checkpoints import Checkpoints
+from pegasus.training.journal import Journal, duration, progress_line, read_journal
+from pegasus.training.loop import Plan, Run, Standing, learn, resume
+
+
+class Counter:
+    """Its weight is the sum of all batches; its loss is what ``losses`` says, or one over the updates."""
+
+    def __init__(self, losses=(), skipped=False):
+        self.weight, self.updates, self.losses, self.skipped, self.calls = 0, 0, list(losses), skipped, []
+
+    def step(self, batches):
+        self.weight += sum(batches)
+        self.updates += 1
+        self.calls.append(len(batches))
+        return self._found(1 / self.updates)
+
+    def measure(self, batch):
+        return self._found(self.losses.pop(0) if self.losses else 1 / self.updates)
+
+    def _found(self, loss):
+        return Measures({"target": 2 * loss}, {"target": 2}, source_tokens=5, norm=1.0, rate=0.1, memory=2**30,
+                        skipped=self.skipped)  # fmt: skip
+
+    def save(self, folder):
+        (folder / "weights").write_text(json.dumps([self.weight, self.updates]))
+
+    def load(self, folder):
+        self.weight, self.updates = json.loads((folder / "weights").read_text())
+
+
+class Numbers:
+    """Batches 0, 1, 2 ..."""
+
+    def __init__(self):
+        self.position = 0
+
+    def __next__(self):
+        self.position += 1
+        return self.position - 1
+
+    def state(self):
+        return {"epoch": 0, "position": self.position}
+
+    def restore(self, state):
+        self.position = state["position"]
+
+
+@pytest.fixture
+def make(tmp_path):
+    def run(engine=None, **plan):
+        engine = engine or Counter()
+        made = Run(
+            engine=engine, feed=Numbers(), ranks=Alone(), plan=Plan(**{"steps": 10, "log_every": 0, **plan}),
+            checkpoints=Checkpoints(tmp_path / "checkpoints", Alone()),
+        )  # fmt: skip
+        resume(made)
+        made.journal = Journal(tmp_path / "journal.jsonl", made.standing.step)
+        return made
+
+    return run
+
+
+def events(run, name):
+    return [(e["step"], e) for e in read_journal(run.journal.file) if e["event"] == name]
+
+
+def steps(run, name):
+    return [step for step, _ in events(run, name)]
+
+
+def test_each_moment_comes_when_it_is_due_and_at_the_end(make):
+    run = make(steps=10, accumulate=3, log_every=4, measure_every=3, evaluate_every=5, save_every=6)
+    run.validation = lambda: [0, 0]
+    run.evaluation = lambda: {"rouge1": 40.0}
+    assert learn(run) == "done"
+    assert run.engine.calls == [3] * 10
+    assert run.engine.weight == sum(range(30))
+    assert steps(run, "train") == [4, 8, 10]
+    assert steps(run, "validation") == [3, 6, 9, 10]
+    assert steps(run, "evaluation") == [5, 10]
+    assert sorted(path.name for path in run.checkpoints.folder.iterdir()) == ["step-00000006", "step-00000010"]
+
+
+def test_what_is_logged(make):
+    run = make(steps=4, log_every=2)
+    learn(run)
+    first = events(run, "train")[0][1]
+    assert first["loss"] == pytest.approx((1 + 1 / 2) / 2)
+    assert first["tokens_per_second"] > 0
+    assert (first["learning_rate"], first["gradient_norm"], first["memory"]) == (0.1, 1.0, 2**30)
+
+
+def test_the_best_model_is_kept_by_loss_or_by_a_score(make):
+    kept = []
+    run = make(Counter(losses=[3.0, 2.0, 2.5, 1.0, 1.5]), steps=5, measure_every=1)
+    run.validation, run.keep_best = lambda: [0], lambda: kept.append(run.standing.step)
+    learn(run)
+    assert kept == [1, 2, 4]
+    assert (run.standing.best, run.standing.best_step, run.standing.worse) == (1.0, 4, 1)
+
+
+def test_more_rouge_is_better(make):
+    kept, scores = [], iter([10.0, 12.0, 11.0, 12.0, 13.0])
+    run = make(steps=5, evaluate_every=1, best="rouge1")
+    run.evaluation = lambda: {"rouge1": next(scores)}
+    run.keep_best = lambda: kept.append(run.standing.step)
+    learn(run)
+    assert kept == [1, 2, 5]
+
+
+def test_it_ends_early_when_it_gets_no_better_and_that_is_saved(make):
+    run = make(Counter(losses=[3.0, 2.0, 2.5, 2.0, 1.0]), measure_every=1, patience=2, save_every=0)
+    run.validation = lambda: [0]
+    assert learn(run) == "early"
+    assert run.standing.step == 4
+    again = make(measure_every=1, patience=2)
+    assert again.standing.step == 4
+    assert learn(again) == "early"
+    assert again.engine.updates == 4
+
+
+def test_a_stop_saves_within_a_step_and_the_rest_is_made_up(make):
+    run = make(steps=10, measure_every=4, save_every=0)
+    run.validation = lambda: [0]
+    run.asked_to_stop = lambda: run.standing.step >= 4
+    assert learn(run) == "stopped"
+    assert (run.standing.step, steps(run, "validation")) == (4, [])
+    again = make(steps=10, measure_every=4, save_every=0)
+    again.validation = lambda: [0]
+    assert again.standing.step == 4
+    assert learn(again) == "done"
+    assert steps(again, "validation") == [4, 8, 10]
+    assert again.engine.weight == sum(range(10))
+
+
+def test_a_run_that_is_done_does_nothing_more(make):
+    learn(make(steps=4))
+    again = make(steps=4)
+    assert learn(again) == "done"
+    assert again.engine.calls == []
+
+
+def test_a_resumed_journal_has_every_step_once(make, tmp_path):
+    run = make(steps=10, log_every=1, save_every=4)
+    run.asked_to_stop = lambda: False
+    with pytest.raises(RuntimeError):
+        run.engine.step = lambda batches, real=run.engine.step: real(batches) if run.standing.step < 6 else _fail()
+        learn(run)
+    with run.journal.file.open("a") as file:
+        file.write('{"step": 7, "ev')  # killed in the middle of a line
+    again = make(steps=10, log_every=1, save_every=4)
+    learn(again)
+    assert steps(again, "train") == list(range(1, 11))
+
+
+def _fail():
+    raise RuntimeError
+
+
+def test_it_gives_up_when_no_gradient_is_finite(make):
+    with pytest.raises(PegasusError, match="50 updates in a row, up to step 50"):
+        learn(make(Counter(skipped=True), steps=100))
+
+
+def test_without_validation_rows_it_says_so(make):
+    run = make(measure_every=1)
+    run.validation = list
+    with pytest.raises(BadSetting, match="no validation batch"):
+        learn(run)
+
+
+def test_what_json_cannot_hold_is_null(tmp_path):
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.write("train", 1, {"loss": math.nan, "norm": 2.0})
+    assert read_journal(journal.file)[0]["loss"] is None
+
+
+def test_curves_are_written_for_tensorboard(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    journal = Journal(tmp_path / "j.jsonl", tensorboard=tmp_path / "curves")
+    journal.write("train", 3, {"loss": 2.5})
+    journal.close()
+    found = accumulator.EventAccumulator(str(tmp_path / "curves")).Reload()
+    assert [(one.step, one.value) for one in found.Scalars("train/loss")] == [(3, 2.5)]
+
+
+def test_the_line_for_people():
+    numbers = {"loss": 3.21, "tokens_per_second": 4512.0, "memory": 3 * 2**29}
+    assert progress_line(120, 1000, numbers, 754) == (
+        "step 120/1,000  loss 3.2100  4,512 tokens/s  1.50 GiB  12:34 left"
+    )
+    assert [duration(x) for x in (59, 60, 3725, math.nan)] == ["59 s", "1:00", "1:02:05", "?"]
+
+
+def test_what_stands_in_a_checkpoint_is_plain(make):
+    run = make(steps=2)
+    learn(run)
+    state = json.loads((run.checkpoints.folder / "step-00000002" / "state.json").read_text())
+    assert state["feed"] == {"epoch": 0, "position": 2}
+    assert Standing(**state["standing"]).step == 2
