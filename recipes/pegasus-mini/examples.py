@@ -197,7 +197,9 @@ def mixture(
 
     def make(index: int, rng: np.random.Generator) -> Example:
         if index < 0:
-            return extract_example(passages.sentences(-1 - index), settings["target_tokens"], 1)
+            passage = passages.sentences(-1 - index, settings["join"])
+            passage = window(passage, int(rng.integers(*settings["window"])), rng)
+            return extract_example(passage, settings["target_tokens"], 1)
         source, target = flat[index]
         limit = settings["long_source_tokens" if rng.random() < settings["long"] else "source_tokens"]
         return close([source[:-1]], limit), target

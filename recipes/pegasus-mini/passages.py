@@ -17,15 +17,16 @@ from sentencepiece import SentencePieceProcessor
 OFFSET = 103
 """What is added to a piece's number above 1: 103 ids are reserved after pad and eos."""
 
-STOP_WORDS = frozenset(
-    """a about above after again against all am an and any are as at be because been before being below
-    between both but by can did do does doing don down during each few for from further had has have
-    having he her here hers herself him himself his how i if in into is it its itself just me more
-    most my myself no nor not now of off on once only or other our ours ourselves out over own s same
-    she should so some such t than that the their theirs them themselves then there these they this
-    those through to too under until up very was we were what when where which while who whom why will
-    with you your yours yourself yourselves""".split()
-)
+_STOP_WORDS = """
+a about above after again against all am an and any are as at be because been before being below between
+both but by can did do does doing don down during each few for from further had has have having he her
+here hers herself him himself his how i if in into is it its itself just me more most my myself no nor not
+now of off on once only or other our ours ourselves out over own s same she should so some such t than
+that the their theirs them themselves then there these they this those through to too under until up very
+was we were what when where which while who whom why will with you your yours yourself yourselves
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+"""Words that say nothing of what a sentence is about."""
 
 # The authors split after [.!?] and white space, with no thought of abbreviations. Here a summary must be
 # able to end where a sentence ends, so titles, initials and "U.S." do not close one.
@@ -83,10 +84,10 @@ class Passages:
     def __len__(self) -> int:
         return len(self.passage_ends)
 
-    def sentences(self, index: int) -> tuple[list[np.ndarray], np.ndarray]:
-        """The ids of each sentence of a passage, and the sentences' scores."""
+    def sentences(self, index: int, count: int = 1) -> tuple[list[np.ndarray], np.ndarray]:
+        """The ids of each sentence of a passage, or of ``count`` in a row, and the sentences' scores."""
         first = int(self.passage_ends[index - 1]) if index else 0
-        last = int(self.passage_ends[index])
+        last = int(self.passage_ends[min(index + count, len(self)) - 1])
         start = int(self.sentence_ends[first - 1]) if first else 0
         ends = self.sentence_ends[first:last]
         return np.split(self.ids[start : ends[-1]], ends[:-1] - start), self.scores[first:last]
@@ -146,6 +147,7 @@ def prepare(
         limit: most tokens in a passage.
         share: share of the documents that is taken.
         seed: decides which.
+        minimum: fewest sentences in a passage.
     """
     rng = random.Random(f"{seed} {file.name}")
     ids: list[np.ndarray] = []

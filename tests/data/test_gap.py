@@ -5,6 +5,7 @@ import json
 import lzma
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -349,6 +350,25 @@ def test_greedy_order_begins_with_every_smaller_choice() -> None:
         assert sorted(whole) == list(range(8))
         for picks in range(1, 8):
             assert sequential_order(grams, measure, picks).tolist() == whole[:picks]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a " * 500_000,
+        "a. " * 333_333,
+        "x" * 1_000_000,
+        "é" * 1_000_000,
+        ". ".join(f"w{n}x" for n in range(110_000)),
+    ],
+    ids=["short words", "short sentences", "no blank", "no ascii", "all different"],
+)
+@pytest.mark.parametrize("strategy", ["ind-orig", "continuous-log"])
+def test_a_megabyte_of_anything_is_scored_quickly(text: str, strategy: str) -> None:
+    sentences = split_authors(text)
+    begin = time.process_time()
+    choose_in_text(sentences, GapSettings(strategy, ratio=0.3), rng())
+    assert time.process_time() - begin < 2  # linear: about 0.2 s at the worst
 
 
 def real_documents(folder: Path, count: int) -> list[list[str]]:

@@ -21,7 +21,7 @@ PROMPT = np.zeros((1, 1), dtype=np.int64)
 
 
 def table(seed, noise=0.0):
-    """Logits that depend on the last two tokens, so that texts repeat; ``noise`` makes a worse model of it."""
+    """Logits that depend on the last two tokens, so that texts repeat; ``noise`` makes it a worse model."""
 
     def of(text, written):
         logits = np.random.default_rng([seed, *written[-2:]]).standard_normal(VOCABULARY) * 2

@@ -91,6 +91,7 @@ def test_scores_of_sampling_are_those_after_the_filters(model):
         do_sample=True,
         top_k=5,
         max_new_tokens=3,
+        forced_eos_token_id=None,
         return_dict_in_generate=True,
         output_scores=True,
         seed=1,

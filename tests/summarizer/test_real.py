@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pegasus import PegasusConfig, PegasusForConditionalGeneration, Summarizer
+from pegasus import AutoTokenizer, PegasusConfig, PegasusForConditionalGeneration, Summarizer
 from pegasus.cli.app import main
+from pegasus.summarizer.reader import Reader
 from pegasus.tokenization.train import train_vocabulary
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -132,6 +133,21 @@ def test_line_breaks_are_kept_where_the_vocabulary_can(checkpoint, tmp_path) -> 
     assert Summarizer.from_pretrained(old, newline="drop").reader.tokenizer.newline == "drop"
     (old / "tokenizer_config.json").write_text(json.dumps({**settings, "newline": "drop"}))
     assert Summarizer.from_pretrained(old).reader.tokenizer.newline == "drop"
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("Obama", True),
+        ("Stavimenviko", True),
+        ("Plans", False),
+        ("Unfortunately", False),
+        ("Researchers", False),
+    ],
+)
+def test_the_vocabulary_tells_names_from_words(vocabulary_96k, word, name) -> None:
+    reader = Reader(AutoTokenizer.from_pretrained(vocabulary_96k))
+    assert reader.looks_like_name(word) is name
 
 
 def test_settings_of_opening_are_the_defaults_of_calls(checkpoint) -> None:

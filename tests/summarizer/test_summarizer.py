@@ -264,3 +264,24 @@ def test_progress_is_told(summarizer) -> None:
     told = []
     summarizer(["a b c."] * 5, batch_size=2, progress=lambda done, total: told.append((done, total)))
     assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_texts_with_equal_limits_share_a_batch_wherever_they_stand(summarizer, writer) -> None:
+    summarizer(["word " * 20, "word " * 30, "word " * 20, "word " * 30], length="50%")
+    assert [len(batch) for batch in writer.batches] == [2, 2]
+
+
+def test_pieces_fit_though_sentences_have_more_tokens_together_than_alone(summarizer, writer) -> None:
+    tokenizer = summarizer.reader.tokenizer
+    alone = type(tokenizer).__call__
+
+    class Bordered(type(tokenizer)):  # type: ignore[misc]
+        def __call__(self, texts, **_):
+            ids = alone(self, texts)["input_ids"]
+            return {"input_ids": [own + [9] * text.strip().count(". ") for own, text in zip(ids, texts)]}
+
+    tokenizer.__class__ = Bordered
+    text = sentences(40)
+    summary = summarizer(text)
+    assert "".join(text[chunk.start : chunk.end] for chunk in summary.chunks) == text
+    assert max(chunk.input_tokens for chunk in summary.chunks) <= 32

@@ -77,7 +77,9 @@ def test_pairs_know_their_texts(tokenizer) -> None:
 def test_a_row_that_was_cut_knows_its_place(tokenizer) -> None:
     rows = tokenizer(TEXT, truncation=True, max_length=6, return_overflowing_tokens=True)
     whole = tokenizer(TEXT, return_offsets_mapping=True)
-    spans = [span for row in rows.encodings for span, owner in zip(row.offsets, row.sequence_ids) if owner == 0]
+    spans = [
+        span for row in rows.encodings for span, owner in zip(row.offsets, row.sequence_ids) if owner == 0
+    ]
     assert spans == whole["offset_mapping"][:-1]
 
 
@@ -88,6 +90,14 @@ def test_padding_is_no_text(tokenizer) -> None:
     assert row.special_tokens_mask[2:] == [1] * (len(row) - 2)
     assert row.word_ids[2:] == [None] * (len(row) - 2)
     assert row.type_ids == [0] * len(row)
+
+
+def test_tokens_added_later_do_not_change_what_was_said_before(tokenizer) -> None:
+    found = tokenizer("a newtoken")
+    tokenizer.add_tokens(["newtoken"])
+    assert len(found.tokens()) == len(found.input_ids)
+    assert "newtoken" not in found.tokens()
+    assert "newtoken" in tokenizer("a newtoken").tokens()
 
 
 def test_pickled_and_copied_numbers_stay(tokenizer) -> None:
@@ -103,6 +113,8 @@ def test_built_from_numbers() -> None:
     found = BatchEncoding({"input_ids": [[1, 2]]})
     assert found.convert_to_tensors(None) is found
     assert found.convert_to_tensors("np").input_ids.shape == (1, 2)
-    assert BatchEncoding({"input_ids": [1, 2]}, tensor_type="np", prepend_batch_axis=True).input_ids.shape == (1, 2)
+    assert BatchEncoding(
+        {"input_ids": [1, 2]}, tensor_type="np", prepend_batch_axis=True
+    ).input_ids.shape == (1, 2)
     assert found.n_sequences is None
     assert BatchEncoding().data == {}

@@ -13,16 +13,80 @@ from hypothesis import strategies as st
 
 from pegasus import PegasusTokenizer, PegasusTokenizerFast
 
-SPECIAL = ["<mask_1>", "<mask_2>", "<unk>", "<unk_2>", "<unk_102>", "<unk_103>", "</s>", "<pad>", "<n>", "newtoken", "<sum>"]  # fmt: skip
-BLANKS = [" ", "  ", "\n", "\r\n", "\t", "\x0b", "\x0c", "\x85", "\u00a0", "\u2028", "\u3000", "\u200b", "\ufeff", "▁"]  # fmt: skip
-ODD = ["<", ">", "<n", "n>", "ﬁ", "½", "①", "Ａ", "\u0301", "e\u0301", "\u0308", "가", "\u1100\u1161", "\u00ad", "\x00", "\x01", "\x7f", "👩\u200d👧", "\ufffd", "\U0010ffff3", "中"]  # fmt: skip
-WORDS = ["the", "people", "aaaa", "ababa", "....", "-----", "hahaha", "1010101", "We", "are", "states,", "It's"]
+SPECIAL = [
+    "<mask_1>",
+    "<mask_2>",
+    "<unk>",
+    "<unk_2>",
+    "<unk_102>",
+    "<unk_103>",
+    "</s>",
+    "<pad>",
+    "<n>",
+    "newtoken",
+    "<sum>",
+]
+BLANKS = [
+    " ",
+    "  ",
+    "\n",
+    "\r\n",
+    "\t",
+    "\x0b",
+    "\x0c",
+    "\x85",
+    "\u00a0",
+    "\u2028",
+    "\u3000",
+    "\u200b",
+    "\ufeff",
+    "▁",
+]
+ODD = [
+    "<",
+    ">",
+    "<n",
+    "n>",
+    "ﬁ",
+    "½",
+    "①",
+    "Ａ",
+    "\u0301",
+    "e\u0301",
+    "\u0308",
+    "가",
+    "\u1100\u1161",
+    "\u00ad",
+    "\x00",
+    "\x01",
+    "\x7f",
+    "👩\u200d👧",
+    "\ufffd",
+    "\U0010ffff3",
+    "中",
+]
+WORDS = [
+    "the",
+    "people",
+    "aaaa",
+    "ababa",
+    "....",
+    "-----",
+    "hahaha",
+    "1010101",
+    "We",
+    "are",
+    "states,",
+    "It's",
+]
 
 TRICKY = st.lists(st.sampled_from([*SPECIAL, *BLANKS, *ODD, *WORDS]), max_size=24).map("".join)
 REPEATS = st.text(alphabet="ab-.e1 ", max_size=40)
 ANY = st.text(max_size=60)
 
-many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +120,9 @@ def test_slow_equals_fast(grown, text: str) -> None:
 
 @many
 @given(st.one_of(TRICKY, ANY), st.sampled_from(["drop", "authors", "flax"]))
-def test_slow_equals_fast_with_every_way_of_writing_newlines(small_by_newline, text: str, newline: str) -> None:
+def test_slow_equals_fast_with_every_way_of_writing_newlines(
+    small_by_newline, text: str, newline: str
+) -> None:
     slow, fast = small_by_newline[newline]
     assert slow(text)["input_ids"] == fast(text)["input_ids"]
 
@@ -126,30 +192,49 @@ def documents(shared: Path, count: int) -> list[str]:
     return texts[:count]
 
 
+@pytest.fixture(scope="module")
+def real(vocabulary_96k: Path) -> dict[type, PegasusTokenizer | PegasusTokenizerFast]:
+    """The real vocabulary, opened by both tokenizers; not to be changed."""
+    return {kind: kind.from_pretrained(vocabulary_96k) for kind in (PegasusTokenizer, PegasusTokenizerFast)}
+
+
 @pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.slow)])
-def test_slow_equals_fast_on_real_documents(shared: Path, vocabulary_96k: Path, count: int) -> None:
+def test_slow_equals_fast_on_real_documents(shared: Path, real, count: int) -> None:
     texts = documents(shared, count)
     assert len(texts) == count
-    slow = PegasusTokenizer.from_pretrained(vocabulary_96k)
-    fast = PegasusTokenizerFast.from_pretrained(vocabulary_96k)
+    slow, fast = real.values()
     left, right = slow(texts, verbose=False), fast(texts, verbose=False)
     assert left["input_ids"] == right["input_ids"]
     assert slow.batch_decode(left["input_ids"]) == fast.batch_decode(right["input_ids"])
 
 
-def test_the_real_vocabulary_has_the_ids_that_are_known(vocabulary_96k: Path, kind: type) -> None:
-    tokenizer = kind.from_pretrained(vocabulary_96k)
-    assert len(tokenizer) == 96_103
+def test_the_real_vocabulary_has_the_ids_that_are_known(real, kind: type) -> None:
+    tokenizer = real[kind]
+    assert (len(tokenizer), tokenizer.model_max_length) == (96_103, 1024)
     ids = tokenizer("To ensure a smooth flow of bank resolutions.")["input_ids"]
     assert ids == [413, 615, 114, 2291, 1971, 113, 1679, 10710, 107, 1]
-    known = {"<mask_1>": 2, "<mask_2>": 3, "<unk_2>": 4, "<unk_102>": 104, "<unk>": 105, "<n>": 106, ".": 107, "▁the": 109}  # fmt: skip
+    known = {
+        "<mask_1>": 2,
+        "<mask_2>": 3,
+        "<unk_2>": 4,
+        "<unk_102>": 104,
+        "<unk>": 105,
+        "<n>": 106,
+        ".": 107,
+    }
     assert tokenizer.convert_tokens_to_ids(list(known)) == list(known.values())
+    assert tokenizer.convert_tokens_to_ids("▁the") == 109
 
 
 @pytest.mark.parametrize("only", ["spiece.model", "tokenizer.json"])
-def test_either_file_of_the_real_vocabulary_suffices(vocabulary_96k: Path, kind: type, only: str, tmp_path: Path) -> None:
+def test_either_file_of_the_real_vocabulary_suffices(
+    vocabulary_96k: Path, real, kind: type, only: str, tmp_path: Path
+) -> None:
     (tmp_path / only).write_bytes((vocabulary_96k / only).read_bytes())
-    alone, whole = kind.from_pretrained(tmp_path), kind.from_pretrained(vocabulary_96k)
+    alone, whole = kind.from_pretrained(tmp_path), real[kind]
     text = "The café's ½-price menu: <mask_1> ﬁne ☃ dining<n>for $6,500."
     assert alone(text)["input_ids"] == whole(text)["input_ids"]
-    assert alone.get_vocab() == whole.get_vocab()
+    assert len(alone) == len(whole)
+    assert alone.convert_ids_to_tokens(range(0, 96_103, 97)) == whole.convert_ids_to_tokens(
+        range(0, 96_103, 97)
+    )

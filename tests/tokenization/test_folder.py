@@ -39,7 +39,13 @@ def test_saved_and_loaded(tokenizer, kind, tmp_path: Path) -> None:
     paths = tokenizer.save_pretrained(tmp_path)
     assert sorted(Path(path).name for path in paths) == sorted(path.name for path in tmp_path.iterdir())
     again = kind.from_pretrained(tmp_path)
-    for name in ("padding_side", "truncation_side", "newline", "model_max_length", "clean_up_tokenization_spaces"):
+    for name in (
+        "padding_side",
+        "truncation_side",
+        "newline",
+        "model_max_length",
+        "clean_up_tokenization_spaces",
+    ):
         assert getattr(again, name) == getattr(tokenizer, name)
     assert again.get_vocab() == tokenizer.get_vocab()
     assert again(TEXT + " <one>\n").data == tokenizer(TEXT + " <one>\n").data
@@ -68,10 +74,16 @@ def test_the_short_form_of_the_hub(kind, small: str, tmp_path: Path) -> None:
 def test_the_explicit_form_of_the_hub(kind, small: str, tmp_path: Path) -> None:
     names = [f"<unk_{number}>" for number in range(2, 103)]
     explicit = {
-        **SHORT, "pad_token": "<pad>", "mask_token": {"content": "<mask_2>", "__type": "AddedToken"},
-        "mask_token_sent": "<mask_1>", "offset": 103, "additional_special_tokens": ["<mask_1>", *names],
-        "tokenizer_class": "PegasusTokenizer", "name_or_path": "someone/else", "sp_model_kwargs": {},
-    }  # fmt: skip
+        **SHORT,
+        "pad_token": "<pad>",
+        "mask_token": {"content": "<mask_2>", "__type": "AddedToken"},
+        "mask_token_sent": "<mask_1>",
+        "offset": 103,
+        "additional_special_tokens": ["<mask_1>", *names],
+        "tokenizer_class": "PegasusTokenizer",
+        "name_or_path": "someone/else",
+        "sp_model_kwargs": {},
+    }
     (tmp_path / "spiece.model").write_bytes(Path(small).read_bytes())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(explicit), encoding="utf-8")
     tokenizer = kind.from_pretrained(tmp_path)
@@ -93,7 +105,14 @@ def test_either_file_suffices(kind, saved: Path, only: str) -> None:
 
 def test_a_truncation_length_in_tokenizer_json_is_not_inherited(kind, saved: Path) -> None:
     cutting = {"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
-    filling = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "<pad>"}  # fmt: skip
+    filling = {
+        "strategy": {"Fixed": 9},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "<pad>",
+    }
     edit(saved / "tokenizer.json", truncation=cutting, padding=filling)
     (saved / "spiece.model").unlink()
     tokenizer = kind.from_pretrained(saved)
@@ -149,7 +168,9 @@ def test_shifted_names_of_faulty_versions_are_left_out(kind, saved: Path, caplog
     assert "<unk_1>" in caplog.text
 
 
-def test_the_newline_symbol_in_a_list_of_added_tokens_changes_nothing(kind, saved: Path, small: str) -> None:
+def test_the_newline_symbol_in_a_list_of_added_tokens_changes_nothing(
+    kind, saved: Path, small: str
+) -> None:
     """transformers 4.57's fast class lists it, and cuts around it differently from the slow one."""
     config = json.loads((saved / "tokenizer_config.json").read_text())
     config["added_tokens_decoder"]["106"] = {"content": "<n>", "special": False, "normalized": False}
@@ -167,7 +188,11 @@ def test_unknown_settings_are_kept_and_written_back(kind, saved: Path, tmp_path:
 
 def test_keywords_override_the_files(kind, saved: Path) -> None:
     tokenizer = kind.from_pretrained(saved, model_max_length=9, newline="authors", truncation_side="left")
-    assert (tokenizer.model_max_length, tokenizer.newline, tokenizer.truncation_side) == (9, "authors", "left")
+    assert (tokenizer.model_max_length, tokenizer.newline, tokenizer.truncation_side) == (
+        9,
+        "authors",
+        "left",
+    )
 
 
 def test_a_subfolder(kind, small: str, tmp_path: Path) -> None:
@@ -178,11 +203,16 @@ def test_a_subfolder(kind, small: str, tmp_path: Path) -> None:
 def test_a_prefix(tokenizer, tmp_path: Path) -> None:
     paths = tokenizer.save_pretrained(tmp_path, filename_prefix="mine")
     assert {Path(path).name for path in paths} == {
-        "mine-spiece.model", "mine-tokenizer.json", "mine-tokenizer_config.json", "mine-special_tokens_map.json",
-    }  # fmt: skip
+        "mine-spiece.model",
+        "mine-tokenizer.json",
+        "mine-tokenizer_config.json",
+        "mine-special_tokens_map.json",
+    }
 
 
-def test_a_list_of_added_tokens_from_before_is_not_left_behind(tokenizer, kind, small: str, tmp_path: Path) -> None:
+def test_a_list_of_added_tokens_from_before_is_not_left_behind(
+    tokenizer, kind, small: str, tmp_path: Path
+) -> None:
     tokenizer.add_tokens(["new"])
     tokenizer.save_pretrained(tmp_path)
     kind(small).save_pretrained(tmp_path)
@@ -250,6 +280,28 @@ def test_auto_tokenizer(saved: Path) -> None:
     assert AutoTokenizer.from_pretrained(saved, model_max_length=5).model_max_length == 5
     with pytest.raises(TypeError, match="from_pretrained"):
         AutoTokenizer()
+
+
+def test_auto_tokenizer_takes_the_slow_one_where_only_that_can(saved: Path, small: str) -> None:
+    sampling = {"enable_sampling": True, "nbest_size": -1, "alpha": 0.1}
+    with pytest.raises(NotOffered, match="at random"):
+        PegasusTokenizerFast(small, sp_model_kwargs=sampling)
+    tokenizer = AutoTokenizer.from_pretrained(saved, sp_model_kwargs=sampling)
+    assert isinstance(tokenizer, PegasusTokenizer)
+    assert tokenizer.name_or_path == str(saved)
+
+
+def test_pushed_is_what_is_saved(tokenizer, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: dict[str, bytes] = {}
+
+    def push(folder: Path, repo_id: str, **kwargs) -> str:
+        sent.update({path.name: path.read_bytes() for path in folder.iterdir()})
+        return f"https://hub/{repo_id}?{kwargs}"
+
+    monkeypatch.setattr("pegasus.tokenization.base.push", push)
+    tokenizer.model_max_length = 77
+    assert tokenizer.push_to_hub("me/mine", private=True) == "https://hub/me/mine?{'private': True}"
+    assert sent == {path.name: path.read_bytes() for path in saved.iterdir()}
 
 
 def test_auto_tokenizer_refuses_others(saved: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Both tokenizers answer as those of transformers 4.57.6; where its two disagree, the choice is stated here."""
+"""Both tokenizers answer as those of transformers 4.57.6; where these disagree, the choice stands here."""
 
 from __future__ import annotations
 
@@ -80,7 +80,14 @@ def test_texts(tokenizer, text: str, slow: dict, fast: dict) -> None:
     }
     same_ids = slow["ids"] == fast["ids"]
     for name in ("ids", "tokens", "id tokens"):
-        assert found[name] == (slow if same_ids else {**fast, "ids": slow["ids"], "tokens": slow["tokens"], "id tokens": slow["id tokens"]})[name]
+        assert (
+            found[name]
+            == (
+                slow
+                if same_ids
+                else {**fast, "ids": slow["ids"], "tokens": slow["tokens"], "id tokens": slow["id tokens"]}
+            )[name]
+        )
     # Decoding is the fast one's, without blanks at the ends; of the ids that are the slow one's, its own.
     for name in ("decoded", "skipped", "tidied"):
         assert found[name] == (fast if same_ids else slow)[name].strip(" ")
@@ -127,10 +134,14 @@ def test_conversions(tokenizer, side: str) -> None:
     assert tokenizer.convert_tokens_to_ids(tokens) == wanted["tokens_to_ids"]
     ids = [0, 1, 2, 3, 4, 104, 105, 106, 107, 1102]
     assert tokenizer.convert_ids_to_tokens(ids) == wanted["ids_to_tokens"]
-    assert [tokenizer.num_special_tokens_to_add(), tokenizer.num_special_tokens_to_add(pair=True)] == wanted[
-        "num_special_tokens_to_add"
+    assert [
+        tokenizer.num_special_tokens_to_add(),
+        tokenizer.num_special_tokens_to_add(pair=True),
+    ] == wanted["num_special_tokens_to_add"]
+    built = [
+        tokenizer.build_inputs_with_special_tokens([7, 8]),
+        tokenizer.build_inputs_with_special_tokens([7, 8], [9]),
     ]
-    built = [tokenizer.build_inputs_with_special_tokens([7, 8]), tokenizer.build_inputs_with_special_tokens([7, 8], [9])]
     assert built == wanted["build_inputs"]
     masks = [
         tokenizer.get_special_tokens_mask([200, 2, 105, 3, 50], already_has_special_tokens=False),
@@ -157,7 +168,9 @@ def test_additional_special_tokens_come_after_the_vocabulary(kind, small: str) -
 @pytest.mark.parametrize("reload", [False, True])
 def test_added_tokens_are_the_slow_one_s(tokenizer, reload: bool, tmp_path: Path) -> None:
     tokenizer.add_tokens(["newtoken", "other"])
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<sum>"]}, replace_additional_special_tokens=False)
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<sum>"]}, replace_additional_special_tokens=False
+    )
     if reload:
         tokenizer.save_pretrained(tmp_path)
         tokenizer = type(tokenizer).from_pretrained(tmp_path)

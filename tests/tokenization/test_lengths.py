@@ -16,7 +16,9 @@ SIDES = st.sampled_from(["left", "right"])
 
 
 @given(SIZES, st.integers(1, 12), st.integers(0, 11), SIDES)
-def test_windows_cover_everything_and_overlap_by_the_stride(length: int, size: int, stride: int, side) -> None:
+def test_windows_cover_everything_and_overlap_by_the_stride(
+    length: int, size: int, stride: int, side
+) -> None:
     limits = Limits(truncation="longest_first", stride=stride, truncation_side=side)
     if stride >= size and length > size:
         with pytest.raises(BadSetting, match="stride"):
@@ -47,7 +49,9 @@ def test_longest_first_takes_from_the_longer_text_one_by_one(first: int, second:
         assert kept[1] >= kept[0]
 
 
-@pytest.mark.parametrize(("strategy", "lengths", "room"), [("only_first", (3, 9), 8), ("only_second", (9, 3), 8)])
+@pytest.mark.parametrize(
+    ("strategy", "lengths", "room"), [("only_first", (3, 9), 8), ("only_second", (9, 3), 8)]
+)
 def test_a_text_that_is_too_short_to_give_is_refused(strategy, lengths, room) -> None:
     with pytest.raises(BadSetting, match="longest_first"):
         cut(*lengths, room, Limits(truncation=strategy))

@@ -22,7 +22,12 @@ def test_the_reserved_ids() -> None:
     assert list(names) == list(range(106))
     assert Layout(offset=0).reserved == {0: "<pad>", 1: "</s>", 2: "<unk>"}
     unmasked = Layout(mask_token_sent=None).reserved
-    assert (len(unmasked), unmasked[2], unmasked[104], unmasked[105]) == (106, "<unk_2>", "<unk_104>", "<unk>")
+    assert (len(unmasked), unmasked[2], unmasked[104], unmasked[105]) == (
+        106,
+        "<unk_2>",
+        "<unk_104>",
+        "<unk>",
+    )
     assert len(set(unmasked.values())) == 106
 
 
@@ -38,7 +43,14 @@ def test_names_and_ids(tokenizer) -> None:
 
 
 def test_names_of_your_own(kind, small: str) -> None:
-    tokenizer = kind(small, pad_token="[PAD]", eos_token="[END]", unk_token="[?]", mask_token="[M]", mask_token_sent="[S]")
+    tokenizer = kind(
+        small,
+        pad_token="[PAD]",
+        eos_token="[END]",
+        unk_token="[?]",
+        mask_token="[M]",
+        mask_token_sent="[S]",
+    )
     assert tokenizer("the [M] ☃ [S]").input_ids == [108, 3, 115, 105, 2, 1]
     assert tokenizer.decode([0, 1, 2, 3, 105]) == "[PAD][END][S][M][?]"
     assert len(tokenizer) == 1103
@@ -54,7 +66,9 @@ def test_no_masks(kind, small: str) -> None:
 def test_no_offset(kind, small: str) -> None:
     tokenizer, usual = kind(small, offset=0, mask_token_sent=None), kind(small)
     ids = usual("We are a nation ☃<n>.").input_ids
-    assert tokenizer("We are a nation ☃<n>.").input_ids == [number - 103 if number > 1 else number for number in ids]
+    assert tokenizer("We are a nation ☃<n>.").input_ids == [
+        number - 103 if number > 1 else number for number in ids
+    ]
     assert tokenizer.decode(tokenizer("We are").input_ids, skip_special_tokens=True) == "We are"
     assert tokenizer.vocab_size == 1000
 
@@ -104,7 +118,8 @@ def test_symbols_of_the_vocabulary_keep_their_way_of_being_cut(tokenizer) -> Non
 
 def test_rules_of_added_tokens(tokenizer) -> None:
     tokenizer.add_tokens([
-        AddedToken("<left>", lstrip=True), AddedToken("<right>", rstrip=True), AddedToken("one", single_word=True),
+        AddedToken("<left>", lstrip=True), AddedToken("<right>", rstrip=True),
+        AddedToken("one", single_word=True),
     ])  # fmt: skip
     tokens = tokenizer.convert_ids_to_tokens(tokenizer("are <left> <right> are one ones someone").input_ids)
     assert tokens[:4] == ["▁are", "<left>", "<right>", "▁are"]
@@ -126,7 +141,9 @@ def test_what_is_no_token_is_refused(tokenizer, token) -> None:
 def test_replacing_the_additional_ones(tokenizer) -> None:
     tokenizer.add_special_tokens({"additional_special_tokens": ["<a>"]})
     assert tokenizer.additional_special_tokens == ["<a>"]
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<b>"]}, replace_additional_special_tokens=False)
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<b>"]}, replace_additional_special_tokens=False
+    )
     assert tokenizer.additional_special_tokens == ["<a>", "<b>"]
     # what is reserved stays a token
     assert tokenizer("<unk_7>").input_ids == [9, 1]

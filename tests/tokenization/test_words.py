@@ -12,7 +12,15 @@ from pegasus.tokenization import words
 from pegasus.tokenization.words import ExactCutter, WordCutter, spellings, words_of
 
 UNK = 9
-PIECES = {"a": (10, -1.0), "b": (11, -1.5), "aa": (12, -2.0), "ab": (13, -2.25), "aba": (14, -4.0), "▁": (15, -2.0), "▁a": (16, -2.5)}  # fmt: skip
+PIECES = {
+    "a": (10, -1.0),
+    "b": (11, -1.5),
+    "aa": (12, -2.0),
+    "ab": (13, -2.25),
+    "aba": (14, -4.0),
+    "▁": (15, -2.0),
+    "▁a": (16, -2.5),
+}
 LOWEST = -4.0
 
 
@@ -25,7 +33,11 @@ def every_way(word: str) -> list[tuple[float, list[int]]]:
             if any(len(part) > 1 and part not in PIECES for part in parts):
                 continue
             rows = [PIECES.get(part, (UNK, LOWEST - 10)) for part in parts]
-            ids = [number for place, (number, _) in enumerate(rows) if not (number == UNK and place and rows[place - 1][0] == UNK)]
+            ids = [
+                number
+                for place, (number, _) in enumerate(rows)
+                if not (number == UNK and place and rows[place - 1][0] == UNK)
+            ]
             found.append((sum(score for _, score in rows), ids))
     return found
 

@@ -39,7 +39,9 @@ def test_the_newest_is_found_with_its_state_and_old_ones_go(checkpoints):
         checkpoints.save(step, Notebook(str(step)), {"step": step})
     found = checkpoints.latest()
     assert (found.step, found.state) == (20, {"step": 20})
-    assert sorted(path.name for path in checkpoints.folder.iterdir()) == [f"step-{n:08d}" for n in (10, 15, 20)]
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == [
+        f"step-{n:08d}" for n in (10, 15, 20)
+    ]
 
 
 def test_every_flipped_bit_is_found_and_the_one_before_is_used(checkpoints, caplog):

@@ -55,7 +55,9 @@ def rows(batch, start, stop):
 
 def test_the_loss_is_that_of_the_model_over_all_tokens(make, tiny):
     engine, batch = make(), tiny.batch(1, mlm=False)
-    ids, mask, labels = (torch.from_numpy(batch[name]).long() for name in ("input_ids", "attention_mask", "labels"))
+    ids, mask, labels = (
+        torch.from_numpy(batch[name]).long() for name in ("input_ids", "attention_mask", "labels")
+    )
     with torch.no_grad():
         expected = engine.model(input_ids=ids, attention_mask=mask, labels=labels).loss
     for found in (engine.measure(batch), engine.step([batch])):
@@ -75,7 +77,8 @@ def test_gradients_are_those_of_the_plain_loss(make, tiny, monkeypatch):
     engine.step([batch])
     model = tiny.model()
     ids, mask, labels, hidden = (
-        torch.from_numpy(batch[name]).long() for name in ("input_ids", "attention_mask", "labels", "mlm_labels")
+        torch.from_numpy(batch[name]).long()
+        for name in ("input_ids", "attention_mask", "labels", "mlm_labels")
     )
     logits = model(input_ids=ids, attention_mask=mask, labels=labels).logits
     encoded = model.get_encoder()(ids, mask).last_hidden_state
@@ -202,9 +205,12 @@ def test_the_gradient_is_clipped_to_its_norm(make, tiny):
     seen = []
     engine = make(optim={"clip_norm": 1e-3})
     step = engine.optimizer.step
-    engine.optimizer.step = lambda: seen.append(
-        torch.nn.utils.get_total_norm([p.grad for p in engine.model.parameters() if p.grad is not None])
-    ) or step()
+    engine.optimizer.step = lambda: (
+        seen.append(
+            torch.nn.utils.get_total_norm([p.grad for p in engine.model.parameters() if p.grad is not None])
+        )
+        or step()
+    )
     found = engine.step([tiny.batch(1)])
     assert found.norm > 0.1
     assert float(seen[0]) == pytest.approx(1e-3, rel=1e-3)
@@ -302,7 +308,9 @@ def test_the_objective_chooses_the_kind_of_dropout(make, tiny):
         assert found == {chosen}
         seen = []
         layer = engine.model.model.decoder.layers[0]
-        layer.fc2.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(args[0].detach() == 0))
+        layer.fc2.register_forward_pre_hook(
+            lambda module, args, seen=seen: seen.append(args[0].detach() == 0)
+        )
         engine.step([tiny.batch(1, mlm=False)])
         assert 0.1 < float(seen[0].float().mean()) < 0.3
         assert torch.equal(seen[0], seen[0][:, :1].expand_as(seen[0])) == chosen
@@ -312,7 +320,8 @@ def test_the_objective_chooses_the_kind_of_dropout(make, tiny):
 
 
 @pytest.mark.parametrize(
-    ("name", "precision"), [("adafactor", "float32"), ("adamw", "float32"), ("adafactor-absolute", "float16")]
+    ("name", "precision"),
+    [("adafactor", "float32"), ("adamw", "float32"), ("adafactor-absolute", "float16")],
 )
 def test_a_saved_run_goes_on_bit_by_bit(name, precision, make, tiny, tmp_path):
     settings = {"optim": {"name": name}, "placement": {"precision": precision}, "fields": DROPS, "seed": 5}
@@ -326,7 +335,9 @@ def test_a_saved_run_goes_on_bit_by_bit(name, precision, make, tiny, tmp_path):
     again.load(tmp_path)
     assert again.updates == 3
     repeated = [again.step([tiny.batch(step)]) for step in range(3, 6)]
-    assert [(one.sums, one.norm, one.rate) for one in repeated] == [(one.sums, one.norm, one.rate) for one in found]
+    assert [(one.sums, one.norm, one.rate) for one in repeated] == [
+        (one.sums, one.norm, one.rate) for one in found
+    ]
     assert same(weights(again), weights(engine))
 
 
@@ -367,7 +378,9 @@ def test_fresh_weights_as_the_authors_drew_them(tiny):
 
 def test_measures_join_by_tokens():
     one = Measures({"target": 6.0}, {"target": 2}, source_tokens=3, norm=1.0)
-    two = Measures({"target": 1.0, "mlm": 5.0}, {"target": 2, "mlm": 1}, {"mlm": 0.5}, source_tokens=4, norm=2.0)
+    two = Measures(
+        {"target": 1.0, "mlm": 5.0}, {"target": 2, "mlm": 1}, {"mlm": 0.5}, source_tokens=4, norm=2.0
+    )
     joined = Measures.joined([one, two])
     assert joined.mean("target") == 7 / 4
     assert joined.loss == 7 / 4 + 0.5 * 5

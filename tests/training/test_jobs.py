@@ -50,8 +50,10 @@ def test_what_is_wrong_is_named(change, message):
 
 
 def test_everything_that_is_wrong_is_named_at_once():
-    with pytest.raises(BadSetting, match=r"unknown key model.strat: did you mean start\?.*unknown key run.sed"):
+    with pytest.raises(BadSetting) as problem:
         make_job(FinetuneJob, merge(LEAST, {"model": {"strat": "x"}, "run": {"sed": 1}}))
+    assert "unknown key model.strat: did you mean start?" in str(problem.value)
+    assert "unknown key run.sed: did you mean seed?" in str(problem.value)
 
 
 def test_what_is_missing_is_named():
@@ -61,7 +63,13 @@ def test_what_is_missing_is_named():
 
 def test_changes_win_over_the_file(file):
     path = file('output = "a"\n[run]\nsteps = 3\n[data]\ntrain = ["x"]\n')
-    changes = ["run.steps=7", "optim.rate=1e-3", "output=runs/b", "objective.frozen=['encoder']", "optim.betas=[0.9, 0.98]"]
+    changes = [
+        "run.steps=7",
+        "optim.rate=1e-3",
+        "output=runs/b",
+        "objective.frozen=['encoder']",
+        "optim.betas=[0.9, 0.98]",
+    ]
     job = read_finetune_job(path, changes)
     assert (job.run.steps, job.optim.rate, job.output) == (7, 1e-3, "runs/b")
     assert (job.objective.frozen, job.optim.betas) == (("encoder",), (0.9, 0.98))
@@ -92,11 +100,15 @@ def test_a_task_fills_in_what_the_job_leaves_open(file):
 
 def test_a_preset_fills_in_the_examples(file):
     job = read_pretrain_job(
-        file('output = "a"\npreset = "paper-large"\n[run]\nsteps = 1\n[data]\nshards = "s"\n[example.gap]\nratio = 0.3\n')
+        file(
+            'output = "a"\npreset = "paper-large"\n[run]\nsteps = 1\n[data]\nshards = "s"\n[example.gap]\nratio = 0.3\n'
+        )
     )
     assert (job.example.fates.mask, job.example.fates.intact, job.example.gap.ratio) == (0.8, 0.2, 0.3)
     with pytest.raises(BadSetting, match="did you mean paper-large"):
-        read_pretrain_job(file('output = "a"\npreset = "paper-larg"\n[run]\nsteps = 1\n[data]\nshards = "s"\n'))
+        read_pretrain_job(
+            file('output = "a"\npreset = "paper-larg"\n[run]\nsteps = 1\n[data]\nshards = "s"\n')
+        )
 
 
 def test_settings_of_examples_are_checked_with_the_job():
@@ -107,13 +119,21 @@ def test_settings_of_examples_are_checked_with_the_job():
 
 
 def test_a_job_written_and_read_is_the_same_job():
-    wanted = merge(LEAST, {"objective": {"lora": {"rank": 4, "targets": ["fc1"]}}, "model": {"config": {"a b": [1, 2.5]}}})
+    wanted = merge(
+        LEAST,
+        {"objective": {"lora": {"rank": 4, "targets": ["fc1"]}}, "model": {"config": {"a b": [1, 2.5]}}},
+    )
     job = make_job(FinetuneJob, wanted)
     assert job.objective.lora == LoraSettings(rank=4, targets=("fc1",))
     assert make_job(FinetuneJob, tomllib.loads(to_toml(job.model_dump()))) == job
 
 
-PLAIN = st.one_of(st.booleans(), st.integers(-(2**62), 2**62), st.floats(allow_nan=False), st.text(st.characters(codec="utf-8")))
+PLAIN = st.one_of(
+    st.booleans(),
+    st.integers(-(2**62), 2**62),
+    st.floats(allow_nan=False),
+    st.text(st.characters(codec="utf-8")),
+)
 TABLES = st.recursive(
     st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), st.one_of(PLAIN, st.lists(PLAIN, max_size=3)), max_size=4),
     lambda inner: st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=3),

@@ -91,7 +91,10 @@ def test_each_moment_comes_when_it_is_due_and_at_the_end(make):
     assert steps(run, "train") == [4, 8, 10]
     assert steps(run, "validation") == [3, 6, 9, 10]
     assert steps(run, "evaluation") == [5, 10]
-    assert sorted(path.name for path in run.checkpoints.folder.iterdir()) == ["step-00000006", "step-00000010"]
+    assert sorted(path.name for path in run.checkpoints.folder.iterdir()) == [
+        "step-00000006",
+        "step-00000010",
+    ]
 
 
 def test_what_is_logged(make):
@@ -157,7 +160,9 @@ def test_a_resumed_journal_has_every_step_once(make, tmp_path):
     run = make(steps=10, log_every=1, save_every=4)
     run.asked_to_stop = lambda: False
     with pytest.raises(RuntimeError):
-        run.engine.step = lambda batches, real=run.engine.step: real(batches) if run.standing.step < 6 else _fail()
+        run.engine.step = lambda batches, real=run.engine.step: (
+            real(batches) if run.standing.step < 6 else _fail()
+        )
         learn(run)
     with run.journal.file.open("a") as file:
         file.write('{"step": 7, "ev')  # killed in the middle of a line

@@ -32,7 +32,9 @@ def test_loss_and_gradients_equal_the_plain_ones(numbers, smoothing, elements, b
         functional.linear(states, weight, bias), labels, label_smoothing=smoothing, reduction="sum"
     )
     expected = torch.autograd.grad(3 * plain, (states, weight))
-    found = chunked_cross_entropy(states, weight, labels, bias_V=bias, smoothing=smoothing, elements=elements)
+    found = chunked_cross_entropy(
+        states, weight, labels, bias_V=bias, smoothing=smoothing, elements=elements
+    )
     torch.testing.assert_close(found, plain)
     for one, other in zip(torch.autograd.grad(3 * found, (states, weight)), expected):
         torch.testing.assert_close(one, other)
@@ -48,7 +50,9 @@ def test_a_perfect_prediction_costs_the_floor_of_smoothing():
     q = torch.tensor([0.025, 0.925, 0.025, 0.025])
     found = chunked_cross_entropy(torch.ones(1, 1), q.log()[:, None], torch.tensor([1]), smoothing=0.1)
     assert float(found) == pytest.approx(float(-(q * q.log()).sum()))
-    worse = chunked_cross_entropy(torch.ones(1, 1), 1.1 * q.log()[:, None], torch.tensor([1]), smoothing=0.1)
+    worse = chunked_cross_entropy(
+        torch.ones(1, 1), 1.1 * q.log()[:, None], torch.tensor([1]), smoothing=0.1
+    )
     assert float(worse) > float(found)
 
 

@@ -66,7 +66,11 @@ def gradients(shape: tuple[int, ...], scale: float, steps: int) -> list[np.ndarr
     random = np.random.default_rng(5)
     found = []
     for _ in range(steps):
-        gradient = random.standard_normal(shape) * scale * 10.0 ** random.uniform(-2, 2, (shape[0], *[1] * (len(shape) - 1)))
+        gradient = (
+            random.standard_normal(shape)
+            * scale
+            * 10.0 ** random.uniform(-2, 2, (shape[0], *[1] * (len(shape) - 1)))
+        )
         gradient[0] = 0
         found.append(gradient.astype(np.float32))
     return found

@@ -20,7 +20,9 @@ def test_the_authors_rate_from_a_checkpoint(step, rate):
     ("step", "rate"), [(0, 1e-2), (10_000, 1e-2), (500_000, 1.4142e-3), (1_500_000, 8.165e-4)]
 )
 def test_the_authors_rate_from_scratch(step, rate):
-    assert learning_rate(OptimSettings(rate=1e-2, schedule="authors-scratch"), step) == pytest.approx(rate, rel=1e-4)
+    assert learning_rate(OptimSettings(rate=1e-2, schedule="authors-scratch"), step) == pytest.approx(
+        rate, rel=1e-4
+    )
 
 
 def test_the_authors_rate_without_warm_up_starts_at_once():

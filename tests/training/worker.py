@@ -47,7 +47,9 @@ def model(kind: str = "conditional", seed: int = 0, **fields: Any) -> Any:
     return backend.models[kind](config(**fields))
 
 
-def batch(seed: int, rows: int = 3, source: int = 11, target: int = 6, mlm: bool = True) -> dict[str, np.ndarray]:
+def batch(
+    seed: int, rows: int = 3, source: int = 11, target: int = 6, mlm: bool = True
+) -> dict[str, np.ndarray]:
     """Random rows of random lengths; learnable, because half of a target is a copy of its source."""
     random = np.random.default_rng([7, seed])
     ids = random.integers(4, VOCABULARY, (rows, source)).astype(np.int32)
@@ -74,7 +76,11 @@ class Feed:
         return self
 
     def __next__(self) -> dict[str, np.ndarray]:
-        if self.die_at is not None and self.position >= self.die_at and self.ranks.rank == self.ranks.count - 1:
+        if (
+            self.die_at is not None
+            and self.position >= self.die_at
+            and self.ranks.rank == self.ranks.count - 1
+        ):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.stop_at is not None and self.position >= self.stop_at and self.ranks.rank == 0:
             self.stop_at = None
@@ -134,7 +140,11 @@ def work(launch: Launch) -> None:
     )
     output = Path(launch.output)
     plan = Plan(
-        steps=launch.steps, accumulate=4 // ranks.count, log_every=1, measure_every=2, save_every=launch.save_every
+        steps=launch.steps,
+        accumulate=4 // ranks.count,
+        log_every=1,
+        measure_every=2,
+        save_every=launch.save_every,
     )
     if launch.die_saving is not None:
         _die_in_save(launch.die_saving)

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 VERBS = {
     "summarize": "summarize texts: files, JSON lines, or what is piped in",
     "finetune": "fine-tune a model on pairs of texts, as a job file says",
+    "prepare": "turn a corpus into shards for pre-training",
+    "inspect": "look into a checkpoint, a training run, shards, or an example of pre-training",
     "pretrain": "pre-train a model by gap sentences, as a job file says",
+    "evaluate": "grade a model on documents with summaries, beside baselines",
 }
 
 

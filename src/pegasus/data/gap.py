@@ -53,6 +53,9 @@ STRATEGIES = (
     "none",
 )
 
+# Beyond so many a document is no text for a model of a few hundred tokens, and a turn costs time in
+# proportion to its sentences; those left over come last, the later first.
+_MOST_TURNS = 4096
 # The first ids of the reserved hundred after the masks: which of the three a hybrid example was made by.
 _HYBRID: tuple[tuple[Kind, int], ...] = (("random", 5), ("lead", 6), ("ind", 7))
 
@@ -231,7 +234,8 @@ def authors_candidates(max_input: int = 512, max_target: int = 256, ratio: float
 
 
 def _turns(grams: Grams, settings: GapSettings) -> Scores:
-    order = sequential_order(grams, settings.measure, grams.sentences, settings.candidates)
+    most = min(grams.sentences, _MOST_TURNS)
+    order = sequential_order(grams, settings.measure, most, settings.candidates)
     turns = np.zeros(grams.sentences, settings.precision)
     turns[order] = np.arange(len(order), 0, -1)
     return turns

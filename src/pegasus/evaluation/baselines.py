@@ -65,10 +65,13 @@ def lexrank(sentences: Sequence[str]) -> tuple[Sequence[int], int]:
 
     def note(rated: Sequence[Any]) -> Sequence[Any]:
         """Stands where sumy takes a count: it is given all sentences, best first."""
-        order.extend(sentence.order for sentence in rated)
+        alike = any(np.isnan(sentence.rating) for sentence in rated)  # no two sentences share a rare word
+        order.extend(range(len(rated)) if alike else (sentence.order for sentence in rated))
         return rated
 
-    summarizer(build([sentence_type(text, _Words()) for text in sentences[:_LEXRANK_SENTENCES]]), note)
+    document = build([sentence_type(text, _Words()) for text in sentences[:_LEXRANK_SENTENCES]])
+    with np.errstate(invalid="ignore"):
+        summarizer(document, note)
     return order, _SENTENCES
 
 

@@ -102,7 +102,8 @@ def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
 def _svg(width: float, parts: Sequence[str], label: str) -> str:
     height = _TOP + _HIGH + _FOOT
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" '
-        f'height="{height}" role="img" aria-label="{escape(label)}" font-family="sans-serif" font-size="11">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" '
+        f'width="{width:.0f}" height="{height}" role="img" aria-label="{escape(label)}" '
+        'font-family="sans-serif" font-size="11">'
         f"{''.join(parts)}</svg>"
     )

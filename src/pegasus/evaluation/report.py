@@ -29,8 +29,9 @@ _EXAMPLES = 3
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2321}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;border-bottom:1px solid #ddd;"
-    "text-align:right}td:first-child,th:first-child{text-align:left}blockquote{border-left:3px solid #0b6e4f;"
-    "margin:.5rem 0;padding-left:1rem;white-space:pre-wrap}small{color:#666}svg{max-width:100%;height:auto}"
+    "text-align:right}td:first-child,th:first-child{text-align:left}"
+    "blockquote{border-left:3px solid #0b6e4f;margin:.5rem 0;padding-left:1rem;"
+    "white-space:pre-wrap}small{color:#666}svg{max-width:100%;height:auto}"
 )
 
 

@@ -131,19 +131,14 @@ class GenerationMixin:
             BadSetting: a setting that makes no sense, or an argument that nothing knows.
             UnsupportedArgument: an argument that is refused by name.
         """
-        if not self.can_generate():
-            raise NotOffered(f"{type(self).__name__} cannot generate: use PegasusForConditionalGeneration.")
-        if synced_gpus:
-            raise UnsupportedArgument("synced_gpus is not offered; see docs/coming-from-transformers.md.")
         kwargs.update(
+            synced_gpus=synced_gpus or None,
             negative_prompt_ids=negative_prompt_ids,
             negative_prompt_attention_mask=negative_prompt_attention_mask,
         )
         tokenizer = kwargs.pop("tokenizer", None)
         explicit_length = kwargs.get("max_length") is not None
-        settings, for_model = settings_for(generation_config or self.generation_config, kwargs)
-        if settings.pad_token_id is None and settings.eos_token_id is not None:
-            settings.pad_token_id = token_list(settings.eos_token_id)[0]
+        settings, for_model = self._settle(generation_config, kwargs)
         causal = getattr(self, "kind", None) == "causal"
         read = read_inputs(self, inputs, for_model, settings, causal)
         strategy = choose(settings)
@@ -158,10 +153,7 @@ class GenerationMixin:
             streamer.put(self._to_native(read.prompt_BT))
             listeners.append(_stream(streamer, self._to_native))
         watched = bool(listeners or logits_processor) or read.request.records.any
-        seed = settings.seed
-        if seed is None:
-            seed = self._draw_seed() if settings.do_sample else 0
-        plan = plan_for(settings, limits, listeners, seed, all_rows=watched)
+        plan = plan_for(settings, limits, listeners, self._seed(settings), all_rows=watched)
         if assisted or settings.prompt_lookup_num_tokens:
             found, recorded = self._draft(read, plan, settings, limits, guests, assistant_model)
         else:
@@ -172,6 +164,22 @@ class GenerationMixin:
         if streamer is not None:
             streamer.end()
         return self._returned(found, strategy.record(causal), settings, recorded, causal)
+
+    def _settle(
+        self, config: GenerationConfig | None, kwargs: dict[str, Any]
+    ) -> tuple[GenerationConfig, dict[str, Any]]:
+        """The settings of a call and its arguments for the model."""
+        if not self.can_generate():
+            raise NotOffered(f"{type(self).__name__} cannot generate: use PegasusForConditionalGeneration.")
+        settings, for_model = settings_for(config or self.generation_config, kwargs)
+        if settings.pad_token_id is None and settings.eos_token_id is not None:
+            settings.pad_token_id = token_list(settings.eos_token_id)[0]
+        return settings, for_model
+
+    def _seed(self, settings: GenerationConfig) -> int:
+        if settings.seed is not None:
+            return int(settings.seed)
+        return self._draw_seed() if settings.do_sample else 0
 
     def compute_transition_scores(
         self,
@@ -200,9 +208,7 @@ class GenerationMixin:
         else:
             rows_NT = np.asarray(self._to_host(beam_indices))
         said = min(len(steps), int((rows_NT >= 0).sum(axis=1).max()))
-        tokens_NT = (
-            tokens_NT[:, tokens_NT.shape[1] - said :] if beam_indices is None else tokens_NT[:, -said:]
-        )
+        tokens_NT = tokens_NT[:, tokens_NT.shape[1] - said :]
         found_NT = np.stack(
             [step[rows_NT[:, t], tokens_NT[:, t]] for t, step in enumerate(steps[:said])], axis=1
         )
@@ -305,8 +311,8 @@ def _check_together(
     records = records_for(settings)
     if drafts and (records.attentions or records.hidden_states):
         raise UnsupportedArgument(
-            "output_attentions and output_hidden_states are not offered with drafting, where one pass reads "
-            "several tokens: leave out assistant_model and prompt_lookup_num_tokens."
+            "output_attentions and output_hidden_states are not offered with drafting, where one pass "
+            "reads several tokens: leave out assistant_model and prompt_lookup_num_tokens."
         )
     if strategy.name == "contrastive search" and not settings.use_cache:
         raise BadSetting("contrastive search goes on from what it remembers: leave use_cache on.")

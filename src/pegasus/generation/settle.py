@@ -38,6 +38,7 @@ REFUSED = {
     "labels": "generate has no use for labels: call the model itself for a loss",
     "decoder_inputs_embeds": "the decoder's prompt is given as decoder_input_ids",
     "return_dict": "say return_dict_in_generate",
+    "synced_gpus": "a summary is generated on one device",
     "negative_prompt_ids": "guidance is not defined for summarization models",
     "negative_prompt_attention_mask": "guidance is not defined for summarization models",
 }

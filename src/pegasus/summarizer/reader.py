@@ -9,6 +9,7 @@ from typing import Any
 
 _NEWLINE = re.compile(r" ?<n> ?")
 _AT_ONCE = 1024
+_MANY_PIECES = 4
 _UNSAID = 10**9
 
 
@@ -42,13 +43,13 @@ class Reader:
         return _NEWLINE.sub("\n", text).strip()
 
     def looks_like_name(self, word: str) -> bool:
-        """Whether the vocabulary knows a word better with its capital than without.
+        """Whether the vocabulary knows a word better with its capital than without, or hardly at all.
 
         A word that opens a sentence has a capital either way; "Obama" takes fewer pieces than "obama",
-        "Plans" does not take fewer than "plans".
+        "Plans" does not take fewer than "plans", and what takes many pieces is no everyday word.
         """
         capital, small = self.count([word, word.lower()])
-        return capital < small
+        return capital < small or small >= _MANY_PIECES
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         found: list[list[int]] = []

@@ -37,20 +37,20 @@ class AutoTokenizer:
         """
         kwargs.pop("trust_remote_code", None)  # there is no code in what this package loads
         name = os.fspath(pretrained_model_name_or_path)
-        options = dict(kwargs)
-        folder = locate(name, HubOptions.take(options), patterns=TOKENIZER_FILES)
+        folder = locate(name, HubOptions.take(kwargs), patterns=TOKENIZER_FILES)
         stated = read_json(folder / CONFIG).get("tokenizer_class")
         files = folder / SPIECE, folder / TOKENIZER_JSON
         if stated not in _OURS or (
             (folder / "vocab.txt").is_file() and not any(path.is_file() for path in files)
         ):
             raise NotOffered(
-                f"{name} has a tokenizer of kind {stated or 'BertTokenizer'}, and AutoTokenizer opens those of "
-                "PEGASUS. Use that tokenizer's own package and give the model its ids."
+                f"{name} has a tokenizer of kind {stated or 'BertTokenizer'}, and AutoTokenizer opens "
+                "those of PEGASUS. Use that tokenizer's own package and give the model its ids."
             )
+        options = {"name_or_path": name, **kwargs}
         if not use_fast:
-            return PegasusTokenizer.from_pretrained(name, **kwargs)
+            return PegasusTokenizer.from_pretrained(folder, **options)
         try:
-            return PegasusTokenizerFast.from_pretrained(name, **kwargs)
-        except NotOffered:
-            return PegasusTokenizer.from_pretrained(name, **kwargs)
+            return PegasusTokenizerFast.from_pretrained(folder, **options)
+        except NotOffered:  # no unigram model, or one that is to cut at random
+            return PegasusTokenizer.from_pretrained(folder, **options)

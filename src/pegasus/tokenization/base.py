@@ -5,33 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pegasus.errors import BadSetting, CheckpointNotFound
-from pegasus.hub import TOKENIZER_FILES, HubOptions, locate
+from pegasus.hub import TOKENIZER_FILES, HubOptions, locate, push
 from pegasus.tokenization import inputs, lengths
 from pegasus.tokenization.cutting import Engine, StretchCutter, TextEncoder
 from pegasus.tokenization.encoding import BatchEncoding, EncodedText
-from pegasus.tokenization.folder import (
-    SPIECE,
-    TOKENIZER_JSON,
-    read_settings,
-    write_bytes,
-    write_json,
-    write_settings,
-)
+from pegasus.tokenization.folder import read_settings
 from pegasus.tokenization.inputs import Text
 from pegasus.tokenization.lengths import Limits
-from pegasus.tokenization.model_file import UNIGRAM
 from pegasus.tokenization.newline import Newline, check_newline
 from pegasus.tokenization.padding import Encoded, pad_columns
 from pegasus.tokenization.request import Wanted, refuse_unknown, settle
 from pegasus.tokenization.rows import Row, columns, rows_of
-from pegasus.tokenization.specials import AddedTokens, SpecialTokens, as_token, rules_of
+from pegasus.tokenization.saving import write_folder, write_vocabulary
+from pegasus.tokenization.specials import AddedTokens, SpecialTokens, as_token
 from pegasus.tokenization.table import TokenTable
-from pegasus.tokenization.tokenizer_json import write_tokenizer_json
 from pegasus.tokenization.vocabulary import NEWLINE_PIECE, Layout, Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -87,7 +80,7 @@ class TokenizerBase(TokenTable, SpecialTokens):
 
     def _name_tokens(self, settings: dict[str, Any], additional: Sequence[Any] | None) -> None:
         layout = self._layout
-        self._added = AddedTokens(layout)
+        self._added = AddedTokens.reserved(layout)
         names = ("unk_token", "pad_token", "eos_token", "mask_token", "mask_token_sent")
         self._named = {name: text for name in names if (text := getattr(layout, name)) is not None}
         named = set(self._named.values()) - {layout.mask_token_sent}
@@ -114,7 +107,7 @@ class TokenizerBase(TokenTable, SpecialTokens):
             self._piece_id(token.content) != number or not self._is_learnt(number)
         ):
             return
-        self._added.put(number, token)
+        self._added = self._added.with_token(number, token)
         if token.special:
             self._additional.append(token.content)
 
@@ -169,14 +162,7 @@ class TokenizerBase(TokenTable, SpecialTokens):
         refuse_unknown({name: value for name, value in kwargs.items() if value}, "save_pretrained")
         target = Path(save_directory)
         target.mkdir(parents=True, exist_ok=True)
-        vocabulary = self.save_vocabulary(target, filename_prefix)
-        prefix = f"{filename_prefix}-" if filename_prefix else ""
-        written = write_settings(target, prefix, self._config(), self.special_tokens_map, self._later())
-        if self._vocabulary.table.model_type != UNIGRAM:
-            return (*vocabulary, *written)
-        path = target / (prefix + TOKENIZER_JSON)
-        write_json(path, self._tokenizer_json(), indent=None)
-        return (*vocabulary, *written, str(path))
+        return write_folder(self, target, f"{filename_prefix}-" if filename_prefix else "")
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
@@ -189,32 +175,17 @@ class TokenizerBase(TokenTable, SpecialTokens):
         target = Path(save_directory)
         if not target.is_dir():
             raise CheckpointNotFound(f"{target} is no folder. Make it first, or use save_pretrained.")
-        path = target / ((f"{filename_prefix}-" if filename_prefix else "") + SPIECE)
-        write_bytes(path, self._vocabulary.model)
-        return (str(path),)
+        return (write_vocabulary(self, target, f"{filename_prefix}-" if filename_prefix else ""),)
 
-    def _tokenizer_json(self) -> dict[str, Any]:
-        return write_tokenizer_json(self._vocabulary, self._layout, self.added_tokens_decoder)
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Save into a temporary folder and upload it; takes the keywords of :func:`pegasus.hub.push`.
 
-    def _later(self) -> dict[str, int]:
-        return {
-            text: number for text, number in self.added_tokens_encoder.items() if number >= self.vocab_size
-        }
-
-    def _config(self) -> dict[str, Any]:
-        own = [
-            "additional_special_tokens", "clean_up_tokenization_spaces", "mask_token_sent", "model_max_length",
-            "newline", "offset", "padding_side", "sp_model_kwargs", "truncation_side",
-        ]  # fmt: skip
-        return {
-            **self.init_kwargs,
-            "added_tokens_decoder": {
-                str(number): rules_of(token) for number, token in self.added_tokens_decoder.items()
-            },
-            **dict(sorted(self._named.items())),
-            **{name: getattr(self, name) for name in own},
-            "tokenizer_class": "PegasusTokenizer",
-        }
+        Returns:
+            Where it can be seen.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return push(Path(folder), repo_id, **kwargs)
 
     # -- text → numbers ---------------------------------------------------------------------------
 
@@ -228,8 +199,8 @@ class TokenizerBase(TokenTable, SpecialTokens):
         self._newline = check_newline(option)
         if self._newline != "drop" and self._piece_id(NEWLINE_PIECE) is None:
             raise BadSetting(
-                f"newline={option!r} writes line breaks as {NEWLINE_PIECE}, which this vocabulary does not have. "
-                "Use newline='drop', or a vocabulary trained with it."
+                f"newline={option!r} writes line breaks as {NEWLINE_PIECE}, which this vocabulary does not "
+                "have. Use newline='drop', or a vocabulary trained with it."
             )
 
     def __call__(
@@ -274,8 +245,8 @@ class TokenizerBase(TokenTable, SpecialTokens):
             UnsupportedArgument: for an argument that is not listed here.
         """
         shared: dict[str, Any] = {
-            **kwargs, "add_special_tokens": add_special_tokens, "padding": padding, "truncation": truncation,
-            "max_length": max_length, "stride": stride, "is_split_into_words": is_split_into_words,
+            **kwargs, "add_special_tokens": add_special_tokens, "padding": padding, "stride": stride,
+            "truncation": truncation, "max_length": max_length, "is_split_into_words": is_split_into_words,
         }  # fmt: skip
         if text is None:
             if text_target is None:
@@ -393,8 +364,8 @@ class TokenizerBase(TokenTable, SpecialTokens):
         longest = max((len(row.ids) for row in rows), default=0)
         if limits.max_length is None and wanted.verbose and longest > self.model_max_length > 0:
             self._say_once(
-                f"Token indices sequence length is longer than the specified maximum sequence length for this "
-                f"model ({longest} > {self.model_max_length}). Cut it with truncation=True.",
+                f"Token indices sequence length is longer than the specified maximum sequence length for "
+                f"this model ({longest} > {self.model_max_length}). Cut it with truncation=True.",
                 "long",
             )
 

@@ -1,4 +1,4 @@
-"""From text to ids: line breaks written, added tokens found, the rest cut; and back to where each token stood."""
+"""From text to ids: line breaks written, added tokens found, the rest cut; and where each token stood."""
 
 from __future__ import annotations
 

@@ -295,7 +295,7 @@ class BatchEncoding(UserDict):
     def _rows(self) -> Sequence[Encoding]:
         if self._encodings is None:
             raise BadSetting(
-                "This encoding does not know where its tokens came from (it was padded, pickled or built from "
-                "ids). Ask the one that the tokenizer returned."
+                "This encoding does not know where its tokens came from (it was padded, pickled or built "
+                "from ids). Ask the one that the tokenizer returned."
             )
         return self._encodings

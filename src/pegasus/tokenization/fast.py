@@ -19,7 +19,8 @@ from tokenizers.models import Unigram
 from pegasus.errors import NotOffered
 from pegasus.tokenization.base import TokenizerBase
 from pegasus.tokenization.model_file import UNIGRAM
-from pegasus.tokenization.slow import PegasusTokenizer, open_vocabulary
+from pegasus.tokenization.saving import tokenizer_json_of
+from pegasus.tokenization.slow import PegasusTokenizer, masks, open_vocabulary
 from pegasus.tokenization.vocabulary import OFFSET, SPACE, Layout, Vocabulary
 
 #: Before names that no text may match: normalized text has never two space markers in a row.
@@ -96,17 +97,20 @@ class PegasusTokenizerFast(TokenizerBase):
         offset: int = OFFSET,
         **kwargs: Any,
     ) -> None:
-        named = (pad_token, eos_token, unk_token, mask_token, mask_token_sent)
-        layout = Layout(offset, *(None if token is None else str(token) for token in named))  # type: ignore[arg-type]
+        layout = Layout(
+            offset, str(pad_token), str(eos_token), str(unk_token), *masks(mask_token, mask_token_sent)
+        )
         vocabulary = open_vocabulary(vocab_file, tokenizer_file, layout)
-        sampling = kwargs.pop("sp_model_kwargs", None)
-        super().__init__(vocabulary, layout, additional_special_tokens, sampling, kwargs)
+        sp_model_kwargs = kwargs.pop("sp_model_kwargs", None) or {}
+        if sp_model_kwargs.get("enable_sampling"):
+            raise NotOffered("The tokenizers library does not cut at random here. Use PegasusTokenizer.")
+        super().__init__(vocabulary, layout, additional_special_tokens, sp_model_kwargs, kwargs)
         self.vocab_file = vocab_file
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
         """The released pipeline of this vocabulary as a ``tokenizers.Tokenizer``, a fresh one each time."""
-        return Tokenizer.from_str(json.dumps(self._tokenizer_json()))
+        return Tokenizer.from_str(json.dumps(tokenizer_json_of(self)))
 
     @property
     def can_save_slow_tokenizer(self) -> bool:

@@ -26,6 +26,7 @@ _ABOUT_FILES = (
     "from_slow",
     "backend",
     "is_local",
+    "local_files_only",
     "extra_special_tokens",
     "added_tokens_map",
 )
@@ -55,22 +56,6 @@ def read_settings(folder: Path) -> dict[str, Any]:
             "Copy one of them there; either suffices for both tokenizers."
         )
     return {**settings, **present}
-
-
-def write_settings(
-    folder: Path, prefix: str, config: dict[str, Any], specials: dict[str, Any], later: dict[str, int]
-) -> list[str]:
-    """Write the files beside the vocabulary; the list of later tokens only where there are any.
-
-    Returns:
-        Their paths.
-    """
-    contents = {CONFIG: config, SPECIALS: specials} | ({ADDED: later} if later else {})
-    for name, content in contents.items():
-        write_json(folder / (prefix + name), content)
-    if not later:
-        (folder / (prefix + ADDED)).unlink(missing_ok=True)  # of an earlier save: its tokens are gone
-    return [str(folder / (prefix + name)) for name in contents]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def read_model(data: bytes) -> PieceTable:
                 settings |= {f"{number}.{inner}": found for inner, found in _fields(value)}
     except (IndexError, KeyError, struct.error, ValueError) as error:
         raise CheckpointCorrupt(
-            f"The sentencepiece model cannot be read ({len(data)} bytes, {error}). Fetch spiece.model again."
+            f"The sentencepiece model cannot be read ({len(data)} bytes: {error}). Fetch it again."
         ) from error
     if not rows:
         raise CheckpointCorrupt(

@@ -47,11 +47,12 @@ def read_newlines(text: str, option: Newline) -> str:
 
 
 def newline_origins(text: str, option: Newline) -> list[int] | None:
-    """For every character after :func:`write_newlines`, and its end, where it stood; None: where it stands."""
+    """For every character after :func:`write_newlines`, and the end, where it stood; None: as it is."""
     if option == "drop" or "\n" not in text:
         return None
-    width = len(_WRITTEN[option])
+    blank = len(_WRITTEN[option]) - len(NEWLINE_PIECE)
     origins: list[int] = []
     for place, character in enumerate(text):
-        origins += [place] * (width if character == "\n" else 1)
+        written = [place] * len(NEWLINE_PIECE) + [place + 1] * blank  # the blank is after the line break
+        origins += written if character == "\n" else [place]
     return [*origins, len(text)]

@@ -54,9 +54,7 @@ def settle(
     truncation = options.pop("truncation", None)
     if max_length is not None and padding is False and truncation is None:
         if wanted.verbose:
-            say(
-                "max_length was given without truncation: texts are cut to it. Say truncation=True to mean it."
-            )
+            say("max_length was given without truncation: texts are cut to it. Say truncation=True.")
         truncation = "longest_first"
     limits = replace(
         defaults,
@@ -84,7 +82,7 @@ def refuse_unknown(options: Mapping[str, Any], where: str) -> None:
     if options:
         names = ", ".join(sorted(options))
         raise UnsupportedArgument(
-            f"{where} does not take {names}. See docs/tokenizers.md for what it takes and what to use instead."
+            f"{where} does not take {names}. See docs/tokenizers.md for what to use instead."
         )
 
 
@@ -103,7 +101,7 @@ def _wanted(options: dict[str, Any]) -> Wanted:
 
 
 def _with_length(limits: Limits, model_max_length: int, say: Say) -> Limits:
-    """Where a strategy needs a length and none was given, the model's counts; without one it does nothing."""
+    """Where a strategy needs a length and none was given, the model's counts; it may have none."""
     pads = limits.padding == "max_length"
     if limits.max_length is not None or not (pads or limits.cuts):
         return limits

@@ -1,4 +1,4 @@
-"""From texts as ids to the rows of a batch: cut, closed by eos, filled up, and told where they came from."""
+"""From texts as ids to the rows of a batch: cut, closed by eos, filled up, with their origin."""
 
 from __future__ import annotations
 

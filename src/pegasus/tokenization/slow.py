@@ -84,8 +84,9 @@ class PegasusTokenizer(TokenizerBase):
         tokenizer_file: str | None = None,
         **kwargs: Any,
     ) -> None:
-        named = (pad_token, eos_token, unk_token, mask_token, mask_token_sent)
-        layout = Layout(offset, *(None if token is None else str(token) for token in named))  # type: ignore[arg-type]
+        layout = Layout(
+            offset, str(pad_token), str(eos_token), str(unk_token), *masks(mask_token, mask_token_sent)
+        )
         vocabulary = open_vocabulary(vocab_file, tokenizer_file, layout)
         super().__init__(vocabulary, layout, additional_special_tokens, sp_model_kwargs, kwargs)
         self.vocab_file = vocab_file
@@ -99,6 +100,11 @@ class PegasusTokenizer(TokenizerBase):
 
     def _make_engine(self) -> SentencePieceEngine:
         return SentencePieceEngine(self._vocabulary, self.offset, self.sp_model_kwargs)
+
+
+def masks(*tokens: object) -> tuple[str | None, ...]:
+    """Masks as text; a mask may be missing."""
+    return tuple(None if token is None else str(token) for token in tokens)
 
 
 def open_vocabulary(vocab_file: str | None, tokenizer_file: str | None, layout: Layout) -> Vocabulary:

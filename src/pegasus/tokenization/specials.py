@@ -1,4 +1,4 @@
-"""Tokens that are looked for in the text itself: pad, eos, masks, the reserved ones, and those added later."""
+"""Tokens that are looked for in the text itself: pad, eos, masks, the reserved ones, those added later."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ NAMED = (
 
 
 class AddedTokens:
-    """A table of id ↔ token with the rules of each, and the expression that finds them in a text."""
+    """A table of id ↔ token with the rules of each, and the expression that finds them in a text.
 
-    def __init__(self, layout: Layout) -> None:
-        self.by_id: dict[int, AddedToken] = {
-            number: special_token(text) for number, text in layout.reserved.items()
-        }
-        self.ids: dict[str, int] = {text: number for number, text in layout.reserved.items()}
+    It never changes: an encoding that was made with one can be asked about its tokens later.
+    """
+
+    def __init__(self, by_id: Mapping[int, AddedToken]) -> None:
+        self.by_id = dict(by_id)
+        self.ids = {token.content: number for number, token in by_id.items()}
         self._finder: re.Pattern[str] | None = None
 
-    def put(self, number: int, token: AddedToken) -> None:
-        """Register a token under an id, replacing what was known about that id."""
-        if (before := self.by_id.get(number)) is not None:
-            self.ids.pop(before.content, None)
-        self.by_id[number] = token
-        self.ids[token.content] = number
-        self._finder = None
+    @classmethod
+    def reserved(cls, layout: Layout) -> AddedTokens:
+        """The tokens that every vocabulary of this layout has."""
+        return cls({number: special_token(text) for number, text in layout.reserved.items()})
+
+    def with_token(self, number: int, token: AddedToken) -> AddedTokens:
+        """A table with one token more; what was known about that id is replaced."""
+        return AddedTokens({**self.by_id, number: token})
 
     @property
     def special_ids(self) -> set[int]:
@@ -201,7 +203,7 @@ class SpecialTokens:
     def add_tokens(
         self, new_tokens: str | AddedToken | Sequence[str | AddedToken], special_tokens: bool = False
     ) -> int:
-        """Add tokens that are never cut; give the model as many rows: ``resize_token_embeddings(len(tokenizer))``.
+        """Add tokens that are never cut; ``model.resize_token_embeddings(len(tokenizer))`` gives them rows.
 
         Args:
             new_tokens: one token or several. One that the vocabulary has keeps its id.
@@ -310,7 +312,7 @@ class SpecialTokens:
         new = number is None
         known = self._added.by_id.get(number) if number is not None else None
         if known is None or (token.special and not known.special):
-            self._added.put(len(self) if number is None else number, token)
+            self._added = self._added.with_token(len(self) if number is None else number, token)
         if token.special and token.content not in self.all_special_tokens:
             self._additional.append(token.content)
         return int(new)

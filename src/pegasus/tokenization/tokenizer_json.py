@@ -28,10 +28,10 @@ def write_tokenizer_json(
     table = vocabulary.table
     if table.model_type != UNIGRAM:
         raise NotOffered(
-            "tokenizer.json is written for unigram vocabularies only, and this sentencepiece model is of kind "
-            f"{table.model_type}. Use PegasusTokenizer with its spiece.model."
+            "tokenizer.json is written for unigram vocabularies only, and this sentencepiece model is of "
+            f"kind {table.model_type}. Use PegasusTokenizer with its spiece.model."
         )
-    # Both keys: `add_prefix_space` for versions of the library before 0.19, `prepend_scheme` for later ones.
+    # Both keys: `add_prefix_space` for the library before 0.19, `prepend_scheme` for later versions.
     metaspace = {
         "type": "Metaspace",
         "replacement": SPACE,

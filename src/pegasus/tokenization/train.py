@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import random
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def train_vocabulary(
     pieces = vocab_size - offset
     if pieces <= UNK + 2:
         raise BadSetting(
-            f"vocab_size={vocab_size} leaves no room for pieces: {offset + UNK + 2} ids are reserved. Use more."
+            f"vocab_size={vocab_size} leaves no piece: {offset + UNK + 2} ids are reserved. Use more."
         )
     lines = _sample(_lines(texts), sample_lines, seed)
     if not lines:
@@ -108,11 +109,17 @@ def _train(lines: list[str], pieces: int, character_coverage: float, threads: in
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
-        raise BadSetting(
-            f"sentencepiece cannot learn {pieces} pieces from {len(lines)} lines: {str(error).strip()} "
-            "Use a smaller vocab_size or more text."
-        ) from error
+        raise _too_large(pieces, len(lines), str(error)) from error
     return model.getvalue()
+
+
+def _too_large(pieces: int, lines: int, said: str) -> BadSetting:
+    limit = re.search(r"<= (\d+)", said)
+    remedy = f"{pieces - int(limit[1])} less, or more text" if limit else "a smaller one, or more text"
+    return BadSetting(
+        f"vocab_size is too large: {pieces} pieces cannot be learnt from {lines} lines ({said.strip()}). "
+        f"Use {remedy}."
+    )
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,9 +10,9 @@ from pegasus.backends.contract import Engine
 from pegasus.data.columns import Columns
 from pegasus.data.read import read_documents, read_pairs
 from pegasus.data.records import Pair
-from pegasus.data.sentences import find_splitter
 from pegasus.data.sources import BlockSource, PairSource, Source
 from pegasus.errors import BadSetting, PegasusError
+from pegasus.evaluation.rouge import KINDS, score_rows
 from pegasus.summarizer.summarizer import Summarizer
 from pegasus.training.assembly import Outcome, Workshop, carry_out
 from pegasus.training.jobs import FinetuneJob, make_job, merge, raw_job
@@ -83,43 +82,27 @@ def _say_how_to_generate(shop: Workshop, job: FinetuneJob) -> None:
 
 def _evaluation(shop: Workshop, job: FinetuneJob) -> Callable[[Engine], Callable[[], Mapping[str, float]]]:
     """The third moment: the first process writes summaries and scores them, all get the scores."""
-    names = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
     def of(engine: Engine) -> Callable[[], Mapping[str, float]]:
         def scores() -> dict[str, float]:
             folder = shop.export(engine, "evaluated")
-            found = [0.0] * len(names)
+            found = [0.0] * len(KINDS)
             if shop.ranks.rank == 0:
-                found = _rouge(folder, job, names)
-            return dict(zip(names, shop.ranks.total(found)))
+                found = _rouge(folder, job)
+            return dict(zip(KINDS, shop.ranks.total(found)))
 
         return scores
 
     return of
 
 
-def _rouge(folder: Path, job: FinetuneJob, names: Sequence[str]) -> list[float]:
+def _rouge(folder: Path, job: FinetuneJob) -> list[float]:
     """Mean F1 × 100 of the first validation rows' summaries; of several references the best counts."""
-    if importlib.util.find_spec("rouge_score") is None:
-        raise BadSetting(
-            "run.evaluate_every needs rouge-score, which is not installed: "
-            "pip install 'pegasus-summarizer[eval]', or set it to 0"
-        )
-    rouge = importlib.import_module("rouge_score.rouge_scorer")
-    scorer = rouge.RougeScorer(list(names), use_stemmer=True)
     pairs = list(islice(_pairs(job, job.data.validation), job.evaluation.rows))
     summarizer = Summarizer.from_pretrained(
         folder, device=job.placement.device, long="truncate", check=False, batch_size=job.evaluation.batch
     )
     ends = summarizer.attempt([pair.document for pair in pairs], max_input_tokens=job.data.max_source)
-    sums = [0.0] * len(names)
-    for pair, end in zip(pairs, ends):
-        written = "" if isinstance(end, PegasusError) else end.text
-        found = scorer.score_multi([_lines(summary) for summary in pair.summaries], _lines(written))
-        sums = [total + found[name].fmeasure for total, name in zip(sums, names)]
-    return [100 * total / max(1, len(pairs)) for total in sums]
-
-
-def _lines(text: str) -> str:
-    """A sentence a line, which is how ROUGE-Lsum wants it."""
-    return "\n".join(sentence.strip() for sentence in find_splitter("careful")(text))
+    written = ["" if isinstance(end, PegasusError) else end.text for end in ends]
+    rows = list(score_rows(written, [pair.summaries for pair in pairs]))
+    return [100 * sum(row[name] for row in rows) / max(1, len(rows)) for name in KINDS]

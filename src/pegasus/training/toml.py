@@ -29,7 +29,12 @@ def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
 
 def _key(key: str) -> str:
     bare = key and all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in key)
-    return key if bare else json.dumps(key, ensure_ascii=False)
+    return key if bare else _text(key)
+
+
+def _text(text: str) -> str:
+    """Quoted as JSON does it, which leaves out one character that TOML wants written as a number."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
@@ -41,7 +46,7 @@ def _value(value: Any) -> str:
         case float():
             return repr(value) if math.isfinite(value) else str(value)
         case str():
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+            return _text(value)
         case list() | tuple():
             return "[" + ", ".join(map(_value, value)) + "]"
         case Mapping():

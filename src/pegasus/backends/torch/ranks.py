@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -62,6 +63,10 @@ class Group:
     def leave(self) -> None:
         """Close the connections."""
         if distributed.is_initialized():
+            self.wait()
+            # The threads of gloo let go of their last tensors a moment after a sum is done, and need Python's
+            # lock for it. Whoever ends them holds that lock, and would wait for them for ever.
+            time.sleep(0.5)
             distributed.destroy_process_group()
 
 
