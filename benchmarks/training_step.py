@@ -1,4 +1,4 @@
-"""One fine-tuning step beside transformers: how long it takes, and how much memory the process needs at most.
+"""One fine-tuning step beside transformers: how long it takes, and the most memory that the process needs.
 
     python benchmarks/training_step.py --peer /path/to/python/with/transformers
 
@@ -95,7 +95,9 @@ def measure(side: str, steps: int, checkpointing: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Run both sides in turn and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer", help="a python that has transformers")
     parser.add_argument("--rounds", type=int, default=2, help="processes of each side")
     parser.add_argument("--steps", type=int, default=3, help="timed steps of each process")

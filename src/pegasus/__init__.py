@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pegasus.backends.torch.model import (
         PegasusForCausalLM as PegasusForCausalLM,
-    )
-    from pegasus.backends.torch.model import (
         PegasusForConditionalGeneration as PegasusForConditionalGeneration,
-    )
-    from pegasus.backends.torch.model import (
         PegasusModel as PegasusModel,
     )
     from pegasus.backends.torch.stacks import PegasusPreTrainedModel as PegasusPreTrainedModel
     from pegasus.errors import PegasusError as PegasusError
     from pegasus.generation.config import GenerationConfig as GenerationConfig
     from pegasus.spec.config import PegasusConfig as PegasusConfig
-    from pegasus.summarizer.summarizer import Summarizer as Summarizer
     from pegasus.summarizer.records import Summary as Summary
+    from pegasus.summarizer.summarizer import Summarizer as Summarizer
     from pegasus.tokenization.auto import AutoTokenizer as AutoTokenizer
     from pegasus.tokenization.encoding import BatchEncoding as BatchEncoding
     from pegasus.tokenization.fast import PegasusTokenizerFast as PegasusTokenizerFast

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pegasus.checkpoint.files import read_weights
 from pegasus.checkpoint.foreign import read_bin

@@ -3,8 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pegasus.data.sentences import SPLITTERS, find_splitter, split_authors, split_careful
 from pegasus.errors import BadSetting

@@ -135,19 +135,12 @@ def test_line_breaks_are_kept_where_the_vocabulary_can(checkpoint, tmp_path) -> 
     assert Summarizer.from_pretrained(old).reader.tokenizer.newline == "drop"
 
 
-@pytest.mark.parametrize(
-    ("word", "name"),
-    [
-        ("Obama", True),
-        ("Stavimenviko", True),
-        ("Plans", False),
-        ("Unfortunately", False),
-        ("Researchers", False),
-    ],
-)
-def test_the_vocabulary_tells_names_from_words(vocabulary_96k, word, name) -> None:
+def test_the_vocabulary_tells_names_from_words(vocabulary_96k) -> None:
     reader = Reader(AutoTokenizer.from_pretrained(vocabulary_96k))
-    assert reader.looks_like_name(word) is name
+    names = ("Washington", "Obama", "Smith", "Congress", "Stavimenviko")
+    assert [word for word in names if not reader.looks_like_name(word)] == []
+    words = ("Plans", "Unfortunately", "Researchers", "However", "Voters", "Officials", "President")
+    assert [word for word in words if reader.looks_like_name(word)] == []
 
 
 def test_settings_of_opening_are_the_defaults_of_calls(checkpoint) -> None:

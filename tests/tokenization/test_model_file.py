@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pegasus import PegasusTokenizer, PegasusTokenizerFast
 from pegasus.errors import CheckpointCorrupt, NotOffered

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pegasus.errors import BadSetting
 from pegasus.tokenization.model_file import read_model, write_model

@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from pegasus.tokenization import words
 from pegasus.tokenization.words import ExactCutter, WordCutter, spellings, words_of

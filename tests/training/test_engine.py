@@ -70,10 +70,12 @@ def test_gradients_are_those_of_the_plain_loss(make, tiny, monkeypatch):
     batch = tiny.batch(2)
     engine = make(label_smoothing=0.1, mlm_weight=0.5)
     seen = {}
-    monkeypatch.setattr(
-        engine.optimizer, "step",
-        lambda: seen.update({n: p.grad.clone() for n, p in engine.model.named_parameters() if p.grad is not None}),
-    )  # fmt: skip
+
+    def look():
+        learning = {n: p for n, p in engine.model.named_parameters() if p.grad is not None}
+        seen.update({name: parameter.grad.clone() for name, parameter in learning.items()})
+
+    monkeypatch.setattr(engine.optimizer, "step", look)
     engine.step([batch])
     model = tiny.model()
     ids, mask, labels, hidden = (
@@ -279,7 +281,7 @@ def test_shared_masks_have_one_fate_along_their_axes():
 
 
 def attention_that_shows_its_masks() -> Attention:
-    """Two heads of four; all probabilities are 1/4, and what comes out are the probabilities that were kept."""
+    """Two heads of four; all probabilities are 1/4, and what comes out are those that were kept."""
     attention = Attention(8, 2, dropout=0.5).train()
     with torch.no_grad():
         for layer in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj):

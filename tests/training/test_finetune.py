@@ -28,9 +28,32 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = ROOT / "tests" / "fixtures" / "tokenizer-small" / "spiece.model"
 SHAPE = {
     "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 64,
+    "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
+    "max_position_embeddings": 64,
 }  # fmt: skip
-WORDS = "the mayor of a small town said that no new houses will be built near the old river in this year".split()
+WORDS = [
+    "the",
+    "mayor",
+    "of",
+    "a",
+    "small",
+    "town",
+    "said",
+    "that",
+    "no",
+    "new",
+    "houses",
+    "will",
+    "be",
+    "built",
+    "near",
+    "the",
+    "old",
+    "river",
+    "in",
+    "this",
+    "year",
+]
 
 
 def sentence(chance: random.Random) -> str:
@@ -62,7 +85,9 @@ def tables(corpus, tmp_path):
             "train": [str(corpus / "pairs.jsonl")], "validation": [str(corpus / "pairs.jsonl")],
             "validation_limit": 6, "max_source": 40, "max_target": 12,
         },
-        "run": {"steps": 6, "batch": 4, "accumulate": 2, "log_every": 1, "measure_every": 3, "save_every": 2},
+        "run": {
+            "steps": 6, "batch": 4, "accumulate": 2, "log_every": 1, "measure_every": 3, "save_every": 2,
+        },
         "optim": {"rate": 0.02, "schedule": "constant", "warmup_steps": 2},
         "objective": {"label_smoothing": 0.1},
         "placement": {"device": "cpu"},

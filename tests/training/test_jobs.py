@@ -6,8 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pegasus.backends.contract import LoraSettings
 from pegasus.errors import BadSetting
@@ -101,7 +100,8 @@ def test_a_task_fills_in_what_the_job_leaves_open(file):
 def test_a_preset_fills_in_the_examples(file):
     job = read_pretrain_job(
         file(
-            'output = "a"\npreset = "paper-large"\n[run]\nsteps = 1\n[data]\nshards = "s"\n[example.gap]\nratio = 0.3\n'
+            'output = "a"\npreset = "paper-large"\n[run]\nsteps = 1\n'
+            '[data]\nshards = "s"\n[example.gap]\nratio = 0.3\n'
         )
     )
     assert (job.example.fates.mask, job.example.fates.intact, job.example.gap.ratio) == (0.8, 0.2, 0.3)
@@ -128,17 +128,13 @@ def test_a_job_written_and_read_is_the_same_job():
     assert make_job(FinetuneJob, tomllib.loads(to_toml(job.model_dump()))) == job
 
 
-PLAIN = st.one_of(
-    st.booleans(),
-    st.integers(-(2**62), 2**62),
-    st.floats(allow_nan=False),
-    st.text(st.characters(codec="utf-8")),
-)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=5)
+PLAIN = st.one_of(st.booleans(), st.integers(-(2**62), 2**62), st.floats(allow_nan=False), TEXT)
 TABLES = st.recursive(
-    st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), st.one_of(PLAIN, st.lists(PLAIN, max_size=3)), max_size=4),
-    lambda inner: st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=3),
+    st.dictionaries(TEXT, st.one_of(PLAIN, st.lists(PLAIN, max_size=3)), max_size=4),
+    lambda inner: st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
-)  # fmt: skip
+)
 
 
 @given(TABLES)

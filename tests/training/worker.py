@@ -1,4 +1,4 @@
-"""Small runs in one process or several, started by the tests: ``python worker.py '[{"output": ...}, ...]'``.
+"""Small runs in one process or several, for the tests: ``python worker.py '[{"output": ...}, ...]'``.
 
 Each entry is one launch; its processes are forked, so that the framework is imported only once. What is
 asked of a launch is in ``Launch``. Nothing random is shared between launches.
@@ -184,7 +184,7 @@ def _die_in_save(number: int) -> None:
 
 
 def start(launch: Launch) -> bool:
-    """Fork the processes of a launch, and tell whether all ended well. One that dies takes the others along."""
+    """Fork the processes of a launch; tell whether all ended well. One that dies takes the others along."""
     port = _free_port()
     children = []
     for rank in range(launch.ranks):

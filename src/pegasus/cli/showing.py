@@ -21,8 +21,6 @@ from pegasus.data.pretraining import (
     Made,
     PretrainingSettings,
     make_example,
-)
-from pegasus.data.pretraining import (
     text_example as make_text_example,
 )
 from pegasus.data.records import Ids

@@ -30,7 +30,8 @@ def _words(text: str) -> list[str]:
 _NO_NAMES = frozenset(
     _words(
         "i i'm i'd i've i'll a an the this that these those he she it they we you and but or of for "
-        "to in on at by mr mrs ms dr miss sir lady no yes ok"
+        "to in on at by mr mrs ms dr miss sir lady no yes ok however meanwhile furthermore additionally "
+        "unfortunately fortunately nevertheless nonetheless moreover therefore consequently according"
     )
 )
 _SMALL_WORDS = frozenset(_words("of the and for de la du von van der den"))

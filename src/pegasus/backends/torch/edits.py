@@ -25,7 +25,8 @@ def best(scores: Float[Tensor, "R V"], count: int) -> tuple[Float[Tensor, "R C"]
     rows, vocabulary = scores.shape
     whole = vocabulary // BLOCK
     if whole < 4 * count:
-        return torch.topk(scores, count, dim=1)
+        plain = torch.topk(scores, count, dim=1)
+        return plain.values, plain.indices
     blocked = scores[:, : whole * BLOCK].view(rows, whole, BLOCK)
     blocks = torch.topk(blocked.amax(dim=2), count, dim=1, sorted=False).indices
     # In the order of the vocabulary, so that of equal scores the lower token comes first, as in one search.

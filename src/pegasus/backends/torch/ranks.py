@@ -64,8 +64,8 @@ class Group:
         """Close the connections."""
         if distributed.is_initialized():
             self.wait()
-            # The threads of gloo let go of their last tensors a moment after a sum is done, and need Python's
-            # lock for it. Whoever ends them holds that lock, and would wait for them for ever.
+            # The threads of gloo let go of their last tensors a moment after a sum is done, and need
+            # Python's lock for it. Whoever ends them holds that lock, and would wait for them for ever.
             time.sleep(0.5)
             distributed.destroy_process_group()
 

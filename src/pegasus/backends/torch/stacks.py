@@ -127,7 +127,7 @@ class Stack(PegasusPreTrainedModel):
     def _skipped(self, layerdrop: float) -> bool:
         return self.training and layerdrop > 0 and float(torch.rand(())) < layerdrop
 
-    def _settle(
+    def _asked(
         self, output_attentions: bool | None, output_hidden_states: bool | None, return_dict: bool | None
     ) -> tuple[bool, bool, bool]:
         return settle(self.config, output_attentions, output_hidden_states, return_dict)
@@ -191,7 +191,7 @@ class PegasusEncoder(Stack):
         Raises:
             BadSetting: neither or both of ``input_ids`` and ``inputs_embeds`` came.
         """
-        attentions, hidden, record = self._settle(output_attentions, output_hidden_states, return_dict)
+        attentions, hidden, record = self._asked(output_attentions, output_hidden_states, return_dict)
         states = self._embed(input_ids, inputs_embeds)
         mask = None if attention_mask is None else self._additive(masks.padding(attention_mask), states)
         all_states, all_weights = [], []
@@ -259,7 +259,7 @@ class PegasusDecoder(Stack):
         Raises:
             BadSetting: neither or both of ``input_ids`` and ``inputs_embeds`` came, or masks do not fit.
         """
-        attentions, hidden, record = self._settle(output_attentions, output_hidden_states, return_dict)
+        attentions, hidden, record = self._asked(output_attentions, output_hidden_states, return_dict)
         cached = self._caches(use_cache)
         past = 0 if past_key_values is None else past_key_values[0][0].shape[2]
         states = self._embed(input_ids, inputs_embeds, start=past)
