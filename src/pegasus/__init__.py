@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from pegasus.backends.torch.stacks import PegasusPreTrainedModel as PegasusPreTrainedModel
     from pegasus.errors import PegasusError as PegasusError
     from pegasus.generation.config import GenerationConfig as GenerationConfig
+    from pegasus.generation.constraints import (
+        DisjunctiveConstraint as DisjunctiveConstraint,
+        PhrasalConstraint as PhrasalConstraint,
+    )
+    from pegasus.generation.stopping import (
+        MaxTimeCriteria as MaxTimeCriteria,
+        StoppingCriteria as StoppingCriteria,
+        StoppingCriteriaList as StoppingCriteriaList,
+    )
+    from pegasus.generation.stream import (
+        TextIteratorStreamer as TextIteratorStreamer,
+        TextStreamer as TextStreamer,
+    )
     from pegasus.spec.config import PegasusConfig as PegasusConfig
     from pegasus.summarizer.records import Summary as Summary
     from pegasus.summarizer.summarizer import Summarizer as Summarizer
@@ -31,7 +44,9 @@ __version__ = "0.1.0"
 _HOME = {
     "AutoTokenizer": "pegasus.tokenization.auto",
     "BatchEncoding": "pegasus.tokenization.encoding",
+    "DisjunctiveConstraint": "pegasus.generation.constraints",
     "GenerationConfig": "pegasus.generation.config",
+    "MaxTimeCriteria": "pegasus.generation.stopping",
     "PegasusConfig": "pegasus.spec.config",
     "PegasusError": "pegasus.errors",
     "PegasusForCausalLM": "pegasus.backends.torch.model",
@@ -40,8 +55,13 @@ _HOME = {
     "PegasusPreTrainedModel": "pegasus.backends.torch.stacks",
     "PegasusTokenizer": "pegasus.tokenization.slow",
     "PegasusTokenizerFast": "pegasus.tokenization.fast",
+    "PhrasalConstraint": "pegasus.generation.constraints",
+    "StoppingCriteria": "pegasus.generation.stopping",
+    "StoppingCriteriaList": "pegasus.generation.stopping",
     "Summarizer": "pegasus.summarizer.summarizer",
     "Summary": "pegasus.summarizer.records",
+    "TextIteratorStreamer": "pegasus.generation.stream",
+    "TextStreamer": "pegasus.generation.stream",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -323,6 +323,18 @@ def test_documents_counted_together_are_counted_each_for_itself(texts: list[list
         assert independent_scores(one, Measure()).tolist() == list(itertools.islice(scores, len(sentences)))
 
 
+@pytest.mark.parametrize("counting", COUNTINGS)
+@given(texts=st.lists(documents, min_size=1, max_size=5), candidates=st.sampled_from([None, 3]))
+@settings(max_examples=40)
+def test_documents_chosen_from_in_step_are_chosen_from_each_for_itself(
+    counting: str, texts: list[list[str]], candidates: int | None
+) -> None:
+    gap = GapSettings(f"seq-{counting}", candidates=candidates)
+    together = score_sentences(gap.count_many(texts), gap).tolist()
+    alone = [number for text in texts for number in score_sentences(gap.count(text), gap).tolist()]
+    assert together == alone
+
+
 def test_words_that_differ_only_in_low_bits_of_their_number_are_told_apart() -> None:
     # Numbers of words go into a sort with few bits; a function that makes such words shows they are not
     # mixed up.

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from pegasus.errors import BadSetting
 from pegasus.generation.config import GenerationConfig
 from pegasus.generation.constrained import Constrained, constraints_for
-from pegasus.generation.constraints import DisjunctiveConstraint, PhrasalConstraint, Progress
+from pegasus.generation.constraints import Constraint, DisjunctiveConstraint, PhrasalConstraint, Progress
 from pegasus.generation.plan import Plan
 from pegasus.generation.session import converse
 from pegasus.generation.table import TableSession
@@ -63,10 +63,43 @@ def test_progress():
 def test_a_constraint_of_the_callers_own():
     """Constraints written for transformers have these methods and no others."""
 
-    class Twice(PhrasalConstraint):
-        pass
+    class Twice(Constraint):
+        """3 3, written with a list that stateful copies share, as in transformers 4.34."""
 
-    constraints = constraints_for(GenerationConfig(num_beams=2, constraints=[Twice([3, 3])]))
+        seqlen = 2
+
+        def __init__(self):
+            self.said = []
+
+        @property
+        def completed(self):
+            return len(self.said) == 2
+
+        def advance(self):
+            return None if self.completed else [3]
+
+        def does_advance(self, token_id):
+            return token_id == 3 and not self.completed
+
+        def update(self, token_id):
+            stepped = self.does_advance(token_id)
+            self.said.append(3) if stepped else self.reset()
+            return stepped, self.completed, not stepped
+
+        def reset(self):
+            self.said = []
+
+        def remaining(self):
+            return 2 - len(self.said)
+
+        def copy(self, stateful=False):
+            other = Twice()
+            other.said = self.said if stateful else []
+            return other
+
+    constraints = constraints_for(GenerationConfig(num_beams=2, constraints=[Twice()]))
+    begun = Progress(constraints).after(3)
+    assert (begun.after(3).completed, begun.bank, begun.completed) == (True, 1, False)
     search = Constrained(
         np.zeros((1, 1), dtype=np.int64), Plan(max_length=12, eos=(EOS,), beams=2), constraints
     )

@@ -200,6 +200,21 @@ def test_the_authors_search(model):
     assert again.sequences_scores.tolist() != theirs.sequences_scores.tolist()
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_without_an_end(model, beams):
+    """With no EOS token every summary goes to the limit."""
+    found = model.generate(
+        INPUTS,
+        eos_token_id=None,
+        forced_eos_token_id=None,
+        num_beams=beams,
+        max_new_tokens=9,
+        return_dict_in_generate=True,
+    )
+    assert found.sequences.shape == (len(INPUTS), 10)
+    assert not found.finished.any()
+
+
 def test_sampling_follows_the_frameworks_seed(model):
     def drawn(**settings):
         torch.manual_seed(11)

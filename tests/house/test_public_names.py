@@ -16,7 +16,9 @@ SOURCE = Path(pegasus.__file__).parent
 PUBLIC = {
     "AutoTokenizer",
     "BatchEncoding",
+    "DisjunctiveConstraint",
     "GenerationConfig",
+    "MaxTimeCriteria",
     "PegasusConfig",
     "PegasusError",
     "PegasusForCausalLM",
@@ -25,8 +27,13 @@ PUBLIC = {
     "PegasusPreTrainedModel",
     "PegasusTokenizer",
     "PegasusTokenizerFast",
+    "PhrasalConstraint",
+    "StoppingCriteria",
+    "StoppingCriteriaList",
     "Summarizer",
     "Summary",
+    "TextIteratorStreamer",
+    "TextStreamer",
     "__version__",
 }
 HEAVY = (

@@ -1,1 +1,1 @@
-"""Documents on their way to a model: for now, cutting them into sentences."""
+"""Documents on their way to a model: read, cut into sentences, prepared, masked, batched."""

@@ -35,7 +35,7 @@ from pegasus.data.scores import (
     Precision,
     Scores,
     independent_scores,
-    sequential_order,
+    sequential_turns,
     window_scores,
 )
 from pegasus.errors import BadSetting
@@ -164,9 +164,10 @@ def score_sentences(grams: Grams, settings: GapSettings) -> Scores:
     if settings.kind in ("ind", "hybrid"):
         return independent_scores(grams, settings.measure)
     if settings.kind == "seq":
-        documents = range(int(grams.owners[-1]) + 1 if grams.sentences else 0)
-        turns = [_turns(grams.document(number), settings) for number in documents]
-        return np.concatenate([np.zeros(0, settings.precision), *turns])
+        turns = sequential_turns(grams, settings.measure, _MOST_TURNS, settings.candidates)
+        last = np.zeros(int(grams.owners[-1:].sum()) + 1, np.int64)
+        np.maximum.at(last, grams.owners, turns)
+        return np.where(turns > 0, last[grams.owners] - turns + 1, 0).astype(settings.precision)
     raise BadSetting(
         f"Strategy {settings.strategy!r} gives no score to a sentence: use one of ind- or seq-."
     )
@@ -231,14 +232,6 @@ def gap_count(sentences: int, ratio: float, precision: Precision = "float32") ->
 def authors_candidates(max_input: int = 512, max_target: int = 256, ratio: float = 0.45) -> int:
     """Return how many leading sentences the authors' greedy strategy looks at: 28 with its defaults."""
     return max(1, int(max(max_input / 20, max_target / ratio / 20)))
-
-
-def _turns(grams: Grams, settings: GapSettings) -> Scores:
-    most = min(grams.sentences, _MOST_TURNS)
-    order = sequential_order(grams, settings.measure, most, settings.candidates)
-    turns = np.zeros(grams.sentences, settings.precision)
-    turns[order] = np.arange(len(order), 0, -1)
-    return turns
 
 
 def _highest(scores: Scores, number: int) -> Ints:

@@ -118,13 +118,9 @@ def window_scores(document: Grams, measure: Measure, size: int) -> Scores:
 
 
 def sequential_order(document: Grams, measure: Measure, picks: int, candidates: int | None = None) -> Ints:
-    """Choose sentences one by one, each adding most to those chosen before (paper: Seq).
+    """Choose sentences of one document one by one, each adding most to those chosen before (paper: Seq).
 
-    Every round scores the chosen sentences together with each other one against what is left, and takes the
-    best; of equal ones the latest. The first m of n picks are the m picks.
-
-    A pick changes only the scores' parts that belong to its own grams; an index from grams to sentences
-    finds them, so a round costs those and one pass over the sentences.
+    The first m of n picks are the m picks.
 
     Args:
         document: the grams.
@@ -135,16 +131,54 @@ def sequential_order(document: Grams, measure: Measure, picks: int, candidates: 
     Returns:
         [picks] the sentences in the order of choosing.
     """
-    eligible = document.sentences if candidates is None else min(candidates, document.sentences)
-    chosen = np.zeros(min(picks, eligible), np.int64)
-    state = _Chosen(document, measure)
-    open_ = np.ones(eligible, bool)
-    for turn in range(len(chosen)):
-        scores = np.where(open_, state.scores()[:eligible], -1)
-        chosen[turn] = eligible - 1 - int(np.argmax(scores[::-1]))
-        open_[chosen[turn]] = False
-        state.add(int(chosen[turn]))
-    return chosen
+    turns = sequential_turns(document, measure, picks, candidates)
+    chosen = np.flatnonzero(turns)
+    order: Ints = chosen[np.argsort(turns[chosen])]
+    return order
+
+
+def sequential_turns(
+    documents: Grams, measure: Measure, picks: int | None = None, candidates: int | None = None
+) -> Ints:
+    """Choose sentences of each document one by one, all documents in step.
+
+    Every round scores the chosen sentences together with each other one against what is left, and takes the
+    best; of equal ones the latest. A pick changes only the parts of the scores that belong to its own
+    grams; an index from grams to sentences finds them, so a round costs those and one pass over the
+    sentences.
+
+    Args:
+        documents: the grams.
+        measure: how overlap becomes a number.
+        picks: how many sentences of each document to choose; None for all.
+        candidates: choose among the first so many of each only; None for all.
+
+    Returns:
+        [N] the round in which each sentence was chosen, from 1; 0 for those that were not.
+    """
+    owners = documents.owners
+    sizes = np.bincount(owners)
+    places = np.arange(len(owners)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    eligible = sizes if candidates is None else np.minimum(sizes, candidates)
+    rounds = eligible if picks is None else np.minimum(eligible, picks)
+    turns = np.zeros(len(owners), np.int64)
+    state = _Chosen(documents, measure)
+    open_ = np.flatnonzero((places < eligible[owners]) & (rounds[owners] > 0))
+    for turn in range(1, int(rounds.max(initial=0)) + 1):
+        best = open_[_latest_best(state.scores(open_), owners[open_])]
+        turns[best] = turn
+        state.add(best)
+        open_ = open_[(turns[open_] == 0) & (rounds[owners[open_]] > turn)]
+    return turns
+
+
+def _latest_best(scores: Scores, owners: Ints) -> Ints:
+    """Where the best score of each document stands, the last of equal ones."""
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    best = np.repeat(np.maximum.reduceat(scores, starts), np.diff(starts, append=len(owners)))
+    places = np.flatnonzero(scores == best)
+    last: Ints = places[np.diff(owners[places], append=-1) != 0]
+    return last
 
 
 class _Chosen:
@@ -152,54 +186,61 @@ class _Chosen:
     row.
     """
 
-    def __init__(self, document: Grams, measure: Measure) -> None:
-        self._document, self._measure = document, measure
-        self._taken = np.zeros(len(document.totals), np.int64)
-        self._now = np.zeros(3)
-        self._all = measure.weigh(document.totals).sum()
+    def __init__(self, documents: Grams, measure: Measure) -> None:
+        self._documents, self._measure = documents, measure
+        count = int(documents.owners[-1:].sum()) + 1
+        self._taken = np.zeros(len(documents.totals), np.int64)
+        self._now = np.zeros((3, count))
+        self._all = _sums(documents.homes, measure.weigh(documents.totals), count)
         self._entries = self._parts(slice(None))
-        self._gains = np.stack([_by_row(document, part) for part in self._entries])
-        self._by_row = np.argsort(document.rows, kind="stable")
-        self._row_ends = np.cumsum(np.bincount(document.rows, None, document.sentences))
-        self._gram_ends = np.cumsum(np.bincount(document.grams, None, len(self._taken)))
+        self._gains = np.stack([_by_row(documents, part) for part in self._entries])
+        self._by_row = np.argsort(documents.rows, kind="stable")
+        self._row_ends = np.cumsum(np.bincount(documents.rows, None, documents.sentences))
+        self._gram_ends = np.cumsum(np.bincount(documents.grams, None, len(self._taken)))
 
     def _parts(self, entries: slice | Ints) -> Floats:
         """[3, entries] what adding each entry's gram to the chosen would change."""
-        grams = self._document.grams[entries]
+        grams = self._documents.grams[entries]
         before = self._taken[grams]
-        after = before + self._document.counts[entries]
-        return np.stack(_changes(self._measure, before, after, self._document.totals[grams]))
+        after = before + self._documents.counts[entries]
+        return np.stack(_changes(self._measure, before, after, self._documents.totals[grams]))
 
-    def scores(self) -> Scores:
-        """[sentences] the score of the chosen ones together with each sentence."""
-        overlap, said, gone = self._now[:, None] + self._gains
-        return self._measure.rate(overlap, said, self._all - gone)
+    def scores(self, sentences: Ints) -> Scores:
+        """The score of the chosen ones of its document together with each of these sentences."""
+        owners = self._documents.owners[sentences]
+        overlap, said, gone = self._now[:, owners] + self._gains[:, sentences]
+        return self._measure.rate(overlap, said, self._all[owners] - gone)
 
-    def add(self, sentence: int) -> None:
-        """Choose one more sentence."""
-        self._now = self._now + self._gains[:, sentence]
-        own = self._by_row[self._row_ends[sentence - 1] if sentence else 0 : self._row_ends[sentence]]
-        grams = self._document.grams[own]
-        self._taken[grams] += self._document.counts[own]
+    def add(self, sentences: Ints) -> None:
+        """Choose one more sentence of each of some documents."""
+        self._now[:, self._documents.owners[sentences]] += self._gains[:, sentences]
+        own = self._by_row[_ranges(self._row_ends, sentences)]
+        grams = self._documents.grams[own]
+        self._taken[grams] += self._documents.counts[own]
         touched = self._open_entries(grams)
         parts = self._parts(touched)
-        rows = self._document.rows[touched]
+        rows = self._documents.rows[touched]
         for gains, change in zip(self._gains, parts - self._entries[:, touched]):
             gains += np.bincount(rows, change, len(gains))
         self._entries[:, touched] = parts
 
     def _open_entries(self, grams: Ints) -> Ints:
         """Every entry, of whichever sentence, that holds one of these grams and could still be chosen."""
-        ends = self._gram_ends[grams]
-        sizes = ends - np.where(grams > 0, self._gram_ends[grams - 1], 0)
-        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        entries = np.repeat(ends - sizes, sizes) + within
+        entries = _ranges(self._gram_ends, grams)
+        grams = self._documents.grams[entries]
         # Where the text has no more of a gram than was taken, the entry belongs to a sentence already
         # chosen.
-        grams = np.repeat(grams, sizes)
-        room = self._taken[grams] + self._document.counts[entries] <= self._document.totals[grams]
+        room = self._taken[grams] + self._documents.counts[entries] <= self._documents.totals[grams]
         kept: Ints = entries[room]
         return kept
+
+
+def _ranges(ends: Ints, groups: Ints) -> Ints:
+    """The places of all members of these groups, where members of a group stand together."""
+    last = ends[groups]
+    sizes = last - np.where(groups > 0, ends[groups - 1], 0)
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.repeat(last - sizes, sizes) + within
 
 
 def _changes(measure: Measure, before: Ints, after: Ints, totals: Ints) -> tuple[Floats, Floats, Floats]:

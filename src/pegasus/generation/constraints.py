@@ -6,6 +6,7 @@ are.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -160,7 +161,7 @@ class Progress:
             return self
         other = object.__new__(Progress)
         other.longest, other.fulfilled, other.pending = self.longest, self.fulfilled, list(self.pending)
-        other.current = None if self.current is None else self.current.copy(stateful=True)
+        other.current = None if self.current is None else _apart(self.current)
         other._take(token)
         return other
 
@@ -177,9 +178,15 @@ class Progress:
             return
         for place, constraint in enumerate(self.pending):
             if constraint.does_advance(token):
-                begun = constraint.copy(stateful=True)
+                begun = constraint.copy(stateful=False)
                 _, complete, _ = begun.update(token)
                 del self.pending[place]
                 self.fulfilled += complete
                 self.current = None if complete else begun
                 return
+
+
+def _apart(constraint: Constraint) -> Constraint:
+    """A copy as far along. The stateful copies of transformers 4.34 share a list with their original."""
+    own = isinstance(constraint, DisjunctiveConstraint)
+    return constraint.copy(stateful=True) if own else copy.deepcopy(constraint)

@@ -54,7 +54,8 @@ class Ask:
     parents_R: np.ndarray | None = None
     """Whose memory each row carries on, as an index into the rows of the ask before; None: its own."""
     texts_B: np.ndarray | None = None
-    """Which of the session's texts remain, as indices into those that it holds; None: all of them."""
+    """Which of the session's texts remain, as indices into those that it holds; None: all of them. It comes
+    together with ``parents_R``, whose rows are then all of these texts."""
     edits: Sequence[Edit] = ()
     """Changes to the scores, in order."""
     count: int | None = 1
