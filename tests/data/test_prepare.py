@@ -142,6 +142,17 @@ def test_small_vocabularies_take_two_bytes_an_id(tmp_path: Path) -> None:
     )
 
 
+def by_lines(text: str) -> list[str]:
+    return text.splitlines(keepends=True)
+
+
+def test_a_sentence_rule_of_ones_own(tmp_path: Path) -> None:
+    file = corpus(tmp_path, ["One two\nthree. four\nfive"])
+    manifest, _ = prepare([file], Letters(), tmp_path / "out", PrepareSettings(splitter=by_lines))
+    assert manifest.statistics["sentences"] == 3
+    assert manifest.settings["splitter"].endswith(".by_lines")
+
+
 def test_what_cannot_be_prepared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="continuous"):
         PrepareSettings(GapSettings("continuous-orig"))

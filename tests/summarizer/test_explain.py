@@ -46,8 +46,9 @@ def test_a_copied_sentence_leans_on_its_original(summarizer, writer) -> None:
 
 
 @pytest.mark.parametrize("count", [10, 40, 200])
-def test_sentences_of_a_merge_are_led_back_to_the_text(summarizer, writer, count) -> None:
-    writer.says = lambda job: job.tokens[:5]  # always the first sentence of a piece
+@pytest.mark.parametrize("pick", [slice(5), slice(-6, -1)], ids=["first", "last"])
+def test_sentences_of_a_merge_are_led_back_to_the_text(summarizer, writer, count, pick) -> None:
+    writer.says = lambda job: job.tokens[pick]  # always one sentence of a piece
     text = " ".join(f"A{n} b{n} c{n} d{n} e{n}." for n in range(count))
     summary = summarizer(text, explain=True)
     assert len(summary.explanation) == len(summary.text.splitlines())
@@ -64,3 +65,17 @@ def test_a_truncated_text_is_explained_by_what_was_read(summarizer, writer) -> N
     starts = [support.start for told in summary.explanation for support in told.support]
     assert starts
     assert max(starts) < len(text) // 2
+
+
+@pytest.mark.parametrize("long", ["chunk", "truncate"])
+def test_what_rests_on_the_end_token_leans_on_nothing(summarizer, writer, monkeypatch, long) -> None:
+    def resting(source, summary):
+        attention_TS = np.zeros((len(summary), len(source)))
+        attention_TS[:, -1] = 1
+        return attention_TS
+
+    monkeypatch.setattr(writer, "attend", resting)
+    text = " ".join(f"A{n} b{n} c{n} d{n} e{n}." for n in range(20))
+    summary = summarizer(text, explain=True, long=long)
+    assert summary.explanation
+    assert all(told.support == () for told in summary.explanation)

@@ -18,14 +18,14 @@ import numpy as np
 
 from pegasus.data.gap import GapSettings, score_sentences
 from pegasus.data.pretraining import cut_words
-from pegasus.data.sentences import find_splitter
+from pegasus.data.sentences import Splitter, find_splitter
 from pegasus.data.shards import ShardRecord, ShardWriter, sha256_of
 
 _TEXT_AT_ONCE = 1 << 17  # characters that are counted and encoded together
 
 #: Where shards go, what sentences are scored by, the sentence rule, and how many words of a document are
 # read.
-Job = tuple[Path, GapSettings, str, int]
+Job = tuple[Path, GapSettings, str | Splitter, int]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pegasus.data.making import Made, Portion, made_in_order
 from pegasus.data.read import OnBad, Unit, read_documents
 from pegasus.data.records import Document
 from pegasus.data.seen import Seen, fingerprint
-from pegasus.data.sentences import find_splitter
+from pegasus.data.sentences import Splitter, find_splitter
 from pegasus.data.shards import MANIFEST, TOKENIZER, Manifest, ShardRecord, sha256_of
 from pegasus.errors import BadData, BadSetting
 
@@ -35,7 +35,8 @@ class PrepareSettings:
 
     Attributes:
         gap: what sentences are scored by; strategies without scores store none.
-        splitter: the sentence rule, "authors" or "careful".
+        splitter: the sentence rule: "authors", "careful", or a function of a module that every process can
+            import.
         max_words: read the first so many words of a document only; 0 for all.
         shard_bytes: text that goes into a file, in bytes of UTF-8.
         deduplicate: leave out documents that are equal to an earlier one, character by character.
@@ -44,7 +45,7 @@ class PrepareSettings:
     """
 
     gap: GapSettings = field(default_factory=GapSettings)
-    splitter: str = "authors"
+    splitter: str | Splitter = "authors"
     max_words: int = 0
     shard_bytes: int = 16_000_000
     deduplicate: bool = True
@@ -66,7 +67,10 @@ class PrepareSettings:
         scored = ("strategy", "metric", "ngram", "precision", "candidates", "words")
         gap = {name: getattr(self.gap, name) for name in scored if self.gap.needs_scores}
         strategy = "ind-orig" if self.gap.kind == "hybrid" else self.gap.strategy
-        return {**gap, "strategy": strategy, "splitter": self.splitter, "max_words": self.max_words}
+        rule = self.splitter
+        if not isinstance(rule, str):
+            rule = f"{getattr(rule, '__module__', '')}.{getattr(rule, '__qualname__', repr(rule))}"
+        return {**gap, "strategy": strategy, "splitter": rule, "max_words": self.max_words}
 
 
 @dataclass

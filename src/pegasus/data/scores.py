@@ -240,7 +240,8 @@ def _ranges(ends: Ints, groups: Ints) -> Ints:
     last = ends[groups]
     sizes = last - np.where(groups > 0, ends[groups - 1], 0)
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.repeat(last - sizes, sizes) + within
+    places: Ints = np.repeat(last - sizes, sizes) + within
+    return places
 
 
 def _changes(measure: Measure, before: Ints, after: Ints, totals: Ints) -> tuple[Floats, Floats, Floats]:

@@ -71,9 +71,20 @@ class TorchEngine:
         if placement.gradient_checkpointing:
             model.gradient_checkpointing_enable()
         self.learner = Learner(model, objective).to(self.device).train()
+        self._spare_memory()
         self._pass = self._spread()
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
         self.optimizer = make_optimizer(model.parameters(), optim)
+
+    def _spare_memory(self) -> None:
+        """Let looking up tokens give sparse gradients, which are added to the dense one of the tied head.
+
+        As dense ones they would be as large as the table each, and all zeros but for a few rows. On a GPU
+        the order of the additions would not be settled, so there they stay dense.
+        """
+        table = self.model.get_input_embeddings()
+        if self.device.type == "cpu" and self.model.get_output_embeddings().weight is table.weight:
+            table.sparse = True
 
     def _spread(self) -> nn.Module:
         """The forward pass as the processes share it."""

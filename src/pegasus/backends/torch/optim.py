@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: State that belongs to a whole weight even where the weight's rows are spread over processes.
 WHOLE = frozenset({"column", "step"})
+#: Numbers of a gradient that are squared at a time.
+BLOCK = 2**20
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimSettings) -> torch.optim.Optimizer:
@@ -104,12 +106,12 @@ class Adafactor(torch.optim.Optimizer):
     def _direction(self, weight: _Rows, state: dict[str, Any], keep: float) -> Tensor:
         """The gradient over the root of its statistics, in the gradient's memory where that is float32."""
         gradient = weight.gradient
-        square = gradient.square().add_(1e-30)
         if gradient.dim() < 2:
-            full = self._blend(weight, state, "full", square, keep)
+            full = self._blend(weight, state, "full", gradient.square().add_(1e-30), keep)
             return gradient.mul_(full.rsqrt())
-        row = self._blend(weight, state, "row", square.mean(-1), keep)
-        column = self._blend(weight, state, "column", weight.column_mean(square), keep)
+        row_mean, column_mean = weight.mean_squares()
+        row = self._blend(weight, state, "row", row_mean, keep)
+        column = self._blend(weight, state, "column", column_mean, keep)
         scale = (row / weight.row_mean(row)).rsqrt_()
         return gradient.mul_(scale.unsqueeze(-1)).mul_(column.rsqrt().unsqueeze(-2))
 
@@ -144,11 +146,22 @@ class _Rows:
         """Of a tensor that is spread as the weight is."""
         return self._total(torch.linalg.vector_norm(values).square()) / self.whole.numel()
 
-    def column_mean(self, values: Tensor) -> Tensor:
-        """Over the second to last axis; only of a matrix is that the axis which is spread."""
-        if values.dim() > 2:
-            return values.mean(-2)
-        return self._total(values.sum(-2)) / self.whole.shape[-2]
+    def mean_squares(self) -> tuple[Tensor, Tensor]:
+        """Of the gradient: over the last axis, and over the second to last.
+
+        Some rows at a time: the squares of the largest gradient would be the most memory of an update.
+        """
+        gradient = self.gradient
+        if gradient.dim() > 2:
+            square = gradient.square().add_(1e-30)
+            return square.mean(-1), square.mean(-2)
+        rows, column = [], gradient.new_zeros(gradient.shape[1])
+        for block in gradient.split(max(1, BLOCK // gradient.shape[1])):
+            square = block.square().add_(1e-30)
+            rows.append(square.mean(-1))
+            column += square.sum(0)
+        # Only of a matrix is the second to last axis the one that is spread.
+        return torch.cat(rows), self._total(column) / self.whole.shape[0]
 
     def row_mean(self, row: Tensor) -> Tensor:
         """The mean of the rows' statistics, one number for a matrix."""

@@ -107,7 +107,8 @@ class TorchPretrained(PretrainedMixin):
             owner = self.get_submodule(module)  # type: ignore[attr-defined]
             old = getattr(owner, leaf)
             if old.is_meta:
-                fresh = torch.empty_like(old, device="cpu")
+                # empty_like on a meta tensor would import PyTorch's compiler, half a second.
+                fresh = torch.empty(old.shape, dtype=old.dtype)
                 setattr(
                     owner,
                     leaf,
