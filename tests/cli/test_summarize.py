@@ -122,6 +122,7 @@ def test_a_bad_row_is_named_and_keeps_its_line(run, notes, row, said) -> None:
         (b"", "x.txt: holds no text: there is nothing to summarize."),
         (b" \n\t\n", "x.txt: holds no text: there is nothing to summarize."),
         (bytes(range(256)) * 40, "x.txt: looks like binary data, not text: name a text file."),
+        (b"A text with a zero\0 in it.", "x.txt: looks like binary data, not text: name a text file."),
         (b"%PDF-1.7 ...", "x.txt: is a PDF, not text: convert it to plain text first."),
         (b"\x89PNG\r\n", "x.txt: is a PNG image, not text: convert it to plain text first."),
         ("Un café s'il vous plaît.".encode("latin1"), "x.txt: is not UTF-8 (byte 0xe9 at 6): convert it"),

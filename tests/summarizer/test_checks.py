@@ -82,6 +82,7 @@ def test_names_that_the_text_has(summary: str) -> None:
     ("summary", "unknown"),
     [
         ("they met Obama and Obama", ["Obama"]),
+        ("she and Pro. it was", ["Pro"]),  # no ending of "promised"
         ("the CNN reported", ["CNN"]),
         ("in France, in Spain", ["France"]),
         ("the NATO envoy of Denmark's king", ["NATO", "Denmark"]),
@@ -103,6 +104,8 @@ def test_a_word_that_opens_a_sentence_is_a_name_where_the_vocabulary_says_so() -
         "It was very very very late.",
         "They left the city. They left the city. They left the city.",
         "na " * 100,
+        "ab" * 200,
+        f"{TEXT} {TEXT}",
     ],
 )
 def test_repetition_is_found(summary: str) -> None:

@@ -82,6 +82,25 @@ def test_limits_are_kept(tiny, beams) -> None:
     assert long.score < 0
 
 
+def test_a_length_overrules_the_least_length_of_the_checkpoint(tiny, monkeypatch) -> None:
+    asked = []
+    generate = tiny.writer.model.generate
+    monkeypatch.setattr(tiny.writer.model, "generate", lambda *a, **k: asked.append(k) or generate(*a, **k))
+    tiny(ARTICLE[:90], length="short")
+    assert (asked[0]["min_length"], asked[0]["min_new_tokens"], asked[0]["max_new_tokens"]) == (0, 0, 12)
+    tiny(ARTICLE[:90])
+    assert not {"min_length", "min_new_tokens", "max_new_tokens"} & set(asked[1])
+
+
+def test_without_beams_the_score_is_the_mean_of_the_tokens(tiny) -> None:
+    model, (tokens,) = tiny.writer.model, tiny.reader.encode([ARTICLE[:90]])
+    found = model.generate(model._to_native(np.array([tokens])), num_beams=1, return_dict_in_generate=True)
+    summary = tiny(ARTICLE[:90], num_beams=1)
+    assert summary.score == pytest.approx(
+        float(found.sequences_scores[0]) / summary.summary_tokens, abs=1e-5
+    )
+
+
 @pytest.mark.parametrize("long", ["chunk", "truncate", "extend"])
 def test_long_texts(tiny, long) -> None:
     summary = tiny(ARTICLE, long=long)

@@ -61,6 +61,12 @@ class KnownNames:
         return sorted({form for match in _WORD.finditer(self.text) for form in _forms(match.group())})
 
     @cached_property
+    def capitalized(self) -> list[str]:
+        """Those with a capital, in small letters all the same."""
+        words = (match.group() for match in _WORD.finditer(self.text))
+        return sorted({form for word in words if word[0].isupper() for form in _forms(word)})
+
+    @cached_property
     def abbreviations(self) -> tuple[str, ...]:
         """Capitalized words of three to five letters that a stop follows, in small letters."""
         matches = (match for match in _WORD.finditer(self.text) if 3 <= len(match.group()) <= 5)
@@ -99,9 +105,11 @@ class KnownNames:
         word = name.lower()
         if self._has(word) or self._has(_PEOPLES.get(word) or _PLACES.get(word) or word):
             return True
-        if len(word) >= _LEAST_STEM and self._has_start(word[: max(_LEAST_STEM, len(word) - _ENDING)]):
+        stem = word[: max(_LEAST_STEM, len(word) - _ENDING)]
+        if len(word) >= _LEAST_STEM and _starts(self.words, stem):
             return True
-        if len(word) >= 3 and (self._has_start(word) or word.startswith(self.abbreviations)):
+        # "Sen." is known from "Senator", not from "sent".
+        if len(word) >= 3 and (_starts(self.capitalized, word) or word.startswith(self.abbreviations)):
             return True
         return name.isupper() and self._are_initials(word)
 
@@ -114,10 +122,6 @@ class KnownNames:
     def _has(self, word: str) -> bool:
         place = bisect_left(self.words, word)
         return place < len(self.words) and self.words[place] == word
-
-    def _has_start(self, start: str) -> bool:
-        place = bisect_left(self.words, start)
-        return place < len(self.words) and self.words[place].startswith(start)
 
 
 def unknown_names(summary: str, known: KnownNames, looks_like_name: LooksLikeName) -> list[str]:
@@ -143,6 +147,11 @@ def _capitalized(text: str) -> Iterator[tuple[str, bool]]:
             name = _POSSESSIVE.sub("", match.group())
             if len(_bare(name)) > 1:  # a single letter is an initial or a vitamin
                 yield name, not before or before[-1] in _ENDERS
+
+
+def _starts(words: list[str], start: str) -> bool:
+    place = bisect_left(words, start)
+    return place < len(words) and words[place].startswith(start)
 
 
 def _forms(word: str) -> tuple[str, ...]:

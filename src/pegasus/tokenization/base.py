@@ -56,9 +56,7 @@ class TokenizerBase(TokenTable, SpecialTokens):
         sp_model_kwargs: dict[str, Any] | None,
         settings: dict[str, Any],
     ) -> None:
-        self._vocabulary = vocabulary
-        self._layout = layout
-        self.offset = layout.offset
+        self._vocabulary, self._layout, self.offset = vocabulary, layout, layout.offset
         self.sp_model_kwargs = dict(sp_model_kwargs or {})
         self._said: set[str] = set()
         self._open()

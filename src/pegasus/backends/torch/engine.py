@@ -80,10 +80,12 @@ class TorchEngine:
         """Let looking up tokens give sparse gradients, which are added to the dense one of the tied head.
 
         As dense ones they would be as large as the table each, and all zeros but for a few rows. On a GPU
-        the order of the additions would not be settled, so there they stay dense.
+        the order of the additions would not be settled, and DDP takes no gradient that is both, so there
+        they stay dense.
         """
         table = self.model.get_input_embeddings()
-        if self.device.type == "cpu" and self.model.get_output_embeddings().weight is table.weight:
+        tied = self.model.get_output_embeddings().weight is table.weight
+        if self.device.type == "cpu" and self.ranks.count == 1 and tied:
             table.sparse = True
 
     def _spread(self) -> nn.Module:

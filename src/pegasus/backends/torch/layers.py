@@ -138,8 +138,10 @@ class Attention(nn.Module):
             # Under autocast. The least float32 is no bfloat16 and would become minus infinity.
             limit = torch.finfo(queries.dtype).min
             attention_mask = attention_mask.clamp(min=limit).to(queries.dtype)
-        shares_masks = self.broadcast_dropout and self.training and self.dropout > 0
-        if output_attentions or layer_head_mask is not None or shares_masks:
+        drops = self.training and self.dropout > 0
+        # The fused kernels know neither shared masks nor, on a CPU, a fast way to any.
+        own_masks = drops and (self.broadcast_dropout or queries.device.type == "cpu")
+        if output_attentions or layer_head_mask is not None or own_masks:
             mixed, weights = self._exact(queries, keys, values, attention_mask, layer_head_mask)
         else:
             rate = self.dropout if self.training else 0.0
