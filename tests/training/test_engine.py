@@ -280,6 +280,27 @@ def test_shared_masks_have_one_fate_along_their_axes():
     assert torch.equal(dropout(torch.ones(3, 4), 0.5, False, (1,)), torch.ones(3, 4))
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_on_a_cpu_drops_its_share_and_keeps_the_mean(rate):
+    torch.manual_seed(4)
+    values = torch.ones(300, 1001, requires_grad=True)
+    dropped = dropout(values, rate, True)
+    dropped.backward(torch.full_like(dropped, 3.0))
+    zeros = (dropped == 0).detach()
+    assert float(zeros.float().mean()) == pytest.approx(rate, abs=0.005)
+    assert float(dropped.detach().mean()) == pytest.approx(1.0, abs=0.03)
+    torch.testing.assert_close(values.grad, 3 * dropped.detach())
+    torch.testing.assert_close(
+        dropped[~zeros], torch.full_like(dropped[~zeros], 1 / (1 - rate)), rtol=1e-4, atol=0
+    )
+    # No pattern along the four numbers of a draw, nor from one draw to the next.
+    for lag in (1, 2, 3, 4, 8):
+        both = (zeros.flatten()[lag:] & zeros.flatten()[:-lag]).float().mean()
+        assert float(both) == pytest.approx(rate**2, abs=0.006)
+    torch.manual_seed(4)
+    assert torch.equal(dropout(values, rate, True), dropped)
+
+
 def attention_that_shows_its_masks() -> Attention:
     """Two heads of four; all probabilities are 1/4, and what comes out are those that were kept."""
     attention = Attention(8, 2, dropout=0.5).train()
