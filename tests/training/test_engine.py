@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pegasus.backends.contract import Measures, Objective, OptimSettings, Placement
 from pegasus.backends.torch import backend, loss
-from pegasus.backends.torch.dropout import dropout
+from pegasus.backends.torch.attending import attend_with_dropout
+from pegasus.backends.torch.dropout import draw, dropout, relu_dropout
 from pegasus.backends.torch.engine import TorchEngine
 from pegasus.backends.torch.layers import Attention
 from pegasus.backends.torch.ranks import Alone
@@ -415,3 +417,85 @@ def test_arrays_of_any_integer_type_do(make, tiny):
     engine, batch = make(), tiny.batch(1)
     wide = {name: array.astype(np.int64) for name, array in batch.items()}
     assert engine.measure(wide).loss == engine.measure(batch).loss
+
+
+# -- what a CPU does differently -----------------------------------------------------------------------
+
+
+def same_gradients(one, other, inputs, tolerance=1e-5):
+    """Both functions give the same, and the same gradients; each begins with the same draws."""
+    found = []
+    for function in (one, other):
+        torch.manual_seed(21)
+        leaves = [tensor.clone().requires_grad_() for tensor in inputs]
+        result = function(*leaves)
+        weights = torch.linspace(-1, 1, result.numel()).view(result.shape).to(result.dtype)
+        found.append((result.detach(), *torch.autograd.grad((result * weights).sum(), leaves)))
+    for first, second in zip(*found):
+        torch.testing.assert_close(first, second, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("mask", ["none", "padding", "causal"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_text_by_text_equals_attention_written_out(mask, dtype):
+    torch.manual_seed(2)
+    length, source = (7, 7) if mask == "causal" else (5, 9)
+    queries = torch.randn(3, 2, length, 8)
+    keys, values = torch.randn(3, 2, source, 8), torch.randn(3, 2, source, 8)
+    allowed = torch.ones(length, source).tril().bool()[None, None]
+    if mask == "padding":
+        allowed = torch.arange(source)[None, None, None] < torch.tensor([9, 4, 6])[:, None, None, None]
+    least = torch.finfo(torch.float32).min
+    added = None if mask == "none" else torch.zeros(allowed.shape).masked_fill(~allowed, least)
+
+    def plain(queries, keys, values):
+        scores = (queries.float() * 0.3) @ keys.float().transpose(2, 3)
+        weights = torch.softmax(scores if added is None else scores + added, dim=-1)
+        found = []
+        for text in range(3):  # drawn in the same order
+            kept, scale = draw(weights.shape[1:], 0.4)
+            found.append(weights[text] * kept * scale @ values[text].float())
+        return torch.stack(found).to(queries.dtype)
+
+    def quick(queries, keys, values):
+        return attend_with_dropout(queries, keys, values, added, 0.3, 0.4)
+
+    inputs = [tensor.to(dtype) for tensor in (queries, keys, values)]
+    same_gradients(plain, quick, inputs, 1e-5 if dtype == torch.float32 else 0.05)
+
+
+def test_relu_and_dropout_in_one_equal_the_two():
+    torch.manual_seed(3)
+    values = torch.randn(40, 31)
+
+    def plain(values):
+        kept, scale = draw(values.shape, 0.3)
+        return functional.relu(values) * kept * scale
+
+    same_gradients(plain, lambda values: relu_dropout(values * 1.0, 0.3), [values])
+
+
+def test_training_on_a_cpu_keeps_no_probabilities(make, tiny):
+    """With dropout, no tensor of the size of all texts' probabilities is made in a whole update."""
+    fields = {
+        **DROPS,
+        "encoder_attention_heads": 8,
+        "decoder_attention_heads": 8,
+        "max_position_embeddings": 64,
+    }
+    engine = make(fields=fields)
+    batch = tiny.batch(1, rows=8, source=64, target=4, mlm=False)
+
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            made = func(*args, **(kwargs or {}))
+            for tensor in made if isinstance(made, tuple | list) else [made]:
+                if isinstance(tensor, torch.Tensor):
+                    self.numbers = max(self.numbers, tensor.numel())
+            return made
+
+    with Largest() as largest:
+        engine.step([batch])
+    assert largest.numbers < 8 * 8 * 64 * 64 / 2

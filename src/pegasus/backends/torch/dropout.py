@@ -10,6 +10,7 @@ every draw of 64 bits, which takes three fifths of the time, and each is kept in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,26 +35,62 @@ def dropout(values: Tensor, rate: float, training: bool, shared: Sequence[int] =
     if shared:
         shape = [1 if axis in shared else size for axis, size in enumerate(values.shape)]
         return values * functional.dropout(values.new_ones(shape), p=rate)
-    steps = round(rate * _STEPS)
-    if values.device.type != "cpu" or not 0 < steps < _STEPS:
+    if values.device.type != "cpu" or rate == 1:
         return functional.dropout(values, p=rate)
-    dropped: Tensor = _Dropped.apply(values, steps)
+    dropped: Tensor = _Dropped.apply(values, rate)
     return dropped
 
 
+def relu_dropout(values: Tensor, rate: float) -> Tensor:
+    """``dropout(relu(values))`` in training on a CPU, which keeps nothing but its own result.
+
+    Args:
+        values: overwritten.
+        rate: above 0 and below 1.
+    """
+    dropped: Tensor = _ReluDropped.apply(values, rate)
+    return dropped
+
+
+def draw(shape: Sequence[int], rate: float) -> tuple[Tensor, float]:
+    """Which numbers stay (1) and which go (0), and what those that stay are multiplied by.
+
+    The rate is rounded to a 65,536th. Multiplying by whole numbers is several times as fast on a CPU as
+    filling by a mask of truth values.
+    """
+    count, steps = math.prod(shape), min(round(rate * _STEPS), _STEPS - 1)
+    bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = bits.view(torch.int16).ge_(steps - _STEPS // 2)[:count].to(torch.int8)
+    return kept.view(shape), _STEPS / (_STEPS - steps)
+
+
 class _Dropped(torch.autograd.Function):
-    """Dropout by 16 random bits a number; the rate is rounded to a 65,536th."""
+    """Dropout by 16 random bits a number."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, steps: int) -> Tensor:  # type: ignore[override]
-        count = values.numel()
-        bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
-        gone = (bits.view(torch.int16)[:count] < steps - _STEPS // 2).view(values.shape)
-        ctx.save_for_backward(gone)
-        ctx.scale = _STEPS / (_STEPS - steps)
-        return values.masked_fill(gone, 0).mul_(ctx.scale)
+    def forward(ctx: Any, values: Tensor, rate: float) -> Tensor:  # type: ignore[override]
+        kept, ctx.scale = draw(values.shape, rate)
+        ctx.save_for_backward(kept)
+        return (values * ctx.scale).mul_(kept)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (gone,) = ctx.saved_tensors
-        return grads[0].masked_fill(gone, 0).mul_(ctx.scale), None
+        (kept,) = ctx.saved_tensors
+        return (grads[0] * ctx.scale).mul_(kept), None
+
+
+class _ReluDropped(torch.autograd.Function):
+    """Zero where relu or chance made it so, and only there: the result says all that the gradient needs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rate: float) -> Tensor:  # type: ignore[override]
+        kept, ctx.scale = draw(values.shape, rate)
+        found = values.mul_(ctx.scale).mul_(kept).relu_()
+        ctx.mark_dirty(values)
+        ctx.save_for_backward(found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (found,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(grads[0], found, 0).mul_(ctx.scale), None

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pegasus.backends.torch.dropout import dropout
+from pegasus.backends.torch.attending import attend_with_dropout
+from pegasus.backends.torch.dropout import dropout, relu_dropout
 from pegasus.errors import BadSetting
 from pegasus.spec.positions import sinusoid_table
 
@@ -139,10 +140,12 @@ class Attention(nn.Module):
             limit = torch.finfo(queries.dtype).min
             attention_mask = attention_mask.clamp(min=limit).to(queries.dtype)
         drops = self.training and self.dropout > 0
-        # The fused kernels know neither shared masks nor, on a CPU, a fast way to any.
-        own_masks = drops and (self.broadcast_dropout or queries.device.type == "cpu")
-        if output_attentions or layer_head_mask is not None or own_masks:
+        if output_attentions or layer_head_mask is not None or (drops and self.broadcast_dropout):
             mixed, weights = self._exact(queries, keys, values, attention_mask, layer_head_mask)
+        elif drops and self.dropout < 1 and queries.device.type == "cpu":
+            # The fused kernels know no dropout on a CPU.
+            mixed = attend_with_dropout(queries, keys, values, attention_mask, self.scaling, self.dropout)
+            weights = None
         else:
             rate = self.dropout if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(
@@ -249,8 +252,15 @@ class Layer(nn.Module):
         shared = (1,) if self.broadcast_dropout else ()
         return residual + dropout(change, self.dropout, self.training, shared)
 
+    def _drops_after_relu(self, hidden_BTF: Tensor) -> bool:
+        drops = self.training and 0 < self.activation_dropout < 1 and not self.broadcast_dropout
+        return drops and self.activation_fn is functional.relu and hidden_BTF.device.type == "cpu"
+
     def _feed_forward(self, states_BTD: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        hidden_BTF = self.activation_fn(self.fc1(self.final_layer_norm(states_BTD)))
+        hidden_BTF = self.fc1(self.final_layer_norm(states_BTD))
+        if self._drops_after_relu(hidden_BTF):
+            return self._add(states_BTD, self.fc2(relu_dropout(hidden_BTF, self.activation_dropout)))
+        hidden_BTF = self.activation_fn(hidden_BTF)
         shared = (1,) if self.broadcast_dropout else ()
         hidden_BTF = dropout(hidden_BTF, self.activation_dropout, self.training, shared)
         return self._add(states_BTD, self.fc2(hidden_BTF))
