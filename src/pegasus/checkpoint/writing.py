@@ -96,7 +96,7 @@ class Staging:
             for path in self.folder.iterdir():
                 if _OURS.fullmatch(path.name) and path.name not in names:
                     path.unlink()
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
 
 def shard_names(
@@ -173,7 +173,7 @@ def _finish(file: IO[bytes], parts: Iterable[bytes | memoryview]) -> None:
     os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """A rename is on the disk only when its folder is; some file systems cannot be asked."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from pegasus.cli.exits import OK, PARTLY, say
+from pegasus.cli.model_options import declare_batch_size, declare_device, declare_name
 
 if TYPE_CHECKING:
     from pegasus.cli.progress import Bar
@@ -45,14 +45,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def _declare_model(group: Any) -> None:
-    group.add_argument(
-        "-m",
-        "--model",
-        metavar="NAME",
-        default=os.environ.get("PEGASUS_MODEL") or "pegasus-mini",
-        help="a folder, a bundled checkpoint, or a Hugging Face repository (default: $PEGASUS_MODEL, "
-        "else pegasus-mini)",
-    )
+    declare_name(group)
     group.add_argument("--no-model", action="store_true", help="grade the baselines alone")
     group.add_argument("--num-beams", type=int, metavar="N", help="beams of the search")
     group.add_argument(
@@ -62,10 +55,8 @@ def _declare_model(group: Any) -> None:
         help="a document longer than the model takes: only its beginning (the default, as published scores "
         "do), all of it in pieces, or all at once with untrained positions",
     )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    group.add_argument(
-        "--batch-size", type=int, default=16, metavar="N", help="most texts at a time (default: 16)"
-    )
+    declare_device(group)
+    declare_batch_size(group)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -23,8 +23,8 @@ from pegasus.data.pretraining import (
     make_example,
     text_example as make_text_example,
 )
-from pegasus.data.records import Ids
 from pegasus.data.shards import TOKENIZER, Shards
+from pegasus.data.showing import ShownPiece, shown_pieces
 from pegasus.errors import BadData, BadSetting, CheckpointCorrupt
 from pegasus.hub import locate
 from pegasus.spec.config import PegasusConfig
@@ -33,6 +33,7 @@ from pegasus.tokenization.auto import AutoTokenizer
 from pegasus.training.checkpoints import verify
 from pegasus.training.journal import read_journal
 
+_MASKS = ("sentence mask", "word mask")
 TAKEN, MASKED, HIDDEN, QUIET = "bold yellow", "bold magenta", "bold cyan", "dim"
 _SHAPE = (
     *("vocab_size", "d_model", "encoder_layers", "decoder_layers", "encoder_attention_heads"),
@@ -181,29 +182,26 @@ def _example(sentences: Sequence[str], made: Made, tokenizer: Any, scores: Any) 
     example = made.example
     assert example.input_ids is not None
     yield Text("the model reads: masks in magenta, hidden words in cyan", style="bold")
-    yield _coloured(example.input_ids, example.mlm_labels, tokenizer)
+    yield _coloured(shown_pieces(example, tokenizer, Symbols.of(tokenizer)))
     yield Text("\nand writes", style="bold")
     yield Text(_decoded(tokenizer, example.labels), style=TAKEN)
     yield Text(f"\n{len(example.input_ids)} tokens read, {len(example.labels)} written", style=QUIET)
 
 
-def _coloured(ids: Ids, hidden: Ids | None, tokenizer: Any) -> Text:
+def _coloured(pieces: Iterable[ShownPiece]) -> Text:
     """The input, piece by piece; beside each hidden one, in brackets, what it was."""
-    symbols = Symbols.of(tokenizer)
     line = Text()
-    labels = np.full(len(ids), -100) if hidden is None else hidden
-    for piece, label, token in zip(_pieces(tokenizer, ids), labels.tolist(), ids.tolist()):
-        if label != -100:
-            line.append(piece, style=HIDDEN)
-            line.append(f"[{_pieces(tokenizer, [label])[0].strip()}]", style=QUIET)
+    for piece in pieces:
+        if piece.hidden is not None:
+            line.append(_spaced(piece.token), style=HIDDEN)
+            line.append(f"[{_spaced(piece.hidden).strip()}]", style=QUIET)
         else:
-            line.append(piece, style=MASKED if token in (symbols.sentence_mask, symbols.word_mask) else "")
+            line.append(_spaced(piece.token), style=MASKED if piece.role in _MASKS else "")
     return line
 
 
-def _pieces(tokenizer: Any, ids: Iterable[int]) -> list[str]:
-    names = tokenizer.convert_ids_to_tokens([int(number) for number in ids])
-    return [name.replace("\N{LOWER ONE EIGHTH BLOCK}", " ") for name in names]
+def _spaced(token: str) -> str:
+    return token.replace("\N{LOWER ONE EIGHTH BLOCK}", " ")
 
 
 def _decoded(tokenizer: Any, ids: Iterable[int]) -> str:

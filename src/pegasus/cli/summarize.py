@@ -8,13 +8,13 @@ Nothing is ever cut without being told: a text that is too long for the model is
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pegasus.cli.exits import FAILED, OK, PARTLY, USAGE, say
+from pegasus.cli.model_options import declare_batch_size, declare_device, declare_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,21 +98,12 @@ def _declare_summary(group: Any) -> None:
 
 
 def _declare_model(group: Any) -> None:
-    group.add_argument(
-        "-m",
-        "--model",
-        metavar="NAME",
-        default=os.environ.get("PEGASUS_MODEL") or "pegasus-mini",
-        help="a folder, a bundled checkpoint, or a Hugging Face repository (default: $PEGASUS_MODEL, "
-        "else pegasus-mini)",
-    )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    declare_name(group)
+    declare_device(group)
     group.add_argument(
         "--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="default: auto"
     )
-    group.add_argument(
-        "--batch-size", type=int, default=16, metavar="N", help="most texts at a time (default: 16)"
-    )
+    declare_batch_size(group)
     group.add_argument("--threads", type=int, metavar="N", help="threads of the CPU")
 
 

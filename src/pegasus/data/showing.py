@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -34,6 +34,21 @@ class ShownSentence:
 
 
 @dataclass(frozen=True)
+class ShownPiece:
+    """A piece of the input.
+
+    Attributes:
+        token: as the vocabulary spells it.
+        role: what it is.
+        hidden: the token that is to be guessed there, or None.
+    """
+
+    token: str
+    role: Role
+    hidden: str | None
+
+
+@dataclass(frozen=True)
 class ShownStretch:
     """A stretch of the input.
 
@@ -58,19 +73,23 @@ def shown_sentences(prepared: Prepared, made: Made) -> list[ShownSentence]:
 
 def shown_input(example: Example, tokenizer: Any, symbols: Symbols) -> list[ShownStretch]:
     """Return the input in stretches of one role each; written end to end they are the whole input."""
+    stretches = groupby(shown_pieces(example, tokenizer, symbols), key=lambda piece: piece.role)
+    return [ShownStretch(_written(piece.token for piece in pieces), role) for role, pieces in stretches]
+
+
+def shown_pieces(example: Example, tokenizer: Any, symbols: Symbols) -> list[ShownPiece]:
+    """Return the input piece by piece."""
     ids = [] if example.input_ids is None else example.input_ids.tolist()
     labels = [IGNORED] * len(ids) if example.mlm_labels is None else example.mlm_labels.tolist()
-    roles = [_role(number, label, symbols) for number, label in zip(ids, labels)]
-    stretches = groupby(zip(ids, roles), key=lambda pair: pair[1])
-    return [
-        ShownStretch("".join(_written([number for number, _ in pairs], tokenizer)), role)
-        for role, pairs in stretches
-    ]
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    hidden = [None if label == IGNORED else tokenizer.convert_ids_to_tokens(label) for label in labels]
+    roles = (_role(number, label, symbols) for number, label in zip(ids, labels))
+    return [ShownPiece(*facts) for facts in zip(tokens, roles, hidden)]
 
 
 def shown_target(example: Example, tokenizer: Any) -> str:
     """Return the target, written out."""
-    return "".join(_written(example.labels.tolist(), tokenizer)).lstrip()
+    return _written(tokenizer.convert_ids_to_tokens(example.labels.tolist())).lstrip()
 
 
 def _role(number: int, label: int, symbols: Symbols) -> Role:
@@ -85,6 +104,5 @@ def _role(number: int, label: int, symbols: Symbols) -> Role:
     return "kept" if label == number else "random"
 
 
-def _written(ids: Sequence[int], tokenizer: Any) -> Iterator[str]:
-    for piece in tokenizer.convert_ids_to_tokens(list(ids)):
-        yield "\n" if piece == "<n>" else piece.replace("▁", " ")
+def _written(tokens: Iterable[str]) -> str:
+    return "".join("\n" if token == "<n>" else token.replace("▁", " ") for token in tokens)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pegasus import hub
-from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointNotFound
+from pegasus.errors import BadSetting, CheckpointNotFound
+from pegasus.spec.files import read_object, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ class GenerationConfig:
                 f"{folder} holds no {name}: take the settings from the model's configuration with "
                 "GenerationConfig.from_model_config(PegasusConfig.from_pretrained(...))."
             )
-        return cls.from_dict(read_json(path), **kwargs)
+        return cls.from_dict(read_object(path), **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
@@ -261,9 +262,7 @@ class GenerationConfig:
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         name = str(config_file_name or FILE)
-        partial = folder / f".{name}.{os.getpid()}"
-        partial.write_text(self.to_json_string(), encoding="utf-8")
-        os.replace(partial, folder / name)
+        write_whole(folder / name, self.to_json_string().encode("utf-8"))
         if push_to_hub:
             hub.push(folder, kwargs.pop("repo_id", None) or folder.name, **kwargs)
 
@@ -305,20 +304,3 @@ def _tuple_keys(bias: Any) -> Any:
     if isinstance(bias, list):
         return {tuple(phrase): float(value) for phrase, value in bias}
     return bias
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        CheckpointCorrupt: it is none.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointCorrupt(f"{path} is not JSON ({error}): fetch the file again") from None
-    if not isinstance(values, dict):
-        raise CheckpointCorrupt(
-            f"{path} holds a {type(values).__name__}, not an object: fetch the file again"
-        )
-    return values

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
-from pegasus.generation.config import FILE, GenerationConfig, read_json
+from pegasus.generation.config import FILE, GenerationConfig
 from pegasus.generation.drafting import Drafter, ModelDrafter, SourceDrafter, joined
 from pegasus.generation.inputs import Inputs, read_inputs, records_for
 from pegasus.generation.plan import Listener, Plan
@@ -21,6 +21,7 @@ from pegasus.generation.settle import Guests, Limits, limits_for, rules_for, set
 from pegasus.generation.stopping import listeners_for
 from pegasus.generation.strategies import Strategy, choose, drafted
 from pegasus.generation.table import log_softmax
+from pegasus.spec.files import read_object
 
 
 class GenerationMixin:
@@ -78,13 +79,8 @@ class GenerationMixin:
         """Takes ``generation_config.json`` of a checkpoint's folder, where there is one."""
         path = folder / FILE
         if self.can_generate() and path.is_file():
-            config: GenerationConfig = GenerationConfig.from_dict(read_json(path))
+            config: GenerationConfig = GenerationConfig.from_dict(read_object(path))
             self.generation_config = config.with_special_tokens_of(self.config)
-
-    def _save_generation_config(self, folder: Path) -> None:
-        """Writes ``generation_config.json`` beside a saved model."""
-        if self.can_generate():
-            self.generation_config.save_pretrained(folder)
 
     # -- generate ----------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pegasus import hub
-from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointNotFound
+from pegasus.errors import BadSetting
+from pegasus.spec.files import read_object, write_whole
 from pegasus.spec.positions import TABLES
 
 log = logging.getLogger(__name__)
@@ -289,10 +290,10 @@ class PegasusConfig:
             kwargs.pop(ignored, None)
         path = Path(pretrained_model_name_or_path)
         if path.is_file():
-            values = _read_json(path)
+            values = read_object(path)
         else:
             folder = hub.locate(pretrained_model_name_or_path, options, patterns=hub.CONFIG_FILES)
-            values = _read_json(folder / "config.json")
+            values = read_object(folder / "config.json")
         values["_name_or_path"] = str(pretrained_model_name_or_path)
         return cls.from_dict(values, **kwargs)
 
@@ -323,7 +324,7 @@ class PegasusConfig:
     @classmethod
     def from_json_file(cls, json_file: str | os.PathLike[str]) -> PegasusConfig:
         """Build a configuration from one JSON file."""
-        config: PegasusConfig = cls.from_dict(_read_json(Path(json_file)))
+        config: PegasusConfig = cls.from_dict(read_object(Path(json_file)))
         return config
 
     @classmethod
@@ -343,9 +344,8 @@ class PegasusConfig:
         """
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".config.json.{os.getpid()}"
-        partial.write_text(self.to_json_string(use_diff=True) + "\n", encoding="utf-8")
-        os.replace(partial, folder / "config.json")
+        text = self.to_json_string(use_diff=True) + "\n"
+        write_whole(folder / "config.json", text.encode("utf-8"))
         if push_to_hub:
             hub.push(folder, kwargs.pop("repo_id", None) or folder.name, **kwargs)
 
@@ -391,19 +391,3 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value).rsplit(".", 1)[-1]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointNotFound(
-            f"{path} does not exist: a checkpoint folder holds a config.json; was another folder meant?"
-        ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointCorrupt(f"{path} is not JSON ({error}): fetch the file again") from None
-    if not isinstance(values, dict):
-        raise CheckpointCorrupt(
-            f"{path} holds a {type(values).__name__}, not an object: fetch the file again"
-        )
-    return values

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
+from pegasus.spec.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +77,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     """Write a JSON file whole: beside its place first, then renamed into it."""
-    write_bytes(path, (json.dumps(content, ensure_ascii=False, indent=indent) + "\n").encode("utf-8"))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole: beside its place first, then renamed into it."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(content)
-    os.replace(draft, path)
+    write_whole(path, (json.dumps(content, ensure_ascii=False, indent=indent) + "\n").encode("utf-8"))
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pegasus.spec.files import write_whole
 from pegasus.tokenization.folder import (
     ADDED,
     CONFIG,
     SPECIALS,
     SPIECE,
     TOKENIZER_JSON,
-    write_bytes,
     write_json,
 )
 from pegasus.tokenization.model_file import UNIGRAM
@@ -55,7 +55,7 @@ def write_folder(tokenizer: TokenizerBase, folder: Path, prefix: str) -> tuple[s
 def write_vocabulary(tokenizer: TokenizerBase, folder: Path, prefix: str) -> str:
     """Write the ``spiece.model`` as it was read, or as it was rebuilt; returns its path."""
     path = folder / (prefix + SPIECE)
-    write_bytes(path, tokenizer._vocabulary.model)
+    write_whole(path, tokenizer._vocabulary.model)
     return str(path)
 
 

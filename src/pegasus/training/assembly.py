@@ -26,9 +26,6 @@ from pegasus.training.toml import to_toml
 
 log = logging.getLogger(__name__)
 
-#: Changes what the exported model says about generating.
-Dress = Callable[[Any], None]
-
 
 @dataclass(frozen=True)
 class Outcome:

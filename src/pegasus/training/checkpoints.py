@@ -13,12 +13,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pegasus.backends.contract import Engine, Ranks
+from pegasus.checkpoint.writing import sync_folder
 from pegasus.errors import CheckpointCorrupt
 
 log = logging.getLogger(__name__)
@@ -173,16 +173,6 @@ def recover_folder(place: Path) -> None:
     aside = place.with_name(f".{place.name}.old")
     if aside.is_dir() and not place.exists():
         aside.rename(place)
-
-
-def sync_folder(folder: Path) -> None:
-    """Push the names in a folder to the disk; some file systems cannot be asked."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _is_whole(folder: Path) -> bool:

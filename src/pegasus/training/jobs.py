@@ -189,23 +189,6 @@ class PretrainJob(Job):
 AnyJob = TypeVar("AnyJob", bound=Job)
 
 
-def read_job(
-    file: Path, kind: type[AnyJob], changes: Sequence[str] = (), preset: Mapping[str, Any] | None = None
-) -> AnyJob:
-    """Read a job file.
-
-    Args:
-        file: TOML.
-        kind: ``FinetuneJob`` or ``PretrainJob``.
-        changes: ``"table.key=value"``, which win over the file; a value is TOML, or else text.
-        preset: values that the file wins over.
-
-    Raises:
-        BadSetting: no such file, no TOML, an unknown key (the nearest known one is named), a wrong value.
-    """
-    return make_job(kind, merge(preset or {}, raw_job(file, changes)), str(file))
-
-
 def raw_job(file: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
     """The tables of a job file, changed, not yet checked."""
     try:
