@@ -101,18 +101,20 @@ def main() -> None:
     parser.add_argument("--peer", help="a python that has transformers")
     parser.add_argument("--rounds", type=int, default=2, help="processes of each side")
     parser.add_argument("--steps", type=int, default=3, help="timed steps of each process")
-    parser.add_argument("--no-checkpointing", action="store_true", help="keep all activations on our side")
+    parser.add_argument(
+        "--checkpointing", action="store_true", help="compute activations again on our side"
+    )
     parser.add_argument("--side", choices=["ours", "theirs"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        print(json.dumps(measure(arguments.side, arguments.steps, not arguments.no_checkpointing)))
+        print(json.dumps(measure(arguments.side, arguments.steps, arguments.checkpointing)))
         return
     found: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
     for _ in range(arguments.rounds):
         for side in found if arguments.peer else ["ours"]:
             python = sys.executable if side == "ours" else arguments.peer
             command = [python, __file__, "--side", side, "--steps", str(arguments.steps)]
-            command += ["--no-checkpointing"] if arguments.no_checkpointing else []
+            command += ["--checkpointing"] if arguments.checkpointing else []
             ran = subprocess.run(command, check=True, capture_output=True, text=True, env=dict(os.environ))
             found[side].append(json.loads(ran.stdout.splitlines()[-1]))
     report(found)

@@ -1,12 +1,13 @@
-"""How good the summaries are: ROUGE beside the opening of the text at equal length, repetition, numbers."""
+"""How good summaries are: ROUGE beside the opening and LexRank at equal length, and countable faults."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from examples import short_target
@@ -14,7 +15,17 @@ from passages import read
 from rouge_score.rouge_scorer import RougeScorer
 from sentencepiece import SentencePieceProcessor
 
+from pegasus.evaluation.baselines import extract
+
 MEASURES = ("rouge1", "rouge2", "rougeL")
+NAMES = {
+    "model": "pegasus-mini",
+    "lead": "opening, same length",
+    "lexrank": "LexRank, same length",
+    "fresh": "same, not pre-trained",
+}
+
+Summarize = Callable[[list[str]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -80,28 +91,84 @@ def invented_numbers(output: str, document: str) -> bool:
     return any(number not in known for number in re.findall(r"\d+", output))
 
 
-def judge(summarize: Callable[[list[str]], list[str]], originals: Sequence[Text]) -> dict[str, object]:
-    """Every figure of the model card for one split, and its first ten outputs."""
-    outputs = summarize([text.document for text in originals])
+def judge(
+    summarize: Summarize, originals: Sequence[Text], fresh: Summarize | None = None
+) -> dict[str, Any]:
+    """Every figure of the model card for one split, and its first ten outputs.
+
+    Args:
+        summarize: what the model makes of texts.
+        originals: the split.
+        fresh: what the same model makes of them that was not pre-trained.
+    """
+    documents = [text.document for text in originals]
+    outputs = summarize(documents)
     words = round(float(np.mean([len(output.split()) for output in outputs])))
-    model = f_measures(outputs, originals)
-    lead = f_measures(openings(originals, words), originals)
+    written = {
+        "model": outputs,
+        "lead": openings(originals, words),
+        "lexrank": [extract(document, "lexrank", words) for document in documents],
+    }
+    if fresh is not None:
+        written["fresh"] = fresh(documents)
+    scores = {name: f_measures(several, originals) for name, several in written.items()}
     return {
         "texts": len(originals),
-        "words": words,
-        "model": {measure: asdict(interval(model[measure])) for measure in MEASURES},
-        "lead": {measure: asdict(interval(lead[measure])) for measure in MEASURES},
-        "difference": {measure: asdict(interval(model[measure] - lead[measure])) for measure in MEASURES},
-        "repeats": round(100 * float(np.mean([repeats(output) for output in outputs])), 1),
-        "invented_numbers": round(
-            100
-            * float(
-                np.mean([invented_numbers(o, t.document) for o, t in zip(outputs, originals, strict=True)])
-            ),
-            1,
+        "words": {name: round(float(np.mean([len(o.split()) for o in w]))) for name, w in written.items()},
+        **{name: {m: asdict(interval(found[m])) for m in MEASURES} for name, found in scores.items()},
+        "less": {
+            name: {m: asdict(interval(scores["model"][m] - found[m])) for m in MEASURES}
+            for name, found in scores.items()
+            if name != "model"
+        },
+        "repeats": _percent([repeats(output) for output in outputs]),
+        "invented_numbers": _percent(
+            [invented_numbers(o, d) for o, d in zip(outputs, documents, strict=True)]
         ),
         "first": [
             {"output": output, "reference": text.references[0], "document": text.document[:300]}
             for output, text in list(zip(outputs, originals, strict=True))[:10]
         ],
     }
+
+
+def _percent(faults: Sequence[bool]) -> float:
+    return round(100 * float(np.mean(faults)), 1)
+
+
+def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The tables of the model card: scores, paired differences, faults, first outputs."""
+    out = [
+        "| test split | texts | | words | ROUGE-1 | ROUGE-2 | ROUGE-L |",
+        "|---|---:|---|---:|---|---|---|",
+    ]
+    for split, found in results.items():
+        for name in found["words"]:
+            front = [split, str(found["texts"])] if name == "model" else ["", ""]
+            row = [*front, NAMES[name], str(found["words"][name]), *_cells(found[name], "")]
+            out.append(_row(row))
+    out += ["", "| test split | pegasus-mini less | ROUGE-1 | ROUGE-2 | ROUGE-L |", "|---|---|---|---|---|"]
+    for split, found in results.items():
+        out += [_row([split, NAMES[name], *_cells(less, "+")]) for name, less in found["less"].items()]
+    out += ["", "| test split | a word trigram three times, % | a number that is not in the source, % |"]
+    out += ["|---|---:|---:|"]
+    out += [_row([s, f"{r['repeats']:.1f}", f"{r['invented_numbers']:.1f}"]) for s, r in results.items()]
+    out += ["", "| split | output | reference |", "|---|---|---|"]
+    for split, found in results.items():
+        out += [_row([split, _plain(one["output"]), _plain(one["reference"])]) for one in found["first"]]
+    return "\n".join(out) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cells(measures: Mapping[str, Mapping[str, float]], sign: str) -> list[str]:
+    return [
+        f"{m['mean']:{sign}.1f} ({m['low']:{sign}.1f} to {m['high']:{sign}.1f})"
+        for m in (measures[measure] for measure in MEASURES)
+    ]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
         PegasusForConditionalGeneration as PegasusForConditionalGeneration,
         PegasusModel as PegasusModel,
     )
+    from pegasus.backends.torch.packed import (
+        PackedForConditionalGeneration as PackedForConditionalGeneration,
+    )
     from pegasus.backends.torch.stacks import PegasusPreTrainedModel as PegasusPreTrainedModel
     from pegasus.errors import PegasusError as PegasusError
     from pegasus.generation.config import GenerationConfig as GenerationConfig
@@ -47,6 +50,7 @@ _HOME = {
     "DisjunctiveConstraint": "pegasus.generation.constraints",
     "GenerationConfig": "pegasus.generation.config",
     "MaxTimeCriteria": "pegasus.generation.stopping",
+    "PackedForConditionalGeneration": "pegasus.backends.torch.packed",
     "PegasusConfig": "pegasus.spec.config",
     "PegasusError": "pegasus.errors",
     "PegasusForCausalLM": "pegasus.backends.torch.model",

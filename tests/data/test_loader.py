@@ -181,8 +181,8 @@ class Words:
 
     eos_token_id, pad_token_id = 1, 0
 
-    def __call__(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
-        return {"input_ids": [[105 + len(word) for word in text.split()] for text in texts]}
+    def encode_ids(self, texts: list[str]) -> list[np.ndarray]:
+        return [np.array([*(105 + len(word) for word in text.split()), 1], np.int32) for text in texts]
 
 
 def test_a_cut_keeps_the_eos_or_loses_it_as_the_authors_do() -> None:

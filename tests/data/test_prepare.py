@@ -41,8 +41,8 @@ class Letters:
     def __len__(self) -> int:
         return self.size
 
-    def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
-        return {"input_ids": [[106 + ord(letter) for letter in text.strip()] for text in texts]}
+    def encode_ids(self, texts: Sequence[str], **_: Any) -> list[np.ndarray]:
+        return [np.array([106 + ord(letter) for letter in text.strip()], np.int32) for text in texts]
 
     def save_pretrained(self, folder: str) -> None:
         Path(folder).mkdir(exist_ok=True)

@@ -45,8 +45,8 @@ class Letters:
     def convert_tokens_to_ids(self, tokens: Sequence[str]) -> list[int]:
         return [{"<mask_1>": 2, "<mask_2>": 3}[token] for token in tokens]
 
-    def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
-        return {"input_ids": [[106 + ord(letter) for letter in text.strip()] for text in texts]}
+    def encode_ids(self, texts: Sequence[str], **_: Any) -> list[np.ndarray]:
+        return [np.array([106 + ord(letter) for letter in text.strip()], np.int32) for text in texts]
 
 
 def ids(*rows: Sequence[int]) -> list[np.ndarray]:

@@ -256,6 +256,21 @@ def test_a_hub_data_set_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [(("org/set", "small"), {"split": "test", "streaming": True})]
 
 
+def test_a_data_set_is_read_through_the_real_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets", reason="extra data")
+    repository = tmp_path / "set"
+    repository.mkdir()
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    (repository / "train.jsonl").write_text(lines, encoding="utf-8")
+    (repository / "test.jsonl").write_text(lines.splitlines(keepends=True)[0], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert len(list(read_pairs(["hub:./set"]))) == len(ROWS)
+    (pair,) = read_pairs(["hub:./set@test"])
+    assert pair.document == ROWS[0]["document"]
+
+
 def test_the_real_data_is_read(shared: Path) -> None:
     pairs = read_pairs([shared / "data" / "aeslc" / "test.jsonl.xz"])
     assert sum(len(pair.summaries) > 1 for pair in pairs) > 1000

@@ -19,6 +19,7 @@ PUBLIC = {
     "DisjunctiveConstraint",
     "GenerationConfig",
     "MaxTimeCriteria",
+    "PackedForConditionalGeneration",
     "PegasusConfig",
     "PegasusError",
     "PegasusForCausalLM",

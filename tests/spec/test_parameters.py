@@ -17,6 +17,13 @@ LARGE = {
     "decoder_layers": 16,
     "d_model": 1024,
 }
+BASE = {
+    "encoder_layers": 12,
+    "decoder_layers": 12,
+    "d_model": 768,
+    "encoder_ffn_dim": 3072,
+    "decoder_ffn_dim": 3072,
+}
 SMALL = {
     "vocab_size": 30,
     "d_model": 8,
@@ -38,6 +45,43 @@ def test_the_size_of_pegasus_large() -> None:
     assert _count(config, "bare", trained) == 568_699_904
     assert _count(config, "conditional", {"positions"}) == 2_097_152
     assert _count(config, "conditional", {"logits_bias"}) == 96_103
+
+
+@pytest.mark.parametrize(
+    ("fields", "without_biases", "with_biases"),
+    [
+        ({}, 568_503_296, 568_699_904),
+        ({"decoder_layers": 12}, 501_349_376, 501_513_216),
+        ({"decoder_layers": 8}, 434_195_456, 434_326_528),
+        ({"decoder_layers": 4}, 367_041_536, 367_139_840),
+        ({"encoder_layers": 12, "decoder_layers": 12}, 450_980_864, 451_128_320),
+        ({"encoder_layers": 12, "decoder_layers": 6}, 350_249_984, 350_348_288),
+        (BASE, 272_175_360, None),
+        ({**BASE, "vocab_size": 32_000}, 222_944_256, None),
+    ],
+)
+def test_sizes_with_and_without_the_biases_of_attention(
+    fields: dict[str, int], without_biases: int, with_biases: int | None
+) -> None:
+    trained = _trained(PegasusConfig(**{**LARGE, **fields}))
+    plain = sum(size for name, size in trained.items() if not _is_attention_bias(name))
+    assert plain == without_biases
+    assert with_biases in (None, sum(trained.values()))
+
+
+def test_the_authors_large_model_has_485_weights() -> None:
+    trained = _trained(PegasusConfig(**LARGE))
+    assert sum(not _is_attention_bias(name) for name in trained) == 485
+    assert sum(_is_attention_bias(name) for name in trained) == 192
+
+
+def _trained(config: PegasusConfig) -> dict[str, int]:
+    leaves = parameters(config, "conditional").values()
+    return {leaf.name: math.prod(leaf.shape) for leaf in leaves if not optional(leaf)}
+
+
+def _is_attention_bias(name: str) -> bool:
+    return "_attn." in name and name.endswith("_proj.bias")
 
 
 def test_names_and_their_order() -> None:

@@ -21,8 +21,9 @@ class WordTokenizer:
     words: list[str] = field(default_factory=lambda: [f"<{n}>" for n in range(10)])
     eos_token_id: int = EOS
 
-    def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
-        return {"input_ids": [[self.number(word) for word in text.split()] for text in texts]}
+    def encode_ids(self, texts: Sequence[str], add_special_tokens: bool = True) -> list[np.ndarray]:
+        end = [EOS] * add_special_tokens
+        return [np.array([*map(self.number, text.split()), *end], np.int32) for text in texts]
 
     def number(self, word: str) -> int:
         if word not in self.words:

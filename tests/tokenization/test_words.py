@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from pegasus.tokenization import words
-from pegasus.tokenization.words import ExactCutter, WordCutter, spellings, words_of
+from pegasus.tokenization.words import ExactCutter, FreshCutter, WordCutter, spellings, words_of
 
 UNK = 9
 PIECES = {
@@ -62,6 +63,16 @@ def test_the_words_are_the_text(text: str) -> None:
     assert all("▁" not in word[1:] for word in words_of(text))
 
 
+SPELLING = {number: piece for piece, (number, _) in PIECES.items()}
+
+
+def fresh_cutter(engine: Callable[[list[str]], list[list[int]]]) -> FreshCutter:
+    def spell(ids: Sequence[int]) -> list[str]:
+        return [SPELLING.get(number, "?") for number in ids]
+
+    return FreshCutter(engine, lambda: ExactCutter(PIECES, LOWEST, UNK), spell, UNK)
+
+
 def test_each_word_is_cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -69,13 +80,34 @@ def test_each_word_is_cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.extend(batch)
         return [[len(word)] for word in batch]
 
-    cutter = WordCutter(engine, lambda: ExactCutter(PIECES, LOWEST, UNK))
+    cutter = WordCutter(fresh_cutter(engine))
     assert cutter.cut(["▁one▁two", "▁two▁one", ""]) == [[4, 4], [4, 4], []]
-    assert cutter.cut(["▁one▁aaa"]) == [[4, 16, 12]]
     assert sorted(asked) == ["▁one", "▁two"]
     monkeypatch.setattr(words, "_REMEMBERED", 1)
     assert cutter.cut(["▁one▁two▁six"]) == [[4, 4, 4]]
     assert sorted(asked) == sorted(["▁one", "▁two"] * 2 + ["▁six"])
+
+
+@pytest.mark.parametrize(
+    ("word", "ids"),
+    [("▁aaa", [16, 10, 12]), ("aaa", [12, 10]), ("▁axx", [16, UNK]), ("▁xax", [15, UNK, 10, UNK])],
+)
+def test_pieces_that_fit_in_another_order_are_ordered_by_the_rule(word: str, ids: list[int]) -> None:
+    exact = ExactCutter(PIECES, LOWEST, UNK).cut(word)
+    assert fresh_cutter(lambda batch: [ids] * len(batch)).cut([word]) == {word: exact}
+
+
+def test_pieces_that_fit_in_one_order_only_are_left_to_the_engine() -> None:
+    asked = {"▁abab": [16, 11, 13], "▁aab": [16, 13], "▁": [15]}
+    assert fresh_cutter(lambda batch: [asked[word] for word in batch]).cut(asked.keys()) == asked
+
+
+def test_long_words_are_cut_in_double_precision_at_once() -> None:
+    def engine(batch: list[str]) -> list[list[int]]:
+        raise AssertionError(batch)
+
+    word = "▁" + "ab" * 40
+    assert fresh_cutter(engine).cut([word]) == {word: ExactCutter(PIECES, LOWEST, UNK).cut(word)}
 
 
 def test_spellings_give_unknown_characters_back() -> None:

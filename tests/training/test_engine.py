@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pegasus.backends.contract import Measures, Objective, OptimSettings, Placement
 from pegasus.backends.torch import backend, loss
-from pegasus.backends.torch.attending import attend_with_dropout
+from pegasus.backends.torch.attending import attend_in_bfloat16, attend_with_dropout
 from pegasus.backends.torch.dropout import draw, dropout, relu_dropout
 from pegasus.backends.torch.engine import TorchEngine
 from pegasus.backends.torch.layers import Attention
@@ -178,7 +178,7 @@ def test_it_learns_what_it_is_shown(make, tiny):
 
 
 def test_the_row_of_padding_stays_zero(make, tiny):
-    for name in ("adafactor", "adamw"):
+    for name in ("adafactor", "adamw", "muon"):
         engine = make(optim={"name": name})
         for step in range(4):
             engine.step([tiny.batch(step)])
@@ -346,7 +346,12 @@ def test_the_objective_chooses_the_kind_of_dropout(make, tiny):
 
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [("adafactor", "float32"), ("adamw", "float32"), ("adafactor-absolute", "float16")],
+    [
+        ("adafactor", "float32"),
+        ("adamw", "float32"),
+        ("muon", "bfloat16"),
+        ("adafactor-absolute", "float16"),
+    ],
 )
 def test_a_saved_run_goes_on_bit_by_bit(name, precision, make, tiny, tmp_path):
     settings = {"optim": {"name": name}, "placement": {"precision": precision}, "fields": DROPS, "seed": 5}
@@ -462,6 +467,26 @@ def test_attention_text_by_text_equals_attention_written_out(mask, dtype):
 
     inputs = [tensor.to(dtype) for tensor in (queries, keys, values)]
     same_gradients(plain, quick, inputs, 1e-5 if dtype == torch.float32 else 0.05)
+
+
+@pytest.mark.parametrize("mask", ["none", "causal", "padding"])
+def test_attention_in_bfloat16_equals_the_fused_kernel(mask):
+    torch.manual_seed(2)
+    length, source = (7, 7) if mask == "causal" else (5, 9)
+    allowed = torch.ones(length, source).tril().bool()[None, None]
+    if mask == "padding":
+        allowed = torch.arange(source)[None, None, None] < torch.tensor([9, 4, 6])[:, None, None, None]
+    least = torch.finfo(torch.bfloat16).min
+    added = None if mask == "none" else torch.zeros(allowed.shape).masked_fill(~allowed, least).bfloat16()
+
+    def plain(queries, keys, values):
+        return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=added, scale=0.3)
+
+    def quick(queries, keys, values):
+        return attend_in_bfloat16(queries, keys, values, added, 0.3)
+
+    inputs = [torch.randn(3, 2, n, 8).bfloat16() for n in (length, source, source)]
+    same_gradients(plain, quick, inputs, 0.03)
 
 
 def test_relu_and_dropout_in_one_equal_the_two():

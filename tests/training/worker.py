@@ -1,7 +1,8 @@
 """Small runs in one process or several, for the tests: ``python worker.py '[{"output": ...}, ...]'``.
 
 Each entry is one launch; its processes are forked, so that the framework is imported only once. What is
-asked of a launch is in ``Launch``. Nothing random is shared between launches.
+asked of a launch is in ``Launch``. Nothing random is shared between launches. Under ``torchrun`` the
+argument is one entry, and this process one of its processes.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def work(launch: Launch) -> None:
     with StopSignals() as signals:
         run = Run(
             engine=engine,
-            feed=Feed(ranks, launch.die_at, launch.stop_at),
+            feed=Feed(ranks, None if restarted() else launch.die_at, launch.stop_at),
             ranks=ranks,
             plan=plan,
             checkpoints=Checkpoints(output / "checkpoints", ranks),
@@ -167,6 +168,11 @@ def work(launch: Launch) -> None:
     if ranks.rank == 0:
         (output / "ending").write_text(f"{ending} {run.standing.step}")
     ranks.leave()
+
+
+def restarted() -> bool:
+    """Whether torchrun has started this process in the place of one that died."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def _die_in_save(number: int) -> None:
@@ -209,7 +215,7 @@ def start(launch: Launch) -> bool:
 
 def _work_and_exit(launch: Launch) -> None:
     code = 1
-    faulthandler.dump_traceback_later(120, exit=True)  # a process that waits for ever says where
+    faulthandler.dump_traceback_later(300, exit=True)  # a process that waits for ever says where
     try:
         work(launch)
         code = 0
@@ -227,5 +233,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and "TORCHELASTIC_RUN_ID" in os.environ:
+    work(Launch(**json.loads(sys.argv[1])))  # as one of torchrun's processes
+elif __name__ == "__main__":
     print(json.dumps([start(Launch(**entry)) for entry in json.loads(sys.argv[1])]))

@@ -11,6 +11,7 @@ from pegasus.errors import BackendMissing, BadSetting
 #: room → the framework it needs and how to get it
 ROOMS: dict[str, tuple[str, str]] = {
     "torch": ("torch", "pip install torch"),
+    "packed": ("numpy", "pip install numpy"),
 }
 
 
@@ -18,7 +19,7 @@ def room(name: str, module: str = "model") -> ModuleType:
     """Open a room: import one of its modules.
 
     Args:
-        name: ``"torch"``.
+        name: ``"torch"``, or ``"packed"``, which needs no framework.
         module: the module within the room.
 
     Raises:

@@ -92,25 +92,28 @@ class OptimSettings:
     Attributes:
         name: "adafactor" (the authors': the rate is relative to the size of each tensor),
             "adafactor-absolute" (the recipe of transformers: an absolute rate, some thirty times as strong
-            at equal numbers) or "adamw".
+            at equal numbers), "adamw", or "muon" (for matrices inside layers; the rest learns by AdamW).
         rate: the base learning rate.
+        others_rate: for "muon", the base rate of what is no matrix inside a layer: embeddings, biases,
+            norms. It follows the same schedule. None: 0.15 times ``rate``.
         schedule: see ``pegasus.backends.schedules``.
         warmup_steps: updates until the base rate is reached.
         steps: updates of the whole run; "linear" and "cosine" end there.
         clip_norm: the gradient is scaled down to this norm; None: never.
-        weight_decay: of matrices, for "adamw" and "adafactor-absolute".
-        betas: of "adamw".
-        eps: of "adamw".
+        weight_decay: of matrices, for "adamw", "adafactor-absolute" and "muon".
+        betas: of AdamW; None: (0.9, 0.999), and (0.9, 0.98) beside "muon".
+        eps: of AdamW.
     """
 
-    name: Literal["adafactor", "adafactor-absolute", "adamw"] = "adafactor"
+    name: Literal["adafactor", "adafactor-absolute", "adamw", "muon"] = "adafactor"
     rate: float = 1e-4
+    others_rate: float | None = None
     schedule: Literal["authors", "authors-scratch", "constant", "linear", "cosine"] = "authors"
     warmup_steps: int = 10_000
     steps: int = 0
     clip_norm: float | None = None
     weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] | None = None
     eps: float = 1e-8
 
 

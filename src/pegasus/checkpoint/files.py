@@ -241,6 +241,11 @@ def _nothing_found(folder: Path, formats: Sequence[Format]) -> str:
             "download "
             "was cut off, fetch or save it again."
         )
+    if "packed.safetensors" in there:
+        return (
+            f"{folder} is packed for inference (packed.safetensors), and {wanted} was looked for: open it "
+            "with Summarizer or PackedForConditionalGeneration, or give the checkpoint it was packed from."
+        )
     foreign = [words for name, words in _FOREIGN_NAMES.items() if name in there]
     if foreign:
         others = " and ".join(foreign)

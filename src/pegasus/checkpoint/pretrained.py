@@ -30,8 +30,8 @@ _GUIDE = "docs/coming-from-transformers.md tells what to use instead."
 
 #: Arguments of transformers that are refused when they ask for something: name → what to do.
 _REFUSED_ON_LOAD: dict[str, str] = {
-    "from_tf": "save the checkpoint as safetensors with transformers 4.57 or `pegasus convert` first",
-    "from_flax": "save the checkpoint as safetensors with transformers 4.57 or `pegasus convert` first",
+    "from_tf": "not read yet: save the checkpoint as safetensors with transformers 4.57 first",
+    "from_flax": "not read yet: save the checkpoint as safetensors with transformers 4.57 first",
     "device_map": "load, then move the model with `.to(device)`",
     "max_memory": "load, then move the model with `.to(device)`",
     "offload_folder": "load, then move the model with `.to(device)`",

@@ -58,13 +58,35 @@ class Staging:
 
     def add_text(self, name: str, text: str) -> None:
         """Adds a text file; the order of adding is the order of appearing."""
-        with self._open(name) as file:
-            _finish(file, [text.encode("utf-8")])
+        self.add_bytes(name, text.encode("utf-8"))
 
-    def add_tensors(self, name: str, tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> None:
-        """Adds a safetensors file."""
-        # wide numbers first, so that each tensor starts at a multiple of its own width
-        order = sorted(tensors, key=lambda key: (-ITEM_SIZES[tensors[key].dtype], key))
+    def add_bytes(self, name: str, content: bytes) -> None:
+        """Adds a file as it is."""
+        with self._open(name) as file:
+            _finish(file, [content])
+
+    def add_tensors(
+        self,
+        name: str,
+        tensors: Mapping[str, RawTensor],
+        metadata: Mapping[str, str],
+        alignment: int = 8,
+    ) -> None:
+        """Adds a safetensors file.
+
+        Args:
+            name: of the file.
+            tensors: by name.
+            metadata: what stands beside them.
+            alignment: a multiple of 8; tensors of so many bytes, or a multiple, start at a multiple of it.
+        """
+
+        def rank(key: str) -> tuple[bool, int, str]:
+            # wide numbers first, so that each tensor starts at a multiple of its own width
+            even = alignment == 8 or tensors[key].data.nbytes % alignment == 0
+            return not even, -ITEM_SIZES[tensors[key].dtype], key
+
+        order = sorted(tensors, key=rank)
         header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
         end = 0
         for key in order:
@@ -72,7 +94,7 @@ class Staging:
             start, end = end, end + tensor.data.nbytes
             header[key] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [start, end]}
         text = json.dumps(header, separators=(",", ":")).encode("utf-8")
-        text += b" " * (-len(text) % 8)
+        text += b" " * (-(8 + len(text)) % alignment)
         with self._open(name) as file:
             _finish(
                 file, [len(text).to_bytes(8, "little"), text, *(tensors[key].data.data for key in order)]

@@ -12,7 +12,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pegasus.cli.exits import OK, PARTLY, say
-from pegasus.cli.model_options import declare_batch_size, declare_device, declare_name
+from pegasus.cli.model_options import (
+    check_threads,
+    declare_batch_size,
+    declare_device,
+    declare_dtype,
+    declare_name,
+    declare_threads,
+)
 
 if TYPE_CHECKING:
     from pegasus.cli.progress import Bar
@@ -56,7 +63,9 @@ def _declare_model(group: Any) -> None:
         "do), all of it in pieces, or all at once with untrained positions",
     )
     declare_device(group)
+    declare_dtype(group)
     declare_batch_size(group)
+    declare_threads(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.limit is not None and arguments.limit < 1:
         raise BadSetting(f"--limit must be at least 1; found {arguments.limit}.")
+    check_threads(arguments.threads)
     task = None if arguments.task is None else find_task(arguments.task)
     evaluation = _evaluation(arguments, Bar.on_stderr(quiet=arguments.quiet))
     if arguments.json:
@@ -103,7 +113,12 @@ def _evaluation(arguments: argparse.Namespace, bar: Bar) -> Evaluation:
         from pegasus.summarizer import Summarizer
 
         with bar.waiting(f"opening {arguments.model}"):
-            writer = Summarizer.from_pretrained(arguments.model, device=arguments.device)
+            writer = Summarizer.from_pretrained(
+                arguments.model,
+                device=arguments.device,
+                dtype=arguments.dtype,
+                threads=arguments.threads,
+            )
     name = "" if arguments.no_model else arguments.model
     with bar:
         return evaluate(

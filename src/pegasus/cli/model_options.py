@@ -23,6 +23,32 @@ def declare_device(group: Any) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
 
 
+def declare_dtype(group: Any) -> None:
+    """Declare how numbers are kept."""
+    group.add_argument(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "bfloat16", "float16", "int8"],
+        help="how numbers are kept; int8 is the fastest on a CPU, and approximate (default: auto, which "
+        "loses nothing on a CPU)",
+    )
+
+
+def declare_threads(group: Any) -> None:
+    """Declare how many threads compute."""
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="threads of the CPU (default: one for each core)"
+    )
+
+
+def check_threads(count: int | None) -> None:
+    """Raise ``BadSetting`` for fewer than one thread."""
+    from pegasus.errors import BadSetting
+
+    if count is not None and count < 1:
+        raise BadSetting(f"--threads must be at least 1; found {count}.")
+
+
 def declare_batch_size(group: Any) -> None:
     """Declare how many texts it reads at a time."""
     group.add_argument(

@@ -14,6 +14,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from pegasus.backends.packed.folder import is_packed, load_packed
 from pegasus.checkpoint.files import read_weights
 from pegasus.data.gap import GapSettings
 from pegasus.data.mask import Symbols, WordMasking
@@ -55,6 +56,10 @@ def checkpoint(name: str) -> Iterator[Any]:
     if generation.is_file():
         stated = json.loads(generation.read_text(encoding="utf-8"))
         yield _pairs({key: value for key, value in stated.items() if not key.startswith("_")})
+    if is_packed(folder):
+        packed = load_packed(folder)
+        yield Text(f"packed as {packed.kind}: {packed.nbytes / 1e6:,.0f} MB, every hash matches")
+        return
     expected = parameters(config, "conditional")
     sizes: Counter[str] = Counter()
     for leaf in expected.values():

@@ -14,7 +14,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pegasus.cli.exits import FAILED, OK, PARTLY, USAGE, say
-from pegasus.cli.model_options import declare_batch_size, declare_device, declare_name
+from pegasus.cli.model_options import (
+    declare_batch_size,
+    declare_device,
+    declare_dtype,
+    declare_name,
+    declare_threads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,11 +106,9 @@ def _declare_summary(group: Any) -> None:
 def _declare_model(group: Any) -> None:
     declare_name(group)
     declare_device(group)
-    group.add_argument(
-        "--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="default: auto"
-    )
+    declare_dtype(group)
     declare_batch_size(group)
-    group.add_argument("--threads", type=int, metavar="N", help="threads of the CPU")
+    declare_threads(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -153,14 +157,14 @@ def _opener(arguments: argparse.Namespace, bar: Bar) -> Callable[[], Summarizer]
 
     @cache
     def summarizer() -> Summarizer:
-        from pegasus.backends import room
         from pegasus.summarizer import Summarizer
 
         with bar.waiting(f"opening {arguments.model}"):
-            if arguments.threads is not None:
-                room("torch", "reading").use_threads(arguments.threads)
             return Summarizer.from_pretrained(
-                arguments.model, device=arguments.device, dtype=arguments.dtype
+                arguments.model,
+                device=arguments.device,
+                dtype=arguments.dtype,
+                threads=arguments.threads,
             )
 
     return summarizer
@@ -168,11 +172,10 @@ def _opener(arguments: argparse.Namespace, bar: Bar) -> Callable[[], Summarizer]
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were named, checked before a model is opened or an output begun."""
-    from pegasus.errors import BadSetting
+    from pegasus.cli.model_options import check_threads
     from pegasus.summarizer.settings import Settings
 
-    if arguments.threads is not None and arguments.threads < 1:
-        raise BadSetting(f"--threads must be at least 1; found {arguments.threads}.")
+    check_threads(arguments.threads)
     settings = {name: getattr(arguments, name) for name in _SETTINGS}
     Settings(**settings)
     return settings

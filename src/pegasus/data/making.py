@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from pegasus.data.gap import GapSettings, score_sentences
-from pegasus.data.pretraining import cut_words
+from pegasus.data.pretraining import cut_words, encode_sentences
+from pegasus.data.records import Ids
 from pegasus.data.sentences import Splitter, find_splitter
 from pegasus.data.shards import ShardRecord, ShardWriter, sha256_of
 
 _TEXT_AT_ONCE = 1 << 17  # characters that are counted and encoded together
+_NOTHING = np.zeros(0, np.int32)
 
 #: Where shards go, what sentences are scored by, the sentence rule, and how many words of a document are
 # read.
@@ -78,11 +80,10 @@ def make_shard(portion: Portion, job: Job, tokenizer: Any) -> Made:
         documents = [splitter(cut_words(text, max_words)) for text in texts]
         scores = score_sentences(gap.count_many(documents), gap) if gap.needs_scores else None
         counted = time.process_time()
-        sentences = [sentence for document in documents for sentence in document]
-        rows = tokenizer(sentences, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        rows = encode_sentences([sentence for document in documents for sentence in document], tokenizer)
         scoring += counted - began
         encoding += time.process_time() - counted
-        _add(writer, documents, rows["input_ids"], scores)
+        _add(writer, documents, rows, scores)
     writer.write(output, portion.file)
     path = output / portion.file
     record = ShardRecord(
@@ -153,12 +154,12 @@ def _some(texts: Sequence[str]) -> Iterator[list[str]]:
         yield some
 
 
-def _add(writer: ShardWriter, documents: Sequence[Sequence[str]], rows: Any, scores: Any) -> None:
+def _add(writer: ShardWriter, documents: Sequence[Sequence[str]], rows: Sequence[Ids], scores: Any) -> None:
     place = 0
     for document in documents:
         own = slice(place, place + len(document))
         sizes = np.fromiter(map(len, rows[own]), np.int64, len(document))
-        ids = np.fromiter((number for row in rows[own] for number in row), np.int32, int(sizes.sum()))
+        ids = np.concatenate([_NOTHING, *rows[own]])
         writer.add(ids, sizes, None if scores is None else scores[own])
         place += len(document)
 

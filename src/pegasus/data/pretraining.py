@@ -162,10 +162,8 @@ def cut_words(text: str, most: int) -> str:
 
 def encode_sentences(sentences: Sequence[str], tokenizer: Any) -> list[Ids]:
     """Return the ids of each sentence for itself, without EOS."""
-    if not sentences:
-        return []
-    rows = tokenizer(list(sentences), add_special_tokens=False, return_attention_mask=False, verbose=False)
-    return [np.asarray(row, np.int32) for row in rows["input_ids"]]
+    rows: list[Ids] = tokenizer.encode_ids(sentences, add_special_tokens=False)
+    return rows
 
 
 def prepare_document(

@@ -190,10 +190,10 @@ class BlockSource:
 
 
 def _encoded(texts: Sequence[str], tokenizer: Any, most: int | None, keep_eos: bool) -> list[Ids]:
-    rows = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
-    eos = tokenizer.eos_token_id
-    room = None if most is None else most - 1 if keep_eos else most
-    return [np.array([*row[:room], eos], np.int32)[:most] for row in rows["input_ids"]]
+    rows: list[Ids] = [row[:most] for row in tokenizer.encode_ids(texts)]
+    for row in rows if keep_eos else ():
+        row[-1] = tokenizer.eos_token_id
+    return rows
 
 
 def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 _NEWLINE = re.compile(r" ?<n> ?")
-_AT_ONCE = 1024
 _MANY_PIECES = 4
 _FAR = 4
 _UNSAID = 10**9
@@ -31,12 +30,11 @@ class Reader:
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Return the tokens of each text, the end token included."""
-        eos = int(self.tokenizer.eos_token_id)
-        return [(*tokens, eos) for tokens in self._tokens(texts)]
+        return [tuple(ids.tolist()) for ids in self.tokenizer.encode_ids(texts)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has, without the end token."""
-        return [len(tokens) for tokens in self._tokens(texts)]
+        return [len(ids) for ids in self.tokenizer.encode_ids(texts, add_special_tokens=False)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, `<n>` turned into the line break that it stands for."""
@@ -50,14 +48,7 @@ class Reader:
         "Washington" stands far before "washington", "However" only a little before "however", "Plans" after
         "plans". A form that it does not have takes several pieces, and many pieces are no everyday word.
         """
-        capital, small = self._tokens([word, word.lower()])
+        capital, small = self.tokenizer.encode_ids([word, word.lower()], add_special_tokens=False)
         if len(capital) == len(small) == 1:
-            return small[0] > _FAR * capital[0]
+            return bool(small[0] > _FAR * capital[0])
         return len(capital) < len(small) or len(small) >= _MANY_PIECES
-
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        found: list[list[int]] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            batch = list(texts[start : start + _AT_ONCE])
-            found += self.tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
-        return found

@@ -58,6 +58,7 @@ class Summarizer:
         *,
         device: str = "auto",
         dtype: str = "auto",
+        threads: int | None = None,
         newline: Newline | None = None,
         **options: Any,
     ) -> Summarizer:
@@ -66,8 +67,9 @@ class Summarizer:
         Args:
             name: a folder, a bundled checkpoint, or a repository on the Hugging Face hub.
             device: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator where there is one.
-            dtype: "float32", "bfloat16", "float16"; "auto" is bfloat16 where an accelerator computes in it
-                and float32 elsewhere. (float16 overflows in 16-layer checkpoints.)
+            dtype: "float32", "bfloat16", "float16", and on a CPU "int8", which is approximate. "auto" loses
+                nothing on a CPU; on an accelerator it is bfloat16 where that computes in it, else float32.
+            threads: threads of the CPU; None: as many as there are cores.
             newline: what becomes of line breaks (`pegasus.tokenization.newline`). None: what the checkpoint
                 says, and "authors" where it says nothing and its vocabulary has a token for them.
             options: hub options (revision, token, cache_dir, local_files_only, force_download, subfolder),
@@ -84,7 +86,7 @@ class Summarizer:
         settings = Settings().changed(**options)
         folder = locate(name, hub)
         tokenizer = _open_tokenizer(folder, newline)
-        model = room("torch", "reading").open_model(folder, device=device, dtype=dtype)
+        model = room("packed", "reading").open_model(folder, device=device, dtype=dtype, threads=threads)
         spent = time.perf_counter() - begin
         logger.info("opened %s in %.1f s: %s on %s", name, spent, model.dtype, model.device)
         return cls(ModelWriter(model), Reader(tokenizer), name=os.fspath(name), settings=settings)

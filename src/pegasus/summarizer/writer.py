@@ -110,7 +110,7 @@ class ModelWriter:
 
     def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
         """Return where the decoder looked, [summary tokens, source tokens], mean of layers and heads."""
-        found: np.ndarray = room("torch", "reading").cross_attention(self.model, source, summary)
+        found: np.ndarray = room("packed", "reading").cross_attention(self.model, source, summary)
         return found
 
     def _draft(self, row: np.ndarray, score: float, most: int) -> Draft:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.hub import TOKENIZER_FILES, HubOptions, locate, push
 from pegasus.tokenization import inputs, lengths
+from pegasus.tokenization.bulk import BulkCutter, BulkEncoding
 from pegasus.tokenization.cutting import Engine, StretchCutter, TextEncoder
 from pegasus.tokenization.encoding import BatchEncoding, EncodedText
 from pegasus.tokenization.folder import read_settings
@@ -28,11 +29,11 @@ from pegasus.tokenization.table import TokenTable
 from pegasus.tokenization.vocabulary import NEWLINE_PIECE, Layout, Vocabulary
 
 logger = logging.getLogger(__name__)
-
 _SHIFTED = re.compile(r"<unk_\d+>")
+_MADE = ("_engine", "_cutter", "_bulk")  # what cannot be copied
 
 
-class TokenizerBase(TokenTable, SpecialTokens):
+class TokenizerBase(TokenTable, SpecialTokens, BulkEncoding):
     """Text ↔ ids of PEGASUS; the classes to use are PegasusTokenizer and PegasusTokenizerFast.
 
     Args:
@@ -372,10 +373,8 @@ class TokenizerBase(TokenTable, SpecialTokens):
             self._said.add(key or message)
             logger.warning(message)
 
-    # -- what cannot be copied --------------------------------------------------------------------
-
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_cutter")}
+        return {name: value for name, value in self.__dict__.items() if name not in _MADE}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -384,6 +383,7 @@ class TokenizerBase(TokenTable, SpecialTokens):
     def _open(self) -> None:
         self._engine = self._make_engine()
         self._cutter = StretchCutter(self._vocabulary, self._layout, self._engine)
+        self._bulk = BulkCutter(self._cutter)
 
     def _make_engine(self) -> Engine:
         """The library that cuts, over this vocabulary."""

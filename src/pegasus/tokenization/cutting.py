@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Protocol
 
 from pegasus.errors import BadSetting
@@ -16,7 +16,7 @@ from pegasus.tokenization.newline import Newline, newline_origins, write_newline
 from pegasus.tokenization.origins import piece_spans, shift
 from pegasus.tokenization.specials import AddedTokens
 from pegasus.tokenization.vocabulary import SPACE, Layout, Vocabulary
-from pegasus.tokenization.words import ExactCutter, WordCutter, spellings, words_of
+from pegasus.tokenization.words import ExactCutter, FreshCutter, WordCutter, spellings, words_of
 
 
 class Engine(Protocol):
@@ -42,14 +42,29 @@ class StretchCutter:
         self._layout = layout
         self._engine = engine
         self._by_words = vocabulary.by_words and not engine.samples
-        self._words = WordCutter(engine.cut_words, self._exact_cutter)
+        self.fresh = self._fresh_by(engine.cut_words)
+        self._words = WordCutter(self.fresh)
+
+    @property
+    def by_raw_words(self) -> bool:
+        """Whether a stretch is cut as each of its words between blanks is."""
+        return self._by_words and self._vocabulary.by_raw_words
+
+    def fresh_by_sentencepiece(self) -> FreshCutter:
+        """What cuts new words, whichever library the tokenizer is named after."""
+        return self._fresh_by(partial(self._vocabulary.cut_words, offset=self._layout.offset))
+
+    def normalize(self, texts: list[str]) -> list[str]:
+        """The texts as pieces spell them."""
+        normalized: list[str] = self._vocabulary.normalizer.Normalize(texts)
+        return normalized
 
     def cut(self, stretches: list[str]) -> list[list[int]]:
         """The ids of each stretch."""
         if not stretches:
             return []
         if self._by_words:
-            return self._words.cut(self._vocabulary.normalizer.Normalize(stretches))
+            return self._words.cut(self.normalize(stretches))
         return self._engine.cut_texts(stretches)
 
     def explain(self, text: str) -> tuple[list[str], list[Span]]:
@@ -70,9 +85,16 @@ class StretchCutter:
         return pieces, piece_spans(pieces, normalized, origins, len(text))
 
     def _spell(self, word: str, ids: Sequence[int]) -> list[str]:
-        table, offset, lost = self._vocabulary.table, self._layout.offset, self._layout.unk_id
-        return spellings(word, [table.pieces[number - offset] for number in ids], [n == lost for n in ids])
+        return spellings(word, self._pieces(ids), [number == self._layout.unk_id for number in ids])
 
+    def _fresh_by(self, engine: Callable[[list[str]], Sequence[list[int]]]) -> FreshCutter:
+        return FreshCutter(engine, lambda: self._exact_cutter, self._pieces, self._layout.unk_id)
+
+    def _pieces(self, ids: Sequence[int]) -> list[str]:
+        pieces, offset = self._vocabulary.table.pieces, self._layout.offset
+        return [pieces[number - offset] for number in ids]
+
+    @cached_property
     def _exact_cutter(self) -> ExactCutter:
         table, offset = self._vocabulary.table, self._layout.offset
         lowest = min(

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import sentencepiece
 
 from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.tokenization.base import TokenizerBase
 from pegasus.tokenization.folder import read_json
-from pegasus.tokenization.model_file import PieceTable, write_normalizer
 from pegasus.tokenization.vocabulary import OFFSET, Layout, Vocabulary
 
 
@@ -31,22 +27,13 @@ class SentencePieceEngine:
         self.samples = bool(sp_model_kwargs.get("enable_sampling"))
         self.processor = vocabulary.processor(**sp_model_kwargs)
 
-    @cached_property
-    def _plain(self) -> sentencepiece.SentencePieceProcessor:
-        """The same model with nothing done to a text before, for what is normalized already."""
-        nothing = PieceTable([], [], [], add_dummy_prefix=False, remove_extra_whitespaces=False)
-        # Of a field that stands twice in a message, the later one counts.
-        return Vocabulary(model=self._vocabulary.model + write_normalizer(nothing)).processor()
-
     def cut_words(self, words: list[str]) -> list[list[int]]:
         """The ids of normalized words."""
-        return self._shifted(self._plain.encode(words, out_type=int))
+        return self._vocabulary.cut_words(words, self._offset)
 
     def cut_texts(self, texts: list[str]) -> list[list[int]]:
         """The ids of whole texts."""
-        return self._shifted(self.processor.encode(texts, out_type=int))
-
-    def _shifted(self, rows: list[list[int]]) -> list[list[int]]:
+        rows = self.processor.encode(texts, out_type=int)
         return [[number + self._offset for number in row] for row in rows]
 
 

@@ -57,16 +57,23 @@ class AddedTokens:
             Start, end and the token's id, or None for a stretch of ordinary text. Empty stretches
             are left out. The longest token wins where several begin at one place.
         """
-        if self._finder is None:
-            self._finder = _finder(self.by_id.values())
         place = 0
-        for match in self._finder.finditer(text):
+        for match in self._find().finditer(text):
             if match.start() > place:
                 yield place, match.start(), None
             yield match.start(), match.end(), self.ids[match[match.lastindex or 0]]
             place = match.end()
         if place < len(text):
             yield place, len(text), None
+
+    def occur_in(self, text: str) -> bool:
+        """Whether there is any added token in a text."""
+        return self._find().search(text) is not None
+
+    def _find(self) -> re.Pattern[str]:
+        if self._finder is None:
+            self._finder = _finder(self.by_id.values())
+        return self._finder
 
     def __getstate__(self) -> dict[str, Any]:
         return {"by_id": self.by_id, "ids": self.ids, "_finder": None}

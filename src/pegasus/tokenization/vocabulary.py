@@ -27,6 +27,7 @@ import numpy as np
 import sentencepiece
 
 from pegasus.errors import CheckpointCorrupt, NotOffered
+from pegasus.tokenization.charsmap import leaves_words_alone
 from pegasus.tokenization.model_file import (
     BYTE,
     CONTROL,
@@ -37,6 +38,7 @@ from pegasus.tokenization.model_file import (
     PieceTable,
     read_model,
     write_model,
+    write_normalizer,
 )
 
 OFFSET = 103
@@ -123,6 +125,18 @@ class Vocabulary:
             ) from error
         return processor
 
+    def cut_words(self, words: list[str], offset: int) -> list[list[int]]:
+        """The ids of normalized words, each cut by itself by sentencepiece, in this thread alone."""
+        rows = self._plain.encode(words, out_type=int, num_threads=1)
+        return [[number + offset for number in row] for row in rows]
+
+    @cached_property
+    def _plain(self) -> sentencepiece.SentencePieceProcessor:
+        """A processor that does nothing to a text before it cuts, for what is normalized already."""
+        nothing = PieceTable([], [], [], add_dummy_prefix=False, remove_extra_whitespaces=False)
+        # Of a field that stands twice in a message, the later one counts.
+        return Vocabulary(model=self.model + write_normalizer(nothing)).processor()
+
     @cached_property
     def normalizer(self) -> sentencepiece.SentencePieceProcessor:
         """A processor that only normalizes: the model's map of characters over a handful of pieces."""
@@ -150,6 +164,14 @@ class Vocabulary:
         table = self.table
         plain = table.model_type == UNIGRAM and not table.byte_fallback and table.escape_whitespaces
         return plain and not any(SPACE in piece[1:] for piece in table.pieces)
+
+    @cached_property
+    def by_raw_words(self) -> bool:
+        """Whether words may even be told apart by the blanks of a text that is not normalized."""
+        table = self.table
+        trimmed = table.add_dummy_prefix and table.remove_extra_whitespaces
+        whole = trimmed and self.by_words and not any(" " in piece for piece in table.pieces)
+        return whole and leaves_words_alone(table.charsmap, SPACE)
 
     def scored(self) -> Iterator[tuple[int, str, float]]:
         """Place, text and score of every piece that a text can match, as sentencepiece scores it."""

@@ -69,6 +69,7 @@ class Workshop:
             rank=self.ranks.rank,
             world=self.ranks.count,
             workers=run.workers,
+            multiple=run.round_lengths,
         )
 
     def held_out(self, source: Source) -> Callable[[], Iterable[Batch]]:

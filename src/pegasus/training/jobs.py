@@ -90,6 +90,8 @@ class RunSection(Section):
     Attributes:
         steps: updates in all.
         batch: rows of a micro-batch of one process.
+        round_lengths: lengths of a batch are rounded up to a multiple of this. CPUs compile a matrix
+            product for every new shape, so 16 saves time there.
         workers: processes that make batches in advance; 0: each is made when it is asked for.
         accumulate: micro-batches in an update.
         seed: of the order of rows, of fresh weights, of dropout, of gaps.
@@ -106,6 +108,7 @@ class RunSection(Section):
 
     steps: int = Field(ge=1)
     batch: int = Field(default=8, ge=1)
+    round_lengths: int = Field(default=1, ge=1)
     workers: int = Field(default=0, ge=0)
     accumulate: int = Field(default=1, ge=1)
     seed: int = 0

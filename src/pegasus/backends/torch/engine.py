@@ -74,7 +74,8 @@ class TorchEngine:
         self._spare_memory()
         self._pass = self._spread()
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
-        self.optimizer = make_optimizer(model.parameters(), optim)
+        tables = {model.get_input_embeddings().weight, model.get_output_embeddings().weight}
+        self.optimizer = make_optimizer(model.parameters(), optim, tables)
 
     def _spare_memory(self) -> None:
         """Let looking up tokens give sparse gradients, which are added to the dense one of the tied head.

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pegasus.backends.torch.attending import attend_with_dropout
+from pegasus.backends.torch.attending import attend_in_bfloat16, attend_with_dropout
 from pegasus.backends.torch.dropout import dropout, relu_dropout
+from pegasus.backends.torch.half import HALVES, LayerNorm, add, scale_for, scaled
 from pegasus.errors import BadSetting
 from pegasus.spec.positions import sinusoid_table
 
@@ -114,6 +115,7 @@ class Attention(nn.Module):
         attention_mask: Float[Tensor, "B 1 T|1 S"] | None = None,
         layer_head_mask: Float[Tensor, " H"] | None = None,
         output_attentions: bool = False,
+        scale: float = 1.0,
     ) -> tuple[Float[Tensor, "R T D"], Float[Tensor, "R H T S"] | None, KeysValues]:
         """Attend from ``hidden_states`` to ``key_value_states``, or to themselves when that is None.
 
@@ -125,6 +127,7 @@ class Attention(nn.Module):
             attention_mask: added to the scores.
             layer_head_mask: each head's probabilities are multiplied by its entry.
             output_attentions: whether the probabilities are returned.
+            scale: what the result is multiplied by; see ``half``.
 
         Returns:
             The result, the probabilities or None, and all keys and values.
@@ -146,6 +149,10 @@ class Attention(nn.Module):
             # The fused kernels know no dropout on a CPU.
             mixed = attend_with_dropout(queries, keys, values, attention_mask, self.scaling, self.dropout)
             weights = None
+        elif queries.device.type == "cpu" and self._learns_in_bfloat16(queries) and not drops:
+            # The fused kernels are slow on the way back.
+            mixed = attend_in_bfloat16(queries, keys, values, attention_mask, self.scaling)
+            weights = None
         else:
             rate = self.dropout if self.training else 0.0
             mixed = functional.scaled_dot_product_attention(
@@ -156,7 +163,12 @@ class Attention(nn.Module):
             mixed = self._unfold(mixed, rows, length)
             weights = None if weights is None else self._unfold(weights, rows, length)
         joined = mixed.transpose(1, 2).reshape(rows, length, self.num_heads * self.head_dim)
-        return self.out_proj(joined), weights, (keys, values)
+        if scale != 1:
+            joined = joined * scale
+        return scaled(self.out_proj, joined, scale), weights, (keys, values)
+
+    def _learns_in_bfloat16(self, queries: Tensor) -> bool:
+        return bool(self.training and queries.requires_grad and queries.dtype == torch.bfloat16)
 
     def _split(self, projected: Float[Tensor, "R T D"]) -> Float[Tensor, "R H T E"]:
         rows, length, _ = projected.shape
@@ -189,7 +201,9 @@ class Attention(nn.Module):
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, head_mask: Tensor | None
     ) -> tuple[Float[Tensor, "B H T E"], Float[Tensor, "B H T S"]]:
         scores = (queries * self.scaling) @ keys.transpose(2, 3)
-        weights = functional.softmax(scores if mask is None else scores + mask, dim=-1)
+        if scores.dtype in HALVES:
+            scores = scores.float()  # a mask added to a score would leave the range of float16
+        weights = functional.softmax(scores if mask is None else scores + mask, dim=-1).to(values.dtype)
         if head_mask is not None:
             self._check_head_mask(head_mask)
             weights = head_mask.view(1, -1, 1, 1) * weights
@@ -241,29 +255,36 @@ class Layer(nn.Module):
         self.broadcast_dropout = False
         self.activation_fn = ACTIVATIONS[config.activation_function]
         self.self_attn = Attention(width, heads, config.attention_dropout, kept_heads)
-        self.self_attn_layer_norm = nn.LayerNorm(width, eps=eps)
+        self.self_attn_layer_norm = LayerNorm(width, eps=eps)
         self.fc1 = nn.Linear(width, ffn_dim)
         self.fc2 = nn.Linear(ffn_dim, width)
-        self.final_layer_norm = nn.LayerNorm(width, eps=eps)
+        self.final_layer_norm = LayerNorm(width, eps=eps)
 
     def _add(
-        self, residual: Float[Tensor, "B T D"], change: Float[Tensor, "B T D"]
+        self, residual: Float[Tensor, "B T D"], change: Float[Tensor, "B T D"], scale: float
     ) -> Float[Tensor, "B T D"]:
         shared = (1,) if self.broadcast_dropout else ()
-        return residual + dropout(change, self.dropout, self.training, shared)
+        return add(residual, dropout(change, self.dropout, self.training, shared), scale)
+
+    def _activate(self, hidden_BTF: Tensor, scale: float) -> Tensor:
+        if scale == 1 or self.activation_fn is functional.relu:  # relu keeps a scale
+            return self.activation_fn(hidden_BTF)
+        return (self.activation_fn(hidden_BTF.float() / scale) * scale).to(hidden_BTF.dtype)
 
     def _drops_after_relu(self, hidden_BTF: Tensor) -> bool:
         drops = self.training and 0 < self.activation_dropout < 1 and not self.broadcast_dropout
         return drops and self.activation_fn is functional.relu and hidden_BTF.device.type == "cpu"
 
     def _feed_forward(self, states_BTD: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        hidden_BTF = self.fc1(self.final_layer_norm(states_BTD))
+        scale = scale_for(self.final_layer_norm.weight)
+        hidden_BTF = scaled(self.fc1, self.final_layer_norm(states_BTD, scale), scale)
         if self._drops_after_relu(hidden_BTF):
-            return self._add(states_BTD, self.fc2(relu_dropout(hidden_BTF, self.activation_dropout)))
-        hidden_BTF = self.activation_fn(hidden_BTF)
-        shared = (1,) if self.broadcast_dropout else ()
-        hidden_BTF = dropout(hidden_BTF, self.activation_dropout, self.training, shared)
-        return self._add(states_BTD, self.fc2(hidden_BTF))
+            hidden_BTF = relu_dropout(hidden_BTF, self.activation_dropout)
+        else:
+            shared = (1,) if self.broadcast_dropout else ()
+            hidden_BTF = self._activate(hidden_BTF, scale)
+            hidden_BTF = dropout(hidden_BTF, self.activation_dropout, self.training, shared)
+        return self._add(states_BTD, scaled(self.fc2, hidden_BTF, scale), scale)
 
 
 class EncoderLayer(Layer):
@@ -280,18 +301,15 @@ class EncoderLayer(Layer):
         output_attentions: bool = False,
     ) -> tuple[Float[Tensor, "B S D"], Float[Tensor, "B H S S"] | None]:
         """The new states, and the attention probabilities when they are asked for."""
+        scale = scale_for(self.self_attn_layer_norm.weight)
         change, weights, _ = self.self_attn(
             self.self_attn_layer_norm(hidden_states),
             attention_mask=attention_mask,
             layer_head_mask=layer_head_mask,
             output_attentions=output_attentions,
+            scale=scale,
         )
-        states = self._feed_forward(self._add(hidden_states, change))
-        if states.dtype == torch.float16:
-            # As transformers: the residual of 16-layer checkpoints leaves the range of float16 here.
-            limit = torch.finfo(states.dtype).max - 1000
-            states = states.clamp(min=-limit, max=limit)
-        return states, weights
+        return self._feed_forward(self._add(hidden_states, change, scale)), weights
 
 
 class DecoderLayer(Layer):
@@ -303,7 +321,7 @@ class DecoderLayer(Layer):
         super().__init__(config, config.decoder_attention_heads, config.decoder_ffn_dim, kept_heads)
         heads, dropout = config.decoder_attention_heads, config.attention_dropout
         self.encoder_attn = Attention(config.d_model, heads, dropout, kept_cross_heads)
-        self.encoder_attn_layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.encoder_attn_layer_norm = LayerNorm(config.d_model, eps=config.layer_norm_eps)
 
     def forward(
         self,
@@ -321,14 +339,16 @@ class DecoderLayer(Layer):
         ``past_key_value`` and the keys and values returned are (self keys, self values) and, where there
         is an encoder, (cross keys, cross values) behind them.
         """
+        scale = scale_for(self.self_attn_layer_norm.weight)
         change, weights, present = self.self_attn(
             self.self_attn_layer_norm(hidden_states),
             past_key_value=None if past_key_value is None else past_key_value[:2],
             attention_mask=attention_mask,
             layer_head_mask=layer_head_mask,
             output_attentions=output_attentions,
+            scale=scale,
         )
-        states = self._add(hidden_states, change)
+        states = self._add(hidden_states, change, scale)
         cross_weights = None
         if encoder_hidden_states is not None:
             change, cross_weights, cross_present = self.encoder_attn(
@@ -338,8 +358,9 @@ class DecoderLayer(Layer):
                 attention_mask=encoder_attention_mask,
                 layer_head_mask=cross_attn_layer_head_mask,
                 output_attentions=output_attentions,
+                scale=scale,
             )
-            states = self._add(states, change)
+            states = self._add(states, change, scale)
             present = present + cross_present
         return self._feed_forward(states), weights, cross_weights, present
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pegasus.backends.torch.half import logits as logits_of
 from pegasus.backends.torch.layers import TokenEmbedding
 from pegasus.backends.torch.stacks import PegasusDecoder, PegasusEncoder, PegasusPreTrainedModel, settle
 from pegasus.errors import BadSetting
@@ -251,7 +252,7 @@ class PegasusForConditionalGeneration(PegasusPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        logits = self.lm_head(outputs.last_hidden_state) + self.final_logits_bias
+        logits = logits_of(self.lm_head, outputs.last_hidden_state) + self.final_logits_bias
         rest = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
         output = Seq2SeqLMOutput(loss=_cross_entropy(logits, labels), logits=logits, **rest)
         return output if record else output.to_tuple()
@@ -362,7 +363,7 @@ class PegasusForCausalLM(PegasusPreTrainedModel):
             output_hidden_states=hidden,
             return_dict=True,
         )
-        logits = self.lm_head(outputs.last_hidden_state)
+        logits = logits_of(self.lm_head, outputs.last_hidden_state)
         rest = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
         output = CausalLMOutputWithCrossAttentions(
             loss=_cross_entropy(logits, labels), logits=logits, **rest

@@ -1,4 +1,4 @@
-"""The optimizers: Adafactor as PEGASUS was trained with it, and AdamW.
+"""The optimizers: Adafactor as PEGASUS was trained with it, AdamW, and the way to Muon.
 
 PyTorch's own Adafactor is another one: its least statistic of a row is 1.2e-7 rather than 1e-30, which
 changes every update whose gradients are small, it caps the rate by the step, and it fails on the sharded
@@ -22,10 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Shard
 
+from pegasus.backends.torch.muon import Muon
 from pegasus.errors import BadSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from pegasus.backends.contract import OptimSettings
 
@@ -35,8 +36,15 @@ WHOLE = frozenset({"column", "step"})
 BLOCK = 2**20
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimSettings) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], settings: OptimSettings, tables: Collection[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
     """The optimizer that the settings name.
+
+    Args:
+        parameters: the weights; those that are frozen are left out.
+        settings: which optimizer, and how fast.
+        tables: those of the weights whose rows are looked up, the embeddings. Muon is not for them.
 
     Raises:
         BadSetting: there is none of that name, or the settings contradict each other.
@@ -57,8 +65,27 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimSettings) 
         decayed = {"params": [p for p in chosen if p.dim() > 1], "weight_decay": settings.weight_decay}
         plain = {"params": [p for p in chosen if p.dim() <= 1], "weight_decay": 0.0}
         groups = [group for group in (decayed, plain) if group["params"]]
-        return torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas, eps=settings.eps)
-    raise BadSetting(f"unknown optimizer {settings.name!r}: use adafactor, adafactor-absolute or adamw")
+        return torch.optim.AdamW(
+            groups, lr=settings.rate, betas=settings.betas or (0.9, 0.999), eps=settings.eps
+        )
+    if settings.name == "muon":
+        return _muon(chosen, settings, {id(table) for table in tables})
+    raise BadSetting(
+        f"unknown optimizer {settings.name!r}: use adafactor, adafactor-absolute, adamw or muon"
+    )
+
+
+def _muon(chosen: list[nn.Parameter], settings: OptimSettings, tables: Collection[int]) -> Muon:
+    inner = [parameter.dim() == 2 and id(parameter) not in tables for parameter in chosen]
+    return Muon(
+        [parameter for parameter, matrix in zip(chosen, inner) if matrix],
+        [parameter for parameter, matrix in zip(chosen, inner) if not matrix],
+        settings.rate,
+        0.15 * settings.rate if settings.others_rate is None else settings.others_rate,
+        settings.weight_decay,
+        settings.betas or (0.9, 0.98),
+        settings.eps,
+    )
 
 
 class Adafactor(torch.optim.Optimizer):

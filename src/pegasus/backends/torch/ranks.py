@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import distributed
@@ -35,6 +35,20 @@ class Alone:
         """Nothing to leave."""
 
 
+_kept: list[Any] = []
+
+
+def _keep(group: Any) -> None:
+    """Hold a group until the process ends, so that no other object is the last to hold it.
+
+    A group ends its threads and waits for them. One may just be letting go of a tensor, for which
+    it needs Python's lock. A group's own handle gives that lock away while it waits. DDP's reducer does
+    not, and its turn comes when a model outlives its group: both would wait for ever.
+    """
+    if group not in _kept:
+        _kept.append(group)
+
+
 class Group:
     """Several processes: gloo between hosts' memories, NCCL between GPUs."""
 
@@ -42,6 +56,7 @@ class Group:
         if not distributed.is_initialized():
             kinds = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             distributed.init_process_group(kinds, timeout=timedelta(minutes=30))
+        _keep(distributed.group.WORLD)
         self.rank = distributed.get_rank()
         self.count = distributed.get_world_size()
 
@@ -61,12 +76,9 @@ class Group:
         return [float(number) for number in tensor]
 
     def leave(self) -> None:
-        """Close the connections."""
+        """Part from the others; their connections close when this process ends."""
         if distributed.is_initialized():
             self.wait()
-            # The threads of gloo let go of their last tensors a moment after a sum is done, and need
-            # Python's lock for it. Whoever ends them holds that lock, and would wait for them for ever.
-            time.sleep(0.5)
             distributed.destroy_process_group()
 
 

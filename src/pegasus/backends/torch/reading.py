@@ -80,11 +80,16 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def best_device() -> str:
+    """The first that is here of "cuda", "mps" and "cpu"."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def _device(device: str) -> torch.device:
     if device == "auto":
-        device = (
-            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        )
+        device = best_device()
     try:
         return torch.device(device)
     except RuntimeError as error:

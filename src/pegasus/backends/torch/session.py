@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pegasus.backends.torch.edits import best, edit
+from pegasus.backends.torch import static
+from pegasus.backends.torch.answering import Answering
+from pegasus.backends.torch.half import logits
 from pegasus.generation.generate import GenerationMixin
 from pegasus.generation.request import Recorded, Request
 from pegasus.generation.session import Answer, Ask
@@ -53,8 +55,7 @@ class TorchSession:
         self.mask_RT = request.attention_mask if causal else request.decoder_attention_mask
         self.device = next(decoder.parameters()).device
         self.memory: list[Layer] | None = None
-        self.recorded = Recorded()
-        self.logits_RPV: Tensor | None = None
+        self.answering = Answering(request.records)
         self._tokens_RT: Tensor | None = None
         if request.past_key_values is not None:
             self.memory = [tuple(layer) for layer in request.past_key_values]
@@ -64,7 +65,12 @@ class TorchSession:
         # What is recorded goes to the caller, who may want to go on computing with it.
         with torch.no_grad() if self.request.records.any else torch.inference_mode():
             hidden = self._read(ask) if ask.tokens_RT.shape[1] else None
-            return self._answer(ask, hidden)
+            return self.answering.answer(ask, hidden)
+
+    @property
+    def recorded(self) -> Recorded:
+        """What was kept for the caller."""
+        return self.answering.recorded
 
     def _read(self, ask: Ask) -> Tensor:
         self._forget(ask.keep)
@@ -91,34 +97,9 @@ class TorchSession:
             self.memory = [tuple(layer) for layer in output.past_key_values]
         hidden_RTD: Tensor = output.last_hidden_state
         last_RPD = hidden_RTD[:, -ask.positions :]
-        self.logits_RPV = self.head(last_RPD.reshape(-1, last_RPD.shape[-1])).float()
+        self.answering.logits_NV = self.head(last_RPD.reshape(-1, last_RPD.shape[-1])).float()
         self._record(output)
         return hidden_RTD
-
-    def _answer(self, ask: Ask, hidden_RTD: Tensor | None) -> Answer:
-        assert self.logits_RPV is not None, "the first ask reads a prompt"
-        scores = self.logits_RPV
-        if ask.rows is not None:
-            scores = scores[torch.from_numpy(ask.rows).to(self.device)]
-        scores = torch.log_softmax(scores, dim=-1) if ask.scores == "log_probs" else scores
-        scores = edit(scores, ask.edits, fresh=ask.scores == "log_probs" or ask.rows is not None)
-        if self.request.records.scores:
-            self._record_scores(scores, ask)
-        shift = torch.logsumexp(scores, dim=-1, keepdim=True) if ask.scores == "logits" else None
-
-        def to_host(values: Tensor) -> np.ndarray:
-            array: np.ndarray = (values if shift is None else values - shift).cpu().numpy()
-            return array
-
-        also = None
-        if ask.also_RK is not None:
-            also = to_host(scores.gather(1, torch.from_numpy(ask.also_RK).to(self.device)))
-        hidden = None if hidden_RTD is None or not ask.hidden else hidden_RTD.float().cpu().numpy()
-        if ask.count is None:
-            everything = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-            return Answer(to_host(scores), everything, also, hidden)
-        values, tokens = best(scores, min(ask.count, scores.shape[1]))
-        return Answer(to_host(values), tokens.cpu().numpy(), also, hidden)
 
     # -- memory ------------------------------------------------------------------------------------------
 
@@ -205,20 +186,11 @@ class TorchSession:
         if self.request.records.hidden_states:
             self.recorded.hidden_states.append(output.hidden_states)
 
-    def _record_scores(self, scores: Tensor, ask: Ask) -> None:
-        if ask.rows is None:
-            self.recorded.scores.append(scores.clone())
-            return
-        assert self.logits_RPV is not None
-        if ask.tokens_RT.shape[1]:
-            self.recorded.scores.append(torch.zeros_like(self.logits_RPV))
-        self.recorded.scores[-1][torch.from_numpy(ask.rows).to(self.device)] = scores
-
 
 class TorchGeneration(GenerationMixin):
     """The PyTorch hooks of ``GenerationMixin``, mixed into every model class."""
 
-    def _open_session(self, request: Request) -> TorchSession:
+    def _open_session(self, request: Request) -> TorchSession | static.StaticSession:
         model: Any = self
         if not self.can_generate():
             super()._open_session(request)
@@ -239,8 +211,11 @@ class TorchGeneration(GenerationMixin):
                 )
         states_BSD = request.encoder_hidden_states if causal else encoded[0]
 
+        if static.fits(model, request):
+            return static.StaticSession(model, request, states_BSD)
+
         def head(states_ND: Tensor) -> Tensor:
-            logits_NV: Tensor = model.lm_head(states_ND)
+            logits_NV: Tensor = logits(model.lm_head, states_ND)
             return logits_NV if bias is None else logits_NV + bias
 
         session = TorchSession(model.get_decoder(), head, int(model.config.vocab_size), request, states_BSD)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pegasus.backends.torch.dropout import dropout
+from pegasus.backends.torch.half import LayerNorm, products_in, wide
 from pegasus.backends.torch.layers import (
     DecoderLayer,
     EncoderLayer,
@@ -80,7 +81,7 @@ class Stack(PegasusPreTrainedModel):
             config.max_position_embeddings, config.d_model, config.position_table
         )
         self.layers = nn.ModuleList(layers)
-        self.layer_norm = nn.LayerNorm(config.d_model, eps=config.layer_norm_eps)
+        self.layer_norm = LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.gradient_checkpointing = False
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -102,20 +103,21 @@ class Stack(PegasusPreTrainedModel):
             found = "neither" if input_ids is None else "both"
             raise BadSetting(f"give either input_ids or inputs_embeds: {found} came")
         if inputs_embeds is None:
-            inputs_embeds = self.embed_tokens(input_ids) * self.embed_scale
-        states = inputs_embeds + self.embed_positions(inputs_embeds.shape[1], start)
+            inputs_embeds = wide(self.embed_tokens(input_ids)) * self.embed_scale
+        states = wide(inputs_embeds) + self.embed_positions(inputs_embeds.shape[1], start)
         shared = (1,) if self.broadcast_dropout else ()
         return dropout(states, self.dropout, self.training, shared)
 
-    def _additive(self, allowed: Bool[Tensor, "B 1 T S"] | None, states: Tensor) -> Tensor | None:
+    def _additive(self, allowed: Bool[Tensor, "B 1 T S"] | None) -> Tensor | None:
         """Zero where looking is allowed, the least number of the dtype elsewhere.
 
         Finite, so that a row that may look nowhere averages everything instead of giving NaN.
         """
         if allowed is None:
             return None
-        mask = torch.zeros(allowed.shape, dtype=states.dtype, device=states.device)
-        return mask.masked_fill_(~allowed, torch.finfo(states.dtype).min)
+        dtype = products_in(self.layer_norm.weight)
+        mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+        return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
 
     def _run(self, layer: nn.Module, states: Tensor, *rest: Any) -> tuple[Any, ...]:
         if self.gradient_checkpointing and self.training:
@@ -193,7 +195,7 @@ class PegasusEncoder(Stack):
         """
         attentions, hidden, record = self._asked(output_attentions, output_hidden_states, return_dict)
         states = self._embed(input_ids, inputs_embeds)
-        mask = None if attention_mask is None else self._additive(masks.padding(attention_mask), states)
+        mask = None if attention_mask is None else self._additive(masks.padding(attention_mask))
         all_states, all_weights = [], []
         for i, layer in enumerate(self.layers):
             all_states.append(states)
@@ -265,7 +267,10 @@ class PegasusDecoder(Stack):
         states = self._embed(input_ids, inputs_embeds, start=past)
         mask = self._self_mask(states, past, attention_mask)
         cross = None if encoder_attention_mask is None else masks.padding(encoder_attention_mask)
-        cross_mask = None if encoder_hidden_states is None else self._additive(cross, states)
+        cross_mask = None
+        if encoder_hidden_states is not None:
+            encoder_hidden_states = encoder_hidden_states.to(self.layer_norm.weight.dtype)
+            cross_mask = self._additive(cross)
         all_states, all_weights, all_cross, presents = [], [], [], []
         for i, layer in enumerate(self.layers):
             all_states.append(states)
@@ -309,7 +314,7 @@ class PegasusDecoder(Stack):
                     f"{past} earlier and {length} new ones"
                 )
             allowed = masks.both(allowed, masks.padding(attention_mask))
-        return self._additive(allowed, states)
+        return self._additive(allowed)
 
 
 def _kept_heads(config: PegasusConfig, part: str, heads: int) -> Any:

@@ -1,0 +1,123 @@
+"""How long do summaries take, beside the peers? Same shape, same random weights, same number of tokens.
+
+    scripts/bench inference --shape large --source 512 --beams 8 --documents 1 --rounds 5 \\
+        --dtype int8 --peers ctranslate2-int8,transformers-fp32 --peer-python PYTHON
+
+Everybody writes exactly --tokens tokens for each document. A ratio is our seconds over a peer's in the
+same round; the median of them is told. The limit of a step is the time that reading its weights from
+memory takes; our step is what a token more costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import checkpoints
+from contest import (
+    Contestant,
+    Job,
+    cast,
+    declare,
+    in_turns,
+    machine,
+    ratios,
+    summed_up,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    declare(parser)
+    for name, usual in (("source", 512), ("beams", 8), ("documents", 1)):
+        parser.add_argument(f"--{name}", type=int, default=usual)
+    options = parser.parse_args()
+    report = measure(options)
+    print(json.dumps(report) if options.json else table(report))
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    job = {name: getattr(options, name) for name in ("source", "beams", "documents", "tokens")}
+    taking, missing = cast(options)
+    before = machine(options.threads)
+    contestants = [
+        Contestant(name, python, folder, options.shape, options.threads)
+        for name, (python, folder) in taking.items()
+    ]
+    own = contestants[0]
+    seconds = in_turns(contestants, job, options.rounds)
+    step = _step(own, job, options.rounds)
+    for one in contestants:
+        one.leave()
+    after = machine(options.threads)
+    paired = ratios(seconds, own.name)
+    return {
+        "question": "inference",
+        "shape": options.shape,
+        **job,
+        "rounds": options.rounds,
+        "dtype": options.dtype,
+        "machine": before,
+        "contestants": {
+            one.name: {
+                "seconds": summed_up(seconds[one.name]),
+                "peak_memory_mb": round(one.peak / 1e6),
+                "load_seconds": round(one.loaded["load_seconds"], 3),
+            }
+            for one in contestants
+        },
+        "ratio": {peer: summed_up(values)["median"] for peer, values in paired.items()},
+        "ratio_of_rounds": {peer: [round(value, 4) for value in values] for peer, values in paired.items()},
+        "memory_ratio": {one.name: round(own.peak / one.peak, 3) for one in contestants[1:]},
+        "step": limits(options, step, max(before["memory_gb_per_second"], after["memory_gb_per_second"])),
+        "missing": missing,
+    }
+
+
+def _step(own: Contestant, job: Job, rounds: int) -> float:
+    """Seconds that each token after the first costs us."""
+    steps = []
+    for number in range(rounds):
+        short = own.do(job | {"tokens": 1, "seed": number})
+        steps.append((own.do(job | {"seed": number}) - short) / max(1, job["tokens"] - 1))
+    return summed_up(steps)["median"]
+
+
+def limits(options: argparse.Namespace, step: float, gb_per_second: float) -> dict[str, float]:
+    """Our step beside the time that reading its weights takes."""
+    size = checkpoints.step_bytes(options.shape, options.dtype)
+    limit = size / (gb_per_second * 1e9)
+    return {
+        "seconds": round(step, 5),
+        "weights_mb": round(size / 1e6, 1),
+        "memory_gb_per_second": gb_per_second,
+        "limit_seconds": round(limit, 5),
+        "over_limit": round(step / limit, 2),
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    head = (
+        f"{report['shape']}, {report['documents']} x {report['source']} tokens, {report['beams']} beams, "
+        f"{report['tokens']} tokens written, {report['rounds']} rounds\n{report['machine']}"
+    )
+    lines = [f"{'':<20} {'seconds':>8} {'min':>8} {'max':>8} {'peak MB':>8}   ours to it"]
+    for name, found in report["contestants"].items():
+        times = " ".join(f"{found['seconds'][which]:8.3f}" for which in ("median", "min", "max"))
+        ratio = report["ratio"].get(name)
+        told = "" if ratio is None else f"time x {ratio:.2f}, memory x {report['memory_ratio'][name]:.2f}"
+        lines.append(f"{name:<20} {times} {found['peak_memory_mb']:8,}   {told}")
+    step = report["step"]
+    lines.append(
+        f"a step: {step['seconds'] * 1e3:.1f} ms, {step['over_limit']} x the limit of "
+        f"{step['limit_seconds'] * 1e3:.1f} ms "
+        f"({step['weights_mb']:,} MB at {step['memory_gb_per_second']} GB/s)"
+    )
+    return "\n".join([head, *lines, *(f"{peer}: {why}" for peer, why in report["missing"].items())])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Builds the native library: as a hook of `pip install`, or by hand in place (`python hatch_build.py`).
+
+The library is plain C++20 behind a C interface, loaded through ctypes, so one file serves every Python of a
+platform. Where there is no compiler, or PEGASUS_NO_NATIVE=1, the package is installed without it and works
+through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_avx512.cpp`, `*_amx.cpp`) is
+compiled for them and entered only on processors that have them; elsewhere such files are left out.
+
+CXX names the compiler (else c++, g++ or clang++, whichever is there), CXXFLAGS adds flags.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path("src/pegasus/backends/torch/native")
+LIBRARY = "_native.so"
+FLAGS = (
+    "-std=c++20",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-pthread",
+    "-Wall",
+    "-Wextra",
+    "-Wno-psabi",
+    "-Wno-uninitialized",
+    "-Wno-maybe-uninitialized",
+)
+AVX2 = ("-mavx2", "-mfma", "-mf16c")
+AVX512 = (
+    *AVX2,
+    "-mavx512f",
+    "-mavx512bw",
+    "-mavx512dq",
+    "-mavx512vl",
+    "-mavx512vnni",
+    "-mprefer-vector-width=512",
+)
+INSTRUCTIONS = {
+    "avx2": AVX2,
+    "avx512": AVX512,
+    "amx": (*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16"),
+}
+
+
+class NotBuilt(Exception):
+    """Why there is no library."""
+
+
+def compiler() -> list[str]:
+    """The C++ compiler to call, as words.
+
+    Raises:
+        NotBuilt: there is none, or none is wanted.
+    """
+    if os.environ.get("PEGASUS_NO_NATIVE", "") not in ("", "0"):
+        raise NotBuilt("PEGASUS_NO_NATIVE is set")
+    if os.environ.get("CXX"):
+        return shlex.split(os.environ["CXX"])
+    for name in ("c++", "g++", "clang++"):
+        if found := shutil.which(name):
+            return [found]
+    raise NotBuilt("no C++ compiler (c++, g++, clang++) was found")
+
+
+def flags_of(source: Path) -> list[str] | None:
+    """The compiler's flags for one file; None where the file is for another architecture."""
+    extra = INSTRUCTIONS.get(source.stem.rpartition("_")[2], ())
+    if extra and platform.machine().lower() not in ("x86_64", "amd64"):
+        return None
+    return [*FLAGS, *extra, *shlex.split(os.environ.get("CXXFLAGS", ""))]
+
+
+def call(words: list[str]) -> None:
+    """Runs a compiler.
+
+    Raises:
+        NotBuilt: it failed; the message holds what it wrote.
+    """
+    try:
+        done = subprocess.run(words, capture_output=True, text=True)
+    except OSError as error:
+        raise NotBuilt(f"{words[0]} could not be run: {error}") from error
+    if done.returncode:
+        raise NotBuilt(f"{shlex.join(words)} failed:\n{done.stderr}")
+    if done.stderr:
+        sys.stderr.write(done.stderr)
+
+
+def build(root: Path) -> Path:
+    """Compiles the library in place, if any of its sources is newer than it.
+
+    Returns:
+        The path of the library.
+
+    Raises:
+        NotBuilt: with the reason.
+    """
+    target = root / FOLDER / LIBRARY
+    sources = sorted((root / FOLDER / "csrc").glob("*.cpp"))
+    words = compiler()
+    depends = [*sources, *(root / FOLDER / "csrc").glob("*.h"), root / "hatch_build.py"]
+    if target.exists() and target.stat().st_mtime > max(path.stat().st_mtime for path in depends):
+        return target
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [(source, flags) for source in sources if (flags := flags_of(source)) is not None]
+        objects = [str(Path(scratch, f"{source.stem}.o")) for source, _ in jobs]
+        calls = [
+            [*words, *flags, "-c", str(source), "-o", made]
+            for (source, flags), made in zip(jobs, objects, strict=True)
+        ]
+        list(pool.map(call, calls))
+        fresh = target.with_name(
+            f"{LIBRARY}.{os.getpid()}"
+        )  # replaced whole: another process may have it open
+        call([*words, "-shared", "-pthread", *objects, "-o", str(fresh)])
+        fresh.replace(target)
+    return target
+
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # by hand, in an environment without hatchling
+    BuildHookInterface = object  # type: ignore[assignment, misc]
+
+
+class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Puts the library into the wheel, which then is for one platform; without it the wheel is for all."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Builds the library before the wheel is put together."""
+        if self.target_name != "wheel":
+            return
+        try:
+            library = build(Path(self.root))
+        except NotBuilt as reason:
+            self.app.display_warning(f"pegasus is built without its native library: {reason}")
+            return
+        tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{tag}"
+        build_data["artifacts"].append(str(library.relative_to(self.root)))
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{build(Path(__file__).resolve().parent)}\n")
+    except NotBuilt as reason:
+        sys.exit(f"hatch_build.py: {reason}")

@@ -1,0 +1,60 @@
+"""Tables of positions for an engine: what a checkpoint brought or the formula gives, without end."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pegasus.spec.positions import sinusoid_table
+
+if TYPE_CHECKING:
+    from pegasus.backends.packed.engine import Engine
+    from pegasus.backends.packed.weights import PackedWeights
+
+_SIDES = ("encoder", "decoder")
+
+
+class Positions:
+    """The tables of encoder and decoder, made longer when a text asks for it.
+
+    Args:
+        weights: the configuration, and tables where the checkpoint has its own.
+        engine: who is told.
+    """
+
+    def __init__(self, weights: PackedWeights, engine: Engine) -> None:
+        self.config, self.engine = weights.config, engine
+        #: Held while tables are set, and by who sets one of his own for a while.
+        self.lock = threading.RLock()
+        stored = {side: weights.vectors.get(f"{side}.embed_positions.weight") for side in _SIDES}
+        count = self.config.max_position_embeddings
+        self.tables = {
+            side: self._rows(0, count) if table is None else table for side, table in stored.items()
+        }
+        self.set()
+
+    def set(self) -> None:
+        """Tells the engine the tables."""
+        with self.lock:
+            self.engine.set_positions(self.tables["encoder"], self.tables["decoder"])
+
+    def reach(self, encoder: int = 0, decoder: int = 0) -> None:
+        """Makes the tables this long at least."""
+        with self.lock:
+            grown = [self._grow("encoder", encoder), self._grow("decoder", decoder)]
+            if any(grown):
+                self.set()
+
+    def _grow(self, side: str, wanted: int) -> bool:
+        have = len(self.tables[side])
+        if have >= wanted:
+            return False
+        # Twice as long as before: a text that grows token by token asks rarely.
+        more = self._rows(have, max(wanted, 2 * have) - have)
+        self.tables[side] = np.concatenate([self.tables[side], more])
+        return True
+
+    def _rows(self, start: int, count: int) -> np.ndarray:
+        return sinusoid_table(count, self.config.d_model, self.config.position_table, start)

@@ -1,0 +1,54 @@
+"""The native engine: whole encoder passes and whole decoder steps in one small C++ library.
+
+The library is built when the package is installed, where a C++ compiler is (``hatch_build.py``), and found
+beside this file. It speaks plain C and is called through ctypes with pointers of NumPy arrays. Without it
+everything works through PyTorch; ``reason()`` then says why it is not there.
+
+``records`` holds what goes in (weights and their shapes), ``engine`` what is done with them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from pathlib import Path
+
+from pegasus.errors import NotOffered
+
+#: Where the library lies when it was built.
+LIBRARY = Path(__file__).with_name("_native.so")
+
+
+@functools.cache
+def _load() -> ctypes.CDLL | str:
+    """The library, or why there is none."""
+    if not LIBRARY.exists():
+        return (
+            f"the native engine was not built: there is no {LIBRARY.name} in {LIBRARY.parent}. Install a "
+            "C++ compiler (g++ or clang++) and install pegasus-summarizer again from its sources"
+        )
+    try:
+        return ctypes.CDLL(str(LIBRARY))
+    except OSError as error:
+        return (
+            f"the native engine could not be loaded: {error}. Install pegasus-summarizer again "
+            "from its sources"
+        )
+
+
+def reason() -> str | None:
+    """Why the native engine cannot be used here, in a sentence; None when it can."""
+    loaded = _load()
+    return loaded if isinstance(loaded, str) else None
+
+
+def library() -> ctypes.CDLL:
+    """The library.
+
+    Raises:
+        NotOffered: it was not built or does not load; the message says what to do.
+    """
+    loaded = _load()
+    if isinstance(loaded, str):
+        raise NotOffered(loaded)
+    return loaded

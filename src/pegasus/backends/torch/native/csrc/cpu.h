@@ -1,0 +1,32 @@
+// What this processor can do, found out when first asked.
+//
+// Code for a set of instructions stands in files named after it (`linear_avx2.cpp`, `linear_avx512.cpp`,
+// `linear_amx.cpp`), which `hatch_build.py` compiles with the flags that name promises; such files define only
+// functions that are called after asking here, and share no inline function of a header with other files.
+#pragma once
+
+#include <cstdint>
+
+// Each level holds those before it.
+enum Level : int32_t {
+    LEVEL_PORTABLE = 0,
+    LEVEL_AVX2 = 1,    // AVX2, FMA, F16C
+    LEVEL_AVX512 = 2,  // AVX-512 F, BW, DQ, VL and VNNI
+    LEVEL_AMX = 3,     // AMX tiles of int8 and bfloat16, which the kernel has granted; AVX-512 BF16
+};
+
+// The level in use: the best of this machine, or less where PEGASUS_CPU=portable|avx2|avx512|amx says so.
+Level cpu_level();
+
+// Whether AVX-512 BF16 (a product of pairs of bfloat16) is there and the level in use is AVX-512 or above.
+bool cpu_has_bf16();
+
+// The best level of this machine, whatever is set.
+Level cpu_best();
+
+// Uses this level, or the best one where the machine has not got it; returns what is in use now.
+// Not while a computation runs.
+Level cpu_use(Level level);
+
+// "portable", "avx2", "avx512", "amx".
+const char* cpu_name(Level level);

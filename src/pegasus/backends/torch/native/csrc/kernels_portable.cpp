@@ -1,0 +1,3 @@
+#include "kernels_body.h"
+
+void fill_portable(Kernels& table) { fill(table); }

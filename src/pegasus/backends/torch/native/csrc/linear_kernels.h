@@ -1,0 +1,115 @@
+// What the kernels of linear.h share: their signatures, packed memory and narrow numbers. Inside the library only.
+//
+// Everything defined here has internal linkage: each file gets its own copy, compiled for its own instructions.
+#pragma once
+
+#include <cstring>
+
+#include "linear.h"
+
+struct LinearWork {
+    const Linear& w;
+    const float* x;
+    int ldx;
+    const Quantized* q;
+    int m;
+    float* y;
+    int ldy;
+    const Epilogue& e;
+    int panel_begin;
+    int panel_end;
+};
+
+using LinearKernel = void (*)(const LinearWork&);
+using QuantizeKernel = void (*)(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
+
+// One of each for every level. Those of int8 and the AMX one of bf16 read prepared rows, the others x.
+#define LINEAR_KERNELS(level)                                                                                    \
+    void linear_##level##_f32(const LinearWork&);                                                                \
+    void linear_##level##_bf16(const LinearWork&);                                                               \
+    void linear_##level##_f16(const LinearWork&);                                                                \
+    void linear_##level##_int8(const LinearWork&);                                                               \
+    void linear_##level##_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
+
+LINEAR_KERNELS(portable)
+#if defined(__x86_64__)
+LINEAR_KERNELS(avx2)
+LINEAR_KERNELS(avx512)
+void linear_amx_bf16(const LinearWork&);
+void linear_amx_int8(const LinearWork&);
+void linear_amx_round(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
+#endif
+
+// Memory of this thread, aligned to 64 bytes, good until its next call. Null when there is none.
+void* linear_scratch(int64_t bytes);
+
+namespace {
+
+inline int64_t round_up(int64_t value, int64_t grain) { return (value + grain - 1) / grain * grain; }
+
+// K as it is in packed memory.
+inline int padded_k(int kind, int k) {
+    if (kind == LINEAR_INT8) return static_cast<int>(round_up(k, 64));
+    return kind == LINEAR_BF16 ? static_cast<int>(round_up(k, 32)) : k;
+}
+
+inline int64_t panel_bytes(int kind, int k) {
+    const int64_t widths[] = {4, 2, 2, 1};
+    return LINEAR_PANEL * widths[kind] * padded_k(kind, k);
+}
+
+inline const uint8_t* panel_at(const Linear& w, int panel) {
+    return static_cast<const uint8_t*>(w.weights) + panel * panel_bytes(w.kind, w.k);
+}
+
+inline int columns_of(const Linear& w, int panel) {
+    const int left = w.n - panel * LINEAR_PANEL;
+    return left < LINEAR_PANEL ? left : LINEAR_PANEL;
+}
+
+inline float from_bf16(uint16_t bits) {
+    const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+    float value;
+    std::memcpy(&value, &wide, 4);
+    return value;
+}
+
+// To nearest, ties to even; a NaN stays one.
+inline uint16_t to_bf16(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
+    return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+inline float from_f16(uint16_t half) {
+    const uint32_t sign = (half & 0x8000u) << 16, exponent = (half >> 10) & 31u, fraction = half & 0x3ffu;
+    if (exponent == 0) {
+        const float tiny = static_cast<float>(fraction) * 5.9604644775390625e-8f;  // 2^-24
+        return sign ? -tiny : tiny;
+    }
+    const uint32_t bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112u) << 23) | (fraction << 13);
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+
+inline uint16_t to_f16(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
+    bits &= 0x7fffffffu;
+    if (bits > 0x7f800000u) return sign | 0x7e00u;
+    if (bits >= 0x477ff000u) return sign | 0x7c00u;  // 65,520 and above
+    if (bits < 0x38800000u) {                        // below 2^-14: adding 0.5 lines the bits up, and rounds
+        float positive;
+        std::memcpy(&positive, &bits, 4);
+        positive += 0.5f;
+        std::memcpy(&bits, &positive, 4);
+        return static_cast<uint16_t>(sign | (bits - 0x3f000000u));
+    }
+    bits += 0xfffu + ((bits >> 13) & 1u);
+    return static_cast<uint16_t>(sign | ((bits - 0x38000000u) >> 13));
+}
+
+}  // namespace

@@ -1,0 +1,60 @@
+"""Packed inference for code that speaks PyTorch: tensors in, tensors out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pegasus.backends.packed.engine import packer_here
+from pegasus.backends.packed.model import PackedModel
+from pegasus.backends.packed.packing import pack_tensors
+from pegasus.backends.packed.weights import kind_of
+
+if TYPE_CHECKING:
+    from pegasus.backends.torch.model import PegasusForConditionalGeneration
+
+
+class PackedForConditionalGeneration(PackedModel):
+    """PEGASUS for inference on a CPU: ``PackedModel`` with PyTorch's tensors and its generator."""
+
+    @classmethod
+    def from_model(
+        cls, model: PegasusForConditionalGeneration, dtype: Any = "float32", *, threads: int | None = None
+    ) -> Self:
+        """Pack the weights of a model, which may be dropped afterwards.
+
+        Args:
+            model: a model on any device.
+            dtype: how matrices are kept: "float32", "bfloat16", "float16" or "int8".
+            threads: how many threads pack and compute; None: as many as PyTorch uses.
+        """
+        threads = threads or torch.get_num_threads()
+        tensors = dict(model._arrays())
+        weights = pack_tensors(tensors, model.config, kind_of(dtype), packer_here(threads), "the model")
+        return cls(weights, model.generation_config, threads=threads)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """How the matrices are kept."""
+        dtype: torch.dtype = getattr(torch, self.weights.kind)
+        return dtype
+
+    def _to_host(self, native: Any) -> np.ndarray:
+        array: np.ndarray = (
+            native.detach().cpu().numpy() if isinstance(native, Tensor) else np.asarray(native)
+        )
+        return array
+
+    def _to_native(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(array))
+
+    def _draw_seed(self) -> int:
+        return int(torch.randint(0, 2**63 - 1, ()).item())

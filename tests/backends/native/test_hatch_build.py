@@ -1,0 +1,99 @@
+"""The build of the native library: in place, not again, and not at all where it cannot be."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+SOURCE = 'extern "C" __attribute__((visibility("default"))) int answer() { return 42; }\n'
+
+
+@pytest.fixture
+def hatch_build() -> ModuleType:
+    path = ROOT / "hatch_build.py"
+    if not path.exists():
+        pytest.skip("the tests run without the checkout")
+    spec = importlib.util.spec_from_file_location("hatch_build", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tree(tmp_path: Path, hatch_build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with one source, and the usual settings."""
+    for name in ("PEGASUS_NO_NATIVE", "CXX", "CXXFLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / hatch_build.FOLDER / "csrc"
+    folder.mkdir(parents=True)
+    (folder / "answer.cpp").write_text(SOURCE)
+    (tmp_path / "hatch_build.py").write_text("")
+    return tmp_path
+
+
+def needs_compiler() -> None:
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        pytest.skip("no C++ compiler here")
+
+
+def test_builds_once(tree: Path, hatch_build: ModuleType) -> None:
+    needs_compiler()
+    library = hatch_build.build(tree)
+    assert library == tree / hatch_build.FOLDER / "_native.so"
+    assert ctypes.CDLL(str(library)).answer() == 42
+    made = library.stat().st_mtime_ns
+    hatch_build.build(tree)
+    assert library.stat().st_mtime_ns == made
+    later = library.stat().st_mtime + 5
+    os.utime(library.parent / "csrc" / "answer.cpp", (later, later))
+    hatch_build.build(tree)
+    assert library.stat().st_mtime_ns != made
+    assert [path.name for path in library.parent.iterdir() if path.name.startswith("_native")] == [
+        "_native.so"
+    ]
+
+
+def test_a_source_for_another_architecture_is_left_out(
+    tree: Path, hatch_build: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hatch_build.platform, "machine", lambda: "aarch64")
+    assert hatch_build.flags_of(tree / "linear_amx.cpp") is None
+    assert "-mavx2" not in hatch_build.flags_of(tree / "linear_portable.cpp")
+    monkeypatch.setattr(hatch_build.platform, "machine", lambda: "x86_64")
+    assert "-mamx-int8" in hatch_build.flags_of(tree / "linear_amx.cpp")
+    assert "-mavx512f" not in hatch_build.flags_of(tree / "linear_avx2.cpp")
+
+
+def test_says_why_there_is_no_library(
+    tree: Path, hatch_build: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reason() -> str:
+        with pytest.raises(hatch_build.NotBuilt) as caught:
+            hatch_build.build(tree)
+        return str(caught.value)
+
+    monkeypatch.setenv("PEGASUS_NO_NATIVE", "1")
+    assert reason() == "PEGASUS_NO_NATIVE is set"
+    monkeypatch.setenv("PEGASUS_NO_NATIVE", "0")
+    monkeypatch.setenv("CXX", "no-such-compiler -O9")
+    assert reason().startswith("no-such-compiler could not be run")
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(tree))
+    assert reason() == "no C++ compiler (c++, g++, clang++) was found"
+
+
+def test_a_compiler_that_fails_is_quoted(tree: Path, hatch_build: ModuleType) -> None:
+    needs_compiler()
+    (tree / hatch_build.FOLDER / "csrc" / "wrong.cpp").write_text("int x = nonsense;\n")
+    with pytest.raises(hatch_build.NotBuilt, match="nonsense"):
+        hatch_build.build(tree)
+    assert not (tree / hatch_build.FOLDER / "_native.so").exists()
