@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 #: Real text and the real vocabulary, beside the checkout where they exist.
 SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def levels_of_logging() -> Iterator[None]:
+    """A command that ran inside a test sets the levels for its process: the next test gets the old ones."""
+    loggers = [logging.getLogger(name) for name in (None, "pegasus", "py.warnings")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@
 // are not complete wait in memory of the thread.
 #include <immintrin.h>
 
-#include "linear_vector.h"
+#include "linear_finish.h"
 
 namespace {
 
