@@ -1,6 +1,6 @@
 """How fast are single layers, and how far from what the machine can do? Ours beside torch's `F.linear`.
 
-    python benchmarks/linear_layers.py [--kinds float32 int8] [--rows 1 8 64] [--many 512] [--threads 2] [--json]
+    python benchmarks/linear_layers.py [--kinds float32 int8] [--rows 1 8 64] [--many 512] [--threads 2]
 
 Two tables. The first takes the layers of a pegasus-large decoder step as they come, `--layers` of them and
 the head, each with weights of its own that no cache holds: milliseconds for all, bytes of weights a second,
