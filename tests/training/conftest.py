@@ -12,9 +12,30 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 WORKER = Path(__file__).with_name("worker.py")
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class LargestTensor(TorchDispatchMode):
+    """Watches how many numbers the largest tensor has that any operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(tensor, torch.Tensor):
+                self.numbers = max(self.numbers, tensor.numel())
+        return made
+
+
+@pytest.fixture(scope="session")
+def largest_tensor() -> type[LargestTensor]:
+    """The class of the watcher."""
+    return LargestTensor
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pegasus.backends.contract import Measures, Objective, OptimSettings, Placement
 from pegasus.backends.torch import backend, loss
@@ -500,7 +499,7 @@ def test_relu_and_dropout_in_one_equal_the_two():
     same_gradients(plain, lambda values: relu_dropout(values * 1.0, 0.3), [values])
 
 
-def test_training_on_a_cpu_keeps_no_probabilities(make, tiny):
+def test_training_on_a_cpu_keeps_no_probabilities(make, tiny, largest_tensor):
     """With dropout, no tensor of the size of all texts' probabilities is made in a whole update."""
     fields = {
         **DROPS,
@@ -511,16 +510,6 @@ def test_training_on_a_cpu_keeps_no_probabilities(make, tiny):
     engine = make(fields=fields)
     batch = tiny.batch(1, rows=8, source=64, target=4, mlm=False)
 
-    class Largest(TorchDispatchMode):
-        numbers = 0
-
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            made = func(*args, **(kwargs or {}))
-            for tensor in made if isinstance(made, tuple | list) else [made]:
-                if isinstance(tensor, torch.Tensor):
-                    self.numbers = max(self.numbers, tensor.numel())
-            return made
-
-    with Largest() as largest:
+    with largest_tensor() as largest:
         engine.step([batch])
     assert largest.numbers < 8 * 8 * 64 * 64 / 2

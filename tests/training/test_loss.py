@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pegasus.backends.torch.loss import chunked_cross_entropy
 
@@ -96,25 +95,12 @@ def test_low_precision_products_leave_sums_in_float32(numbers, dtype):
         assert (one - other).norm() < 0.02 * other.norm()
 
 
-class Largest(TorchDispatchMode):
-    """Watches how many numbers the largest tensor has that any operation makes."""
-
-    numbers = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        made = func(*args, **(kwargs or {}))
-        for tensor in made if isinstance(made, tuple | list) else [made]:
-            if isinstance(tensor, torch.Tensor):
-                self.numbers = max(self.numbers, tensor.numel())
-        return made
-
-
-def test_the_whole_table_of_logits_never_exists():
+def test_the_whole_table_of_logits_never_exists(largest_tensor):
     states, weight = torch.randn(400, D, requires_grad=True), torch.randn(V, D, requires_grad=True)
     labels = torch.randint(0, V, (400,))
-    with Largest() as largest:
+    with largest_tensor() as largest:
         chunked_cross_entropy(states, weight, labels, elements=20 * V).backward()
     assert 20 * V <= largest.numbers < 400 * V / 4
-    with Largest() as plain:
+    with largest_tensor() as plain:
         functional.cross_entropy(states @ weight.T, labels).backward()
     assert plain.numbers >= 400 * V

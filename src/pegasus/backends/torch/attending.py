@@ -105,12 +105,7 @@ class _Attended(torch.autograd.Function):
                 dropped = (weights * kept).to(values.dtype)
                 d_values[text] = dropped.transpose(1, 2) @ d_out
                 d_weights = (d_out @ values[text].transpose(1, 2)).mul_(kept)
-                d_scores = torch._softmax_backward_data(
-                    d_weights.to(weights.dtype), weights, -1, weights.dtype
-                )
-                d_scores = d_scores.to(queries.dtype)
-                d_queries[text] = d_scores @ keys[text]
-                d_keys[text] = d_scores.transpose(1, 2) @ queries[text]
+                d_queries[text], d_keys[text] = _back(d_weights, weights, queries[text], keys[text])
         return d_queries.mul_(ctx.scaling), d_keys.mul_(ctx.scaling), d_values, None, None, None
 
 
@@ -141,9 +136,7 @@ class _Kept(torch.autograd.Function):
             for text, weights in enumerate(kept):
                 d_values[text] = weights.transpose(1, 2) @ d_found[text]
                 d_weights = d_found[text] @ values[text].transpose(1, 2)
-                d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-                d_queries[text] = d_scores @ keys[text]
-                d_keys[text] = d_scores.transpose(1, 2) @ queries[text]
+                d_queries[text], d_keys[text] = _back(d_weights, weights, queries[text], keys[text])
         return d_queries.mul_(ctx.scaling), d_keys.mul_(ctx.scaling), d_values, None, None
 
 
@@ -172,3 +165,15 @@ def _weights(
     if mask is not None:
         scores += mask
     return torch.softmax(scores, dim=-1)
+
+
+def _back(
+    d_weights: Float[Tensor, "H T S"],
+    weights: Float[Tensor, "H T S"],
+    queries: Float[Tensor, "H T E"],
+    keys: Float[Tensor, "H S E"],
+) -> tuple[Float[Tensor, "H T E"], Float[Tensor, "H S E"]]:
+    """From the gradient of one text's probabilities to those of its scaled queries and of its keys."""
+    d_scores = torch._softmax_backward_data(d_weights.to(weights.dtype), weights, -1, weights.dtype)
+    d_scores = d_scores.to(queries.dtype)
+    return d_scores @ keys, d_scores.transpose(1, 2) @ queries

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pegasus.errors import NotOffered
 
@@ -52,3 +54,20 @@ def library() -> ctypes.CDLL:
     if isinstance(loaded, str):
         raise NotOffered(loaded)
     return loaded
+
+
+def declared(functions: Mapping[str, tuple[Any, tuple[Any, ...]]]) -> ctypes.CDLL:
+    """The library, these functions declared.
+
+    Args:
+        functions: the name of each → what it returns and what it takes, as ctypes spells them.
+
+    Raises:
+        NotOffered: see `library`.
+    """
+    native = library()
+    if getattr(native, next(iter(functions))).argtypes is None:
+        for name, (result, arguments) in functions.items():
+            function = getattr(native, name)
+            function.restype, function.argtypes = result, arguments
+    return native

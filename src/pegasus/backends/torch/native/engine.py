@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.torch.native import library
+from pegasus.backends.torch.native import declared
 from pegasus.backends.torch.native.records import NetworkRecord
 from pegasus.errors import BadSetting
 
@@ -60,15 +60,6 @@ _WRONG = {
 }
 
 
-def _declared() -> ctypes.CDLL:
-    native = library()
-    if native.pg_model_new.restype is not _PTR:
-        for name, (result, arguments) in _FUNCTIONS.items():
-            function = getattr(native, name)
-            function.restype, function.argtypes = result, arguments
-    return native
-
-
 def _check(code: int) -> None:
     if code != 0:
         kind, message = _WRONG[code]
@@ -96,7 +87,7 @@ class Engine:
 
     def __init__(self, network: Network, threads: int) -> None:
         self.network = network
-        self._native = _declared()
+        self._native = declared(_FUNCTIONS)
         self._tables: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
         self._model = self._native.pg_model_new(ctypes.byref(network.record()), threads)
         if not self._model:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.torch.native import library
+from pegasus.backends.torch.native import declared
 from pegasus.backends.torch.native.records import KINDS, Linear, LinearRecord
 
 if TYPE_CHECKING:
@@ -44,12 +44,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 def _native() -> ctypes.CDLL:
     """The library, its functions declared."""
-    native = library()
-    if native.pg_runner_new.restype is not _PTR:
-        for name, (result, arguments) in _FUNCTIONS.items():
-            function = getattr(native, name)
-            function.restype, function.argtypes = result, arguments
-    return native
+    return declared(_FUNCTIONS)
 
 
 # -- the processor ----------------------------------------------------------------------------------------

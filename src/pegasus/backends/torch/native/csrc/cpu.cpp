@@ -61,12 +61,10 @@ Level find_best() {
     return LEVEL_AMX;
 }
 
-bool find_bf16() { return bit(cpuid(7, 1).a, 5); }
 
 #else
 
 Level find_best() { return LEVEL_PORTABLE; }
-bool find_bf16() { return false; }
 
 #endif
 
@@ -91,11 +89,6 @@ Level cpu_best() {
 }
 
 Level cpu_level() { return static_cast<Level>(in_use().load(std::memory_order_relaxed)); }
-
-bool cpu_has_bf16() {
-    static const bool there = find_bf16();
-    return there && cpu_level() >= LEVEL_AVX512;
-}
 
 Level cpu_use(Level level) {
     in_use().store(level < cpu_best() ? level : cpu_best());

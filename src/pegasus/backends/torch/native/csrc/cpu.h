@@ -18,9 +18,6 @@ enum Level : int32_t {
 // The level in use: the best of this machine, or less where PEGASUS_CPU=portable|avx2|avx512|amx says so.
 Level cpu_level();
 
-// Whether AVX-512 BF16 (a product of pairs of bfloat16) is there and the level in use is AVX-512 or above.
-bool cpu_has_bf16();
-
 // The best level of this machine, whatever is set.
 Level cpu_best();
 

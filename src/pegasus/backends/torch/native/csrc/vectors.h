@@ -11,6 +11,8 @@
 #include <immintrin.h>
 #endif
 
+#include "half.h"
+
 // Nothing here is called from another file, so how vectors are handed over does not matter.
 #pragma GCC diagnostic ignored "-Wpsabi"
 
@@ -184,7 +186,7 @@ struct F16 {
         return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 #else
         alignas(64) float numbers[16];
-        for (int i = 0; i < 16; ++i) numbers[i] = widen(at[i]);
+        for (int i = 0; i < 16; ++i) numbers[i] = from_f16(at[i]);
         return load(numbers);
 #endif
     }
@@ -198,7 +200,7 @@ struct F16 {
 #else
         alignas(64) float numbers[16];
         store(numbers, held);
-        for (int i = 0; i < 16; ++i) at[i] = narrow(numbers[i]);
+        for (int i = 0; i < 16; ++i) at[i] = to_f16(numbers[i]);
 #endif
     }
     static PG_INLINE void group(const uint16_t* at, Vec& a, Vec& b) {
@@ -208,34 +210,6 @@ struct F16 {
     static PG_INLINE void put_group(uint16_t* at, const Vec& a, const Vec& b) {
         put_row(at, a);
         put_row(at + 16, b);
-    }
-    static inline float widen(uint16_t half) {
-        const uint32_t sign = (half & 0x8000u) << 16, exponent = (half >> 10) & 31u, fraction = half & 0x3ffu;
-        if (exponent == 0) {
-            const float tiny = static_cast<float>(fraction) * 5.9604644775390625e-8f;  // 2^-24
-            return sign != 0 ? -tiny : tiny;
-        }
-        const uint32_t bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112u) << 23) | (fraction << 13);
-        float value;
-        std::memcpy(&value, &bits, 4);
-        return value;
-    }
-    // Of a number in range, to nearest, ties to even.
-    static inline uint16_t narrow(float v) {
-        uint32_t bits;
-        std::memcpy(&bits, &v, 4);
-        const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
-        bits &= 0x7fffffffu;
-        if (bits > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
-        if (bits < 0x38800000u) {  // below 2^-14: adding 0.5 lines the bits up, and rounds
-            float positive;
-            std::memcpy(&positive, &bits, 4);
-            positive += 0.5f;
-            std::memcpy(&bits, &positive, 4);
-            return static_cast<uint16_t>(sign | (bits - 0x3f000000u));
-        }
-        bits += 0xfffu + ((bits >> 13) & 1u);
-        return static_cast<uint16_t>(sign | ((bits - 0x38000000u) >> 13));
     }
 };
 
