@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path("src/pegasus/backends/torch/native")
+FOLDER = Path("src/pegasus/backends/packed/native")
 LIBRARY = "_native.so"
 FLAGS = (
     "-std=c++20",

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from pegasus import PegasusForConditionalGeneration
+from pegasus.backends.packed.native import library, records
+from pegasus.backends.packed.native.engine import Decoding, Engine
 from pegasus.backends.torch.layers import embedding_scale
-from pegasus.backends.torch.native import library, records
-from pegasus.backends.torch.native.engine import Decoding, Engine
 from pegasus.spec.config import PegasusConfig
 
 #: Tokens of the four texts that most tests read.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pegasus.backends.torch import native
+from pegasus.backends.packed import native
 from pegasus.errors import BadSetting
 
 #: How far logits (of size about 10) may be from those of the plain modules in float32.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pegasus import PegasusForConditionalGeneration
-from pegasus.backends.torch.native.engine import Decoding, Engine
+from pegasus.backends.packed.native.engine import Decoding, Engine
 from pegasus.errors import BadSetting
 
 VOCABULARY, ROWS = 1111, 40

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pegasus.backends.torch import native
-from pegasus.backends.torch.native import linears
-from pegasus.backends.torch.native.records import KINDS
+from pegasus.backends.packed import native
+from pegasus.backends.packed.native import linears
+from pegasus.backends.packed.native.records import KINDS
 
 if why := native.reason():
     pytest.skip(why, allow_module_level=True)
@@ -202,7 +202,7 @@ def test_an_infinity_stays_in_its_row(level: str, runner: linears.Runner) -> Non
 
 
 def test_the_level_can_be_named_by_a_variable() -> None:
-    ask = "from pegasus.backends.torch.native import linears; print(linears.level(), linears.levels()[-1])"
+    ask = "from pegasus.backends.packed.native import linears; print(linears.level(), linears.levels()[-1])"
     for name in (*linears.LEVELS, "no-such"):
         done = subprocess.run(
             [sys.executable, "-c", ask],
@@ -218,7 +218,7 @@ def test_the_level_can_be_named_by_a_variable() -> None:
 def test_threads_work_on_in_a_forked_process() -> None:
     code = """
 import os, numpy as np
-from pegasus.backends.torch.native import linears
+from pegasus.backends.packed.native import linears
 runner, linear = linears.Runner(3), linears.pack("float32", np.ones((64, 8)))
 x = np.ones((5, 8), np.float32)
 assert np.all(runner.run(linear, x) == 8)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pegasus.backends.torch import native
-from pegasus.backends.torch.native import linears
-from pegasus.backends.torch.native.records import KINDS
+from pegasus.backends.packed import native
+from pegasus.backends.packed.native import linears
+from pegasus.backends.packed.native.records import KINDS
 
 if why := native.reason():
     pytest.skip(why, allow_module_level=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pegasus.backends.packed.engine import NO_NATIVE
-from pegasus.backends.torch.native import reason
+from pegasus.backends.packed.native import reason
 
 
 @pytest.fixture(scope="module", params=["native", "torch"])

@@ -15,7 +15,7 @@ from pegasus import PegasusForConditionalGeneration, Summarizer, Summary
 from pegasus.backends.packed import reading
 from pegasus.backends.packed.engine import NO_NATIVE, usual_threads
 from pegasus.backends.packed.model import PackedModel
-from pegasus.backends.torch.native import reason
+from pegasus.backends.packed.native import reason
 from pegasus.cli import app
 from pegasus.errors import BadSetting
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pegasus.backends import room
+from pegasus.backends.packed import native
 from pegasus.backends.packed.panels import PanelPacker
 from pegasus.backends.packed.rows import RowPacker
-from pegasus.backends.torch import native
 
 if TYPE_CHECKING:
     from pegasus.backends.packed.weights import PackedWeights, Packer
@@ -139,7 +139,7 @@ def start_engine(weights: PackedWeights, threads: int) -> Engine:
     """Somebody who computes with these weights, whatever their layout."""
     reason = native_reason()
     if reason is None:
-        module = importlib.import_module("pegasus.backends.packed.native")
+        module = importlib.import_module("pegasus.backends.packed.native_engine")
     else:
         logger.info("PyTorch computes, which is slower than the native library: %s", reason)
         module = room("torch", "packed_engine")

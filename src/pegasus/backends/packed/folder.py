@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pegasus.backends.packed.engine import packer_of
+from pegasus.backends.packed.native.records import Linear
 from pegasus.backends.packed.packing import places
 from pegasus.backends.packed.panels import ALIGNMENT
 from pegasus.backends.packed.weights import KINDS, PackedWeights, kind_of
-from pegasus.backends.torch.native.records import Linear
 from pegasus.checkpoint.files import read_safetensors
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.writing import Staging

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pegasus.backends.packed.native.records import Linear
 from pegasus.backends.packed.weights import Kind, PackedWeights, Packer
-from pegasus.backends.torch.native.records import Linear
 from pegasus.checkpoint.files import read_weights
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.report import Fit, fit

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pegasus.backends.packed.native import linears
+from pegasus.backends.packed.native.records import Linear
 from pegasus.backends.packed.rows import ITEM_BYTES, widened
 from pegasus.backends.packed.weights import Kind
-from pegasus.backends.torch.native import linears
-from pegasus.backends.torch.native.records import Linear
 
 PANEL = 16
 #: Bytes to a multiple of which packed memory is aligned.

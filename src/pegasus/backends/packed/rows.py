@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pegasus.backends.packed.native.records import Linear
 from pegasus.backends.packed.weights import Kind
-from pegasus.backends.torch.native.records import Linear
 
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 _INT8_MOST = 127

@@ -27,8 +27,8 @@ from pegasus.errors import BadSetting, NotOffered
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+    from pegasus.backends.packed.native.records import Linear
     from pegasus.backends.packed.weights import PackedWeights
-    from pegasus.backends.torch.native.records import Linear
 
 _FEW = ("decoder.", "head")
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.torch.native import declared
-from pegasus.backends.torch.native.records import NetworkRecord
+from pegasus.backends.packed.native import declared
+from pegasus.backends.packed.native.records import NetworkRecord
 from pegasus.errors import BadSetting
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from pegasus.backends.torch.native.records import Network
+    from pegasus.backends.packed.native.records import Network
 
 _I32, _I64, _PTR = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.torch.native import declared
-from pegasus.backends.torch.native.records import KINDS, Linear, LinearRecord
+from pegasus.backends.packed.native import declared
+from pegasus.backends.packed.native.records import KINDS, Linear, LinearRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pegasus.backends.packed.engine import packer_of
+from pegasus.backends.packed.native.engine import Engine
+from pegasus.backends.packed.native.linears import Runner, aligned
+from pegasus.backends.packed.native.records import DecoderLayer, EncoderLayer, Linear, Network, Norm
 from pegasus.backends.packed.panels import ALIGNMENT, PanelPacker
 from pegasus.backends.packed.weights import PackedWeights
-from pegasus.backends.torch.native.engine import Engine
-from pegasus.backends.torch.native.linears import Runner, aligned
-from pegasus.backends.torch.native.records import DecoderLayer, EncoderLayer, Linear, Network, Norm
 from pegasus.errors import NotOffered
 
 if TYPE_CHECKING:
