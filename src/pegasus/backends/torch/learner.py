@@ -12,6 +12,7 @@ from pegasus.backends.contract import IGNORED, PARTS, Batch, Objective
 from pegasus.backends.torch.layers import Attention, Layer
 from pegasus.backends.torch.loss import chunked_cross_entropy
 from pegasus.backends.torch.model import shift_tokens_right
+from pegasus.backends.torch.native_learner import NativeTeacher, reason_against
 from pegasus.backends.torch.stacks import Stack
 from pegasus.errors import BadSetting
 
@@ -60,6 +61,7 @@ class Learner(nn.Module):
         self.objective = objective
         freeze(model, objective)
         _choose_dropout(model, objective.dropout == "broadcast")
+        self._teacher = NativeTeacher(model)
 
     def forward(
         self, batch: Mapping[str, Tensor], scales: Mapping[str, float], smoothing: float
@@ -72,13 +74,22 @@ class Learner(nn.Module):
                 for a part that the batch has no labels for.
             smoothing: of the target's loss.
         """
-        sums = self._sums(batch, smoothing)
-        if not sums:
+        parts = [part for part in self.objective.parts if PARTS[part] in batch]
+        if not parts:
             wanted = " or ".join(PARTS[part] for part in self.objective.parts)
             raise BadSetting(f"a batch has only {sorted(batch)}; to learn from it, it must have {wanted}")
-        total = torch.stack([sums[part] * scales[part] for part in sums]).sum()
+        if self._is_taught_natively(batch):
+            total, sums = self._teacher.losses(batch, parts, scales, smoothing)
+        else:
+            sums = self._sums(batch, smoothing)
+            total = torch.stack([sums[part] * scales[part] for part in sums]).sum()
         nothing = torch.zeros_like(total)
         return total, torch.stack([sums.get(part, nothing).detach() for part in scales])
+
+    def _is_taught_natively(self, batch: Mapping[str, Tensor]) -> bool:
+        """Whether the native library does the work: bfloat16 on a CPU that multiplies tiles, no dropout."""
+        lower = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        return lower and reason_against(self.model) is None and self._teacher.fits(batch)
 
     def _sums(self, batch: Mapping[str, Tensor], smoothing: float) -> dict[str, Tensor]:
         if self.causal:

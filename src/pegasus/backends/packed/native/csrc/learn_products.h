@@ -1,0 +1,117 @@
+// Products of bfloat16 matrices with tiles. For *_amx.cpp only; layouts are those of learn_layouts.h.
+#pragma once
+
+#include "learn_layouts.h"
+
+namespace {
+
+constexpr int BLOCK = 32;        // rows and columns summed at once
+constexpr int GROUP_ROWS = 256;  // that meet all columns before the next come
+
+struct alignas(64) TilesInUse {
+    uint8_t palette = 1;
+    uint8_t start = 0;
+    uint8_t reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+    TilesInUse() {
+        asm volatile("" ::: "memory");  // the shapes are in memory first
+        _tile_loadconfig(this);
+    }
+    TilesInUse(const TilesInUse&) = delete;
+    TilesInUse& operator=(const TilesInUse&) = delete;
+    ~TilesInUse() { _tile_release(); }
+};
+
+PG_INLINE int64_t turned_ld(int count) { return pitch(whole(count)); }
+
+// Left of which the rows are the columns: [width][count], `width` a multiple of 16.
+Left turned(const Bits* from, int64_t ld, int count, int width, Bits* to) {
+    static const Bits none[16] = {};
+    const int64_t ld_to = turned_ld(count);
+    for (int row = 0; row < whole(count); row += 32) {
+        for (int column = 0; column < width; column += 16) {
+            Vec words[16];
+            PG_UNROLL
+            for (int i = 0; i < 16; ++i) {
+                const int even = row + 2 * i, odd = even + 1;
+                const Bits* at = from + column;
+                words[i] = paired(even < count ? at + even * ld : none, odd < count ? at + odd * ld : none);
+            }
+            transpose(words);
+            PG_UNROLL
+            for (int i = 0; i < 16; ++i) store(reinterpret_cast<float*>(to + (column + i) * ld_to + row), words[i]);
+        }
+    }
+    return {to, ld_to};
+}
+
+// -- products ----------------------------------------------------------------------------------------------------
+
+// Adds to the four tiles of a block what `k` numbers along the sum make.
+PG_INLINE void add_tiles(const Bits* left, int64_t ld, const Bits* right, int64_t panel, int k) {
+    for (int i = 0; i < k; i += 32) {
+        _tile_loadd(4, left + i, ld * 2);
+        _tile_loadd(6, right + i * 16, 64);
+        _tile_loadd(7, right + panel + i * 16, 64);
+        _tile_loadd(5, left + 16 * ld + i, ld * 2);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+PG_INLINE void store_tiles(float* at, int64_t ld) {
+    _tile_stored(0, at, ld * 4);
+    _tile_stored(1, at + 16, ld * 4);
+    _tile_stored(2, at + 16 * ld, ld * 4);
+    _tile_stored(3, at + 16 * ld + 16, ld * 4);
+}
+
+// finish(row, column, sums [32][32], rows) for each block of left right. Rows are read up to the next multiple of 32.
+template <class Finish>
+void multiply(const Left& left, const Right& right, int m, int n, int k, const Finish& finish) {
+    alignas(64) float sums[BLOCK * BLOCK];
+    asm volatile("" ::: "memory");  // what the tiles read was written by ordinary stores
+    for (int group = 0; group < m; group += GROUP_ROWS) {
+        const int end = m - group < GROUP_ROWS ? m : group + GROUP_ROWS;
+        for (int column = 0; column < n; column += BLOCK) {
+            for (int row = group; row < end; row += BLOCK) {
+                _tile_zero(0);
+                _tile_zero(1);
+                _tile_zero(2);
+                _tile_zero(3);
+                add_tiles(left.at + row * left.ld, left.ld, right.at + column / 16 * right.panel, right.panel, k);
+                store_tiles(sums, BLOCK);
+                asm volatile("" ::: "memory");
+                finish(row, column, sums, end - row < BLOCK ? end - row : BLOCK);
+            }
+        }
+    }
+}
+
+constexpr int CHUNK = 1024;  // numbers along a long sum that are added before the next block of the result
+
+// to [m, ld] += left right, m and n multiples of 32.
+void multiply_add(const Left& left, const Right& right, int m, int n, int k, float* to, int64_t ld) {
+    asm volatile("" ::: "memory");
+    for (int begin = 0; begin < k; begin += CHUNK) {
+        const int count = k - begin < CHUNK ? k - begin : CHUNK;
+        for (int column = 0; column < n; column += BLOCK) {
+            for (int row = 0; row < m; row += BLOCK) {
+                float* at = to + row * ld + column;
+                _tile_loadd(0, at, ld * 4);
+                _tile_loadd(1, at + 16, ld * 4);
+                _tile_loadd(2, at + 16 * ld, ld * 4);
+                _tile_loadd(3, at + 16 * ld + 16, ld * 4);
+                add_tiles(left.at + row * left.ld + begin, left.ld,
+                          right.at + column / 16 * right.panel + begin * 16, right.panel, count);
+                store_tiles(at, ld);
+            }
+        }
+    }
+    asm volatile("" ::: "memory");
+}
+
+}  // namespace

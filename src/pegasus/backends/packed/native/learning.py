@@ -1,0 +1,155 @@
+"""A step of learning in the native library: parts of a batch in, losses and gradients out.
+
+The products are of bfloat16 and summed in float32; the residual, the norms and all gradients of weights are
+float32. Padding is never computed: texts stand behind each other. The C side is ``csrc/learn.h``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pegasus.backends.packed.native import declared, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_I32, _F32, _PTR = ctypes.c_int32, ctypes.c_float, ctypes.c_void_p
+
+
+class ShapeRecord(ctypes.Structure):
+    """The C side of ``LearnShape``."""
+
+    _fields_ = (
+        ("width", _I32),
+        ("encoder_heads", _I32),
+        ("decoder_heads", _I32),
+        ("encoder_layers", _I32),
+        ("decoder_layers", _I32),
+        ("encoder_hidden", _I32),
+        ("decoder_hidden", _I32),
+        ("vocabulary", _I32),
+        ("pad", _I32),
+        ("scale", _F32),
+        ("eps", _F32),
+    )
+
+
+class BatchRecord(ctypes.Structure):
+    """The C side of ``LearnBatch``."""
+
+    _fields_ = (
+        ("texts", _I32),
+        ("covered", _I32),
+        ("source_offsets", _PTR),
+        ("source", _PTR),
+        ("source_positions", _PTR),
+        ("positions", _PTR),
+        ("covered_places", _PTR),
+        ("covered_labels", _PTR),
+        ("target_offsets", _PTR),
+        ("target", _PTR),
+        ("target_positions", _PTR),
+        ("labels", _PTR),
+        ("logit_bias", _PTR),
+        ("target_scale", _F32),
+        ("covered_scale", _F32),
+        ("smoothing", _F32),
+        ("learns", _I32),
+        ("dropout", _F32),
+        ("attention_dropout", _F32),
+        ("activation_dropout", _F32),
+        ("seed", ctypes.c_uint32),
+    )
+
+
+_FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "pg_learn_new": (_PTR, (ctypes.POINTER(ShapeRecord), _I32)),
+    "pg_learn_free": (None, (_PTR,)),
+    "pg_learn_weights": (_I32, (_PTR,)),
+    "pg_learn_pack": (None, (_PTR, _PTR, _I32, _I32)),
+    "pg_learn_run": (None, (_PTR, _I32, ctypes.POINTER(BatchRecord), _PTR)),
+    "pg_learn_collect": (None, (_PTR, _PTR, _I32, _I32)),
+    "pg_learn_collect_last": (None, (_PTR, _PTR)),
+}
+
+
+def not_offered() -> str | None:
+    """Why this machine or library cannot learn natively, in a sentence; None when it can."""
+    missing = reason()
+    if missing is not None:
+        return missing
+    if not declared({"pg_learn_offered": (_I32, ())}).pg_learn_offered():
+        return "the processor has no tiles of bfloat16 (AMX), or PEGASUS_CPU keeps them from being used"
+    return None
+
+
+class NativeLearner:
+    """Weights made ready, and sums of gradients for some workers, each for one thread at a time.
+
+    Args:
+        shape: of the model; width, head widths and hidden widths are multiples of 32.
+        workers: how many parts of a batch may run at the same time.
+    """
+
+    def __init__(self, shape: ShapeRecord, workers: int) -> None:
+        self._native = declared(_FUNCTIONS)
+        self.workers = workers
+        self._learn = self._native.pg_learn_new(ctypes.byref(shape), workers)
+
+    def __del__(self) -> None:
+        """Give the memory back."""
+        if getattr(self, "_learn", None):
+            self._native.pg_learn_free(self._learn)
+
+    @property
+    def weights(self) -> int:
+        """How many weights the model has."""
+        return int(self._native.pg_learn_weights(self._learn))
+
+    def pack(self, addresses: Sequence[int], part: int, parts: int) -> None:
+        """Make a part of the weights ready; all parts must be before anything runs.
+
+        Args:
+            addresses: where each weight lies, as float32, in the order of ``csrc/learn.h``.
+            part: which part, from 0 on.
+            parts: how many there are; they may run at the same time.
+        """
+        self._native.pg_learn_pack(self._learn, _pointers(addresses), part, parts)
+
+    def run(self, worker: int, batch: Mapping[str, Any]) -> np.ndarray:
+        """Learn from a part of a batch.
+
+        Args:
+            worker: whose sums of gradients grow.
+            batch: the fields of ``BatchRecord``; arrays as NumPy, each contiguous and of the C side's type.
+
+        Returns:
+            [2], the losses of the target's and of the covered tokens, summed.
+        """
+        record = BatchRecord()
+        for name, value in batch.items():
+            setattr(record, name, value.ctypes.data if isinstance(value, np.ndarray) else value)
+        sums = np.zeros(2)
+        self._native.pg_learn_run(self._learn, worker, ctypes.byref(record), sums.ctypes.data)
+        return sums
+
+    def collect(self, addresses: Sequence[int], part: int, parts: int) -> None:
+        """Add all workers' sums to the gradients, and clear them.
+
+        Args:
+            addresses: where the gradient of each weight lies, 0 for one that does not learn.
+            part: which part of the weights.
+            parts: how many there are; they may run at the same time, and ``collect_last`` after them.
+        """
+        self._native.pg_learn_collect(self._learn, _pointers(addresses), part, parts)
+
+    def collect_last(self, addresses: Sequence[int]) -> None:
+        """Add what the embedding learned as the input layer, and clear its sums."""
+        self._native.pg_learn_collect_last(self._learn, _pointers(addresses))
+
+
+def _pointers(addresses: Sequence[int]) -> Any:
+    return (ctypes.c_void_p * len(addresses))(*addresses)
