@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,25 @@ def test_a_symbol_beats_learnt_pieces(tmp_path: Path) -> None:
     path.write_bytes(write_model(table({"<n>": 0.0, "<n": -1.0, ">": -1.0, "▁": -2.0})))
     for kind in (PegasusTokenizer, PegasusTokenizerFast):
         assert kind(str(path)).tokenize("<n> <n") == ["▁", "<n>", "▁", "<n"]
+
+
+def _row(text: bytes, more: bytes, last: bytes = b"") -> bytes:
+    inside = b"\x0a" + bytes([len(text)]) + text + more + last
+    return b"\x0a" + bytes([len(inside)]) + inside
+
+
+def test_rows_of_every_form_stand_side_by_side() -> None:
+    score, half = b"\x15" + struct.pack("<f", -2.5), b"\x15" + struct.pack("<f", -0.5)
+    usual = [_row(b"a", score), _row("▁ü".encode(), score, b"\x18\x01"), _row(b"<unk>", half, b"\x18\x02")]
+    odd = [
+        b"\x0a\x08" + score + b"\x0a\x01b",  # the score first
+        _row(b"c\x00d", score),
+        _row(b"e", b""),  # no score
+        _row(b"f", score, b"\x20\x07"),  # a field that is not known
+    ]
+    long = b"\x0a\xd3\x01\x0a\xcb\x01" + b"g" * 203 + score
+    table = read_model(b"".join([*usual, *odd, long, *usual]))
+    texts = ["a", "▁ü", "<unk>", "b", "c\x00d", "e", "f", "g" * 203, "a", "▁ü", "<unk>"]
+    assert table.pieces == texts
+    assert table.scores == [-2.5, -2.5, -0.5, -2.5, -2.5, 0.0, -2.5, -2.5, -2.5, -2.5, -0.5]
+    assert table.kinds == [1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2]

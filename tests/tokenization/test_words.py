@@ -110,6 +110,22 @@ def test_long_words_are_cut_in_double_precision_at_once() -> None:
     assert fresh_cutter(engine).cut([word]) == {word: ExactCutter(PIECES, LOWEST, UNK).cut(word)}
 
 
+def test_the_first_words_open_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def engine(batch: list[str]) -> list[list[int]]:
+        asked.extend(batch)
+        return [[16, 13]] * len(batch)
+
+    monkeypatch.setattr(words, "_FEW", 3)
+    exact = ExactCutter(PIECES, LOWEST, UNK)
+    closed = FreshCutter(engine, lambda: exact, lambda ids: [SPELLING[n] for n in ids], UNK, lambda: False)
+    assert closed.cut(["▁aab", "▁b"]) == {"▁aab": exact.cut("▁aab"), "▁b": exact.cut("▁b")}
+    assert not asked
+    assert closed.cut(["▁aab", "▁ab"]).keys() == {"▁aab", "▁ab"}
+    assert asked == ["▁aab", "▁ab"]
+
+
 def test_spellings_give_unknown_characters_back() -> None:
     assert spellings("▁☃☃b", ["▁", "<unk>", "b"], [False, True, False]) == ["▁", "☃☃", "b"]
     assert spellings("▁b", ["▁", "b"], [False, False]) == ["▁", "b"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import compress
 from typing import Protocol
 
 from pegasus.errors import BadSetting
@@ -25,6 +26,11 @@ class Engine(Protocol):
     #: Whether the same text may be cut in another way the next time.
     samples: bool
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is ready to cut; opening it may take longer than cutting a text elsewhere."""
+        ...
+
     def cut_words(self, words: list[str]) -> list[list[int]]:
         """The ids of normalized words, each with the space marker before it."""
         ...
@@ -42,7 +48,7 @@ class StretchCutter:
         self._layout = layout
         self._engine = engine
         self._by_words = vocabulary.by_words and not engine.samples
-        self.fresh = self._fresh_by(engine.cut_words)
+        self.fresh = self._fresh_by(engine.cut_words, lambda: engine.is_open)
         self._words = WordCutter(self.fresh)
 
     @property
@@ -87,8 +93,10 @@ class StretchCutter:
     def _spell(self, word: str, ids: Sequence[int]) -> list[str]:
         return spellings(word, self._pieces(ids), [number == self._layout.unk_id for number in ids])
 
-    def _fresh_by(self, engine: Callable[[list[str]], Sequence[list[int]]]) -> FreshCutter:
-        return FreshCutter(engine, lambda: self._exact_cutter, self._pieces, self._layout.unk_id)
+    def _fresh_by(
+        self, engine: Callable[[list[str]], Sequence[list[int]]], is_open: Callable[[], bool] = lambda: True
+    ) -> FreshCutter:
+        return FreshCutter(engine, lambda: self._exact_cutter, self._pieces, self._layout.unk_id, is_open)
 
     def _pieces(self, ids: Sequence[int]) -> list[str]:
         pieces, offset = self._vocabulary.table.pieces, self._layout.offset
@@ -97,10 +105,8 @@ class StretchCutter:
     @cached_property
     def _exact_cutter(self) -> ExactCutter:
         table, offset = self._vocabulary.table, self._layout.offset
-        lowest = min(
-            (score for score, kind in zip(table.scores, table.kinds) if kind == NORMAL), default=0.0
-        )
-        pieces = {text: (place + offset, score) for place, text, score in self._vocabulary.scored()}
+        lowest = min(compress(table.scores, map(NORMAL.__eq__, table.kinds)), default=0.0)
+        pieces = self._vocabulary.scored(offset)
         return ExactCutter(pieces, lowest, self._layout.unk_id)
 
 

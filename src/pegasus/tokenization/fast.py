@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 from tokenizers import Tokenizer
@@ -47,12 +48,22 @@ class TokenizersEngine:
                 "PegasusTokenizerFast reads unigram vocabularies, and this sentencepiece model is of kind "
                 f"{table.model_type}. Use PegasusTokenizer."
             )
+        self._vocabulary = vocabulary
+        self._layout = layout
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a word was given to the library already."""
+        return "_tokenizer" in self.__dict__
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        table, layout = self._vocabulary.table, self._layout
         # What sentencepiece never chooses gets a name that no text has.
         rows = [(f"{_NOBODY}{number}", 0.0) for number in range(len(table.pieces) + layout.offset)]
-        for place, text, score in vocabulary.scored():
-            rows[place + layout.offset] = (text, score)
-        self._normalizer = vocabulary.normalizer
-        self._tokenizer = Tokenizer(Unigram(rows, layout.unk_id, table.byte_fallback))
+        for text, (number, score) in self._vocabulary.scored(layout.offset).items():
+            rows[number] = (text, score)
+        return Tokenizer(Unigram(rows, layout.unk_id, table.byte_fallback))
 
     def cut_words(self, words: list[str]) -> list[list[int]]:
         """The ids of normalized words."""
@@ -60,7 +71,7 @@ class TokenizersEngine:
 
     def cut_texts(self, texts: list[str]) -> list[list[int]]:
         """The ids of whole texts."""
-        return self.cut_words(self._normalizer.Normalize(texts))
+        return self.cut_words(self._vocabulary.normalizer.Normalize(texts))
 
 
 class PegasusTokenizerFast(TokenizerBase):

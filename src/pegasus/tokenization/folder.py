@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,19 @@ def _added_tokens(folder: Path, settings: dict[str, Any]) -> dict[int, Any]:
             int(number): {"content": text, "special": text in special, "normalized": text not in special}
             for text, number in listed.items()
         }
-    listed = read_json(folder / TOKENIZER_JSON).get("added_tokens") or ()
-    return {int(token["id"]): token for token in listed}
+    return {int(token["id"]): token for token in _listed(folder / TOKENIZER_JSON)}
+
+
+def _listed(path: Path) -> list[dict[str, Any]]:
+    """The added tokens in a ``tokenizer.json``, without reading the much longer vocabulary in it."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    places = [*re.finditer(r'"added_tokens"\s*:\s*(?=\[)', text)]
+    if len(places) == 1 and text.rstrip().endswith("}"):
+        try:
+            return list(json.JSONDecoder().raw_decode(text, places[0].end())[0])
+        except ValueError:
+            pass  # told by who reads all of it
+    return read_json(path).get("added_tokens") or []
 
 
 def _text(token: Any) -> str:

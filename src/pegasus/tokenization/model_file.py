@@ -11,13 +11,21 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pegasus.errors import CheckpointCorrupt
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 UNIGRAM, BPE = 1, 2
 
 Value = int | bytes
+Rows = list[tuple[str, float, int]]
 
+#: Keys in the usual row, which is key, length, text's key, length, text, score's key, four bytes and
+#: perhaps kind's key, one byte.
+_PIECE, _TEXT, _SCORE, _KIND = 1 << 3 | 2, 1 << 3 | 2, 2 << 3 | 5, 3 << 3
+#: Bytes of such a row, behind its length, that are not its text: without a kind, and with one.
+_WITHOUT, _WITH = 7, 9
 #: Bytes of the two kinds of field that have a fixed size.
 _FIXED = {1: 8, 5: 4}
 _FLOAT = struct.Struct("<f")
@@ -50,16 +58,17 @@ def read_model(data: bytes) -> PieceTable:
     Raises:
         CheckpointCorrupt: when the bytes end in the middle of a field or are no such message.
     """
-    rows: list[tuple[str, float, int]] = []
+    rows: Rows = []
     settings: dict[str, Value] = {}
     try:
-        for number, value in _fields(data):
-            if not isinstance(value, bytes):
-                continue
-            if number == 1:
+        place = 0
+        while place < len(data):
+            place = _read_short(data, place, rows)
+            number, value, place = next(_fields(data, place), (0, 0, place))
+            if number == 1 and isinstance(value, bytes):
                 rows.append(_read_piece(value))
-            elif number in (2, 3):
-                settings |= {f"{number}.{inner}": found for inner, found in _fields(value)}
+            if number in (2, 3) and isinstance(value, bytes):
+                settings |= {f"{number}.{inner}": found for inner, found, _ in _fields(value)}
     except (IndexError, KeyError, struct.error, ValueError) as error:
         raise CheckpointCorrupt(
             f"The sentencepiece model cannot be read ({len(data)} bytes: {error}). Fetch it again."
@@ -90,7 +99,55 @@ def write_normalizer(table: PieceTable) -> bytes:
     )
 
 
-def _table(rows: list[tuple[str, float, int]], settings: dict[str, Value]) -> PieceTable:
+def _read_short(data: bytes, place: int, rows: Rows) -> int:
+    """Reads, all at once, the run of rows of less than 128 bytes that begins at a place.
+
+    Returns:
+        The place behind them; the same place where there are none.
+    """
+    starts, end = [], len(data) - 1
+    while place < end and data[place] == _PIECE and data[place + 1] < 0x80:
+        starts.append(place)
+        place += data[place + 1] + 2
+    if place > len(data):  # left to be told where it ends
+        place = starts.pop()
+    if starts:
+        _take_rows(data, np.array(starts), rows)
+    return place
+
+
+def _take_rows(data: bytes, starts: np.ndarray, rows: Rows) -> None:
+    """Adds the rows that begin at these places, one behind the other."""
+    seen = np.frombuffer(data + bytes(0x1FF), np.uint8)  # looks beyond the end find zeros
+    sizes, lengths = seen[starts + 3].astype(np.int64), seen[starts + 1].astype(np.int64)
+    ends, afters = starts + 4 + sizes, starts + 2 + lengths
+    usual = (seen[starts + 2] == _TEXT) & (seen[ends] == _SCORE)
+    usual &= (lengths == sizes + _WITHOUT) | ((lengths == sizes + _WITH) & (seen[afters - 2] == _KIND))
+    kinds = np.where(lengths == sizes + _WITH, seen[afters - 1], NORMAL)[usual].tolist()
+    scores = seen[ends[usual, None] + np.arange(1, 5)].view("<f4")[:, 0].tolist()
+    found = zip(_texts(data, starts[usual] + 4, ends[usual]), scores, kinds)
+    if usual.all():
+        rows.extend(found)
+        return
+    for start, after, known in zip(starts.tolist(), afters.tolist(), usual.tolist()):
+        rows.append(next(found) if known else _read_piece(data[start + 2 : after]))
+
+
+def _texts(data: bytes, starts: np.ndarray, ends: np.ndarray) -> list[str]:
+    """What stands between some places, each before the next: one decoding of all, zero bytes between."""
+    block = np.frombuffer(data, np.uint8).copy()
+    block[ends] = 0
+    borders = np.zeros(len(block) + 1, np.int8)
+    borders[starts] = 1
+    borders[ends + 1] = -1
+    inside = np.cumsum(borders, dtype=np.int8)[:-1].view(bool)
+    texts: list[str] = block[inside].tobytes().decode("utf-8").split("\0")[:-1]
+    if len(texts) == len(starts):
+        return texts
+    return [data[start:end].decode("utf-8") for start, end in zip(starts.tolist(), ends.tolist())]
+
+
+def _table(rows: Rows, settings: dict[str, Value]) -> PieceTable:
     pieces, scores, kinds = ([*column] for column in zip(*rows))
 
     def whole(key: str, default: int) -> int:
@@ -113,9 +170,9 @@ def _table(rows: list[tuple[str, float, int]], settings: dict[str, Value]) -> Pi
     )
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
-    """Every field of one message: its number, and an integer or the bytes it holds."""
-    place, end = 0, len(data)
+def _fields(data: bytes, place: int = 0) -> Iterator[tuple[int, Value, int]]:
+    """Every field of one message from a place on: its number, an integer or the bytes it holds, its end."""
+    end = len(data)
     while place < end:
         key = data[place]
         place += 1
@@ -129,13 +186,13 @@ def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
                 length, place = _read_varint(data, place - 1)
         elif kind == 0:
             value, place = _read_varint(data, place)
-            yield key >> 3, value
+            yield key >> 3, value, place
             continue
         else:
             length = _FIXED[kind]
         if place + length > end:
             raise ValueError(f"a field at byte {place} does not end")
-        yield key >> 3, data[place : place + length]
+        yield key >> 3, data[place : place + length], place + length
         place += length
 
 
@@ -151,11 +208,8 @@ def _read_varint(data: bytes, place: int) -> tuple[int, int]:
 
 
 def _read_piece(data: bytes) -> tuple[str, float, int]:
-    # The usual row, 96,000 times: text (10, its length, it), score (21, four bytes), and nothing else.
-    if data[0] == 10 and data[1] < 0x80 and len(data) == data[1] + 7 and data[-5] == 21:
-        return data[2:-5].decode("utf-8"), _FLOAT.unpack_from(data, len(data) - 4)[0], NORMAL
     text, score, kind = "", 0.0, NORMAL
-    for number, value in _fields(data):
+    for number, value, _ in _fields(data):
         if number == 1 and isinstance(value, bytes):
             text = value.decode("utf-8")
         elif number == 2 and isinstance(value, bytes):

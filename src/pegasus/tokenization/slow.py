@@ -27,6 +27,11 @@ class SentencePieceEngine:
         self.samples = bool(sp_model_kwargs.get("enable_sampling"))
         self.processor = vocabulary.processor(**sp_model_kwargs)
 
+    @property
+    def is_open(self) -> bool:
+        """Always."""
+        return True
+
     def cut_words(self, words: list[str]) -> list[list[int]]:
         """The ids of normalized words."""
         return self._vocabulary.cut_words(words, self._offset)

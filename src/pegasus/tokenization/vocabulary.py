@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
+from operator import contains, methodcaller
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,7 @@ class Vocabulary:
     def normalizer(self) -> sentencepiece.SentencePieceProcessor:
         """A processor that only normalizes: the model's map of characters over a handful of pieces."""
         table = self.table
-        keep = [n for n, kind in enumerate(table.kinds) if kind in (CONTROL, UNKNOWN, USER_DEFINED)]
+        keep = [n for n in self._unlearnt if table.kinds[n] in (CONTROL, UNKNOWN, USER_DEFINED)]
         small = replace(
             table,
             pieces=[*(table.pieces[n] for n in keep), SPACE],
@@ -159,27 +160,35 @@ class Vocabulary:
         return {text: place for place, text in enumerate(self.table.pieces)}
 
     @cached_property
+    def _unlearnt(self) -> list[int]:
+        """The places of what is no ordinary piece."""
+        return [int(place) for place in np.flatnonzero(np.array(self.table.kinds) != NORMAL)]
+
+    @cached_property
     def by_words(self) -> bool:
         """Whether cutting word by word is the same as cutting a whole text: no piece spans a blank."""
         table = self.table
         plain = table.model_type == UNIGRAM and not table.byte_fallback and table.escape_whitespaces
-        return plain and not any(SPACE in piece[1:] for piece in table.pieces)
+        return plain and max(map(methodcaller("rfind", SPACE), table.pieces)) <= 0
 
     @cached_property
     def by_raw_words(self) -> bool:
         """Whether words may even be told apart by the blanks of a text that is not normalized."""
         table = self.table
         trimmed = table.add_dummy_prefix and table.remove_extra_whitespaces
-        whole = trimmed and self.by_words and not any(" " in piece for piece in table.pieces)
+        whole = trimmed and self.by_words and not any(map(contains, table.pieces, repeat(" ")))
         return whole and leaves_words_alone(table.charsmap, SPACE)
 
-    def scored(self) -> Iterator[tuple[int, str, float]]:
-        """Place, text and score of every piece that a text can match, as sentencepiece scores it."""
-        for place, (text, score, kind) in enumerate(
-            zip(self.table.pieces, self.table.scores, self.table.kinds)
-        ):
-            if kind in (NORMAL, BYTE, USER_DEFINED):
-                yield place, text, SYMBOL_SCORE if kind == USER_DEFINED else score
+    def scored(self, offset: int) -> dict[str, tuple[int, float]]:
+        """Every piece that a text can match → its id and its score, as sentencepiece scores it."""
+        table = self.table
+        found = dict(zip(table.pieces, zip(range(offset, offset + len(table.pieces)), table.scores)))
+        for place in self._unlearnt:
+            if table.kinds[place] == USER_DEFINED:
+                found[table.pieces[place]] = (place + offset, SYMBOL_SCORE)
+            elif table.kinds[place] != BYTE:
+                found.pop(table.pieces[place], None)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         # Processors and look-up tables are made again where they are wanted.

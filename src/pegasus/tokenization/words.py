@@ -10,6 +10,9 @@ One more care makes two libraries agree to the last id. Where parts of a word re
 "hahaha"), the same pieces fit in another order and score the same but for rounding. Such words are
 cut here, in double precision, where those sums are exact and the rule for equals is explicit. For
 pieces to fit in another order, one of them has to begin as another does; few words need that care.
+
+Opening a library over 96,000 pieces takes as long as cutting some thousands of words here. So the first
+words are cut here, which is right for any word, and one short text never opens the library.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ Engine = Callable[[list[str]], Sequence[list[int]]]
 _REPEATS = re.compile(r"(.+)\1")
 _LONG = 64  # letters; looking for repeats takes the square of it
 _REMEMBERED = 300_000  # words; beyond it everything is forgotten
+_FEW = 2_000  # words that are cut here before a library is opened for them
 
 _UNKNOWN_PENALTY = 10.0  # an unknown character scores so much less than the rarest piece
 
@@ -84,6 +88,7 @@ class FreshCutter:
         exact: makes the cutter for words in which there may be such ways, when the first one comes.
         spell: ids → pieces.
         unk_id: the id of unknown characters.
+        is_open: whether the engine is ready; until it is, the first words are cut without it.
     """
 
     def __init__(
@@ -92,8 +97,11 @@ class FreshCutter:
         exact: Callable[[], ExactCutter],
         spell: Callable[[Sequence[int]], list[str]],
         unk_id: int,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         self._engine = engine
+        self._is_open = is_open
+        self._cut_here = 0
         self._make_exact = exact
         self._exact: ExactCutter | None = None
         self._spell = spell
@@ -101,6 +109,9 @@ class FreshCutter:
 
     def cut(self, words: Collection[str]) -> dict[str, list[int]]:
         """The ids of each word."""
+        if self._cut_here + len(words) <= _FEW and not self._is_open():
+            self._cut_here += len(words)
+            return {word: self._in_double(word) for word in words}
         short = [word for word in words if len(word) <= _LONG]
         found = dict(zip(short, self._engine(short))) if short else {}
         for word in words:

@@ -29,10 +29,9 @@ class Positions:
         #: Held while tables are set, and by who sets one of his own for a while.
         self.lock = threading.RLock()
         stored = {side: weights.vectors.get(f"{side}.embed_positions.weight") for side in _SIDES}
-        count = self.config.max_position_embeddings
-        self.tables = {
-            side: self._rows(0, count) if table is None else table for side, table in stored.items()
-        }
+        some = any(table is None for table in stored.values())
+        made = self._rows(0, self.config.max_position_embeddings if some else 0)
+        self.tables = {side: made if table is None else table for side, table in stored.items()}
         self.set()
 
     def set(self) -> None:

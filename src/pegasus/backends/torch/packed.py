@@ -12,12 +12,13 @@ from pegasus.backends.packed.engine import packer_here
 from pegasus.backends.packed.model import PackedModel
 from pegasus.backends.packed.packing import pack_tensors
 from pegasus.backends.packed.weights import kind_of
+from pegasus.backends.torch.hooks import TorchHooks
 
 if TYPE_CHECKING:
     from pegasus.backends.torch.model import PegasusForConditionalGeneration
 
 
-class PackedForConditionalGeneration(PackedModel):
+class PackedForConditionalGeneration(TorchHooks, PackedModel):
     """PEGASUS for inference on a CPU: ``PackedModel`` with PyTorch's tensors and its generator."""
 
     @classmethod
@@ -47,14 +48,5 @@ class PackedForConditionalGeneration(PackedModel):
         dtype: torch.dtype = getattr(torch, self.weights.kind)
         return dtype
 
-    def _to_host(self, native: Any) -> np.ndarray:
-        array: np.ndarray = (
-            native.detach().cpu().numpy() if isinstance(native, Tensor) else np.asarray(native)
-        )
-        return array
-
     def _to_native(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(array))
-
-    def _draw_seed(self) -> int:
-        return int(torch.randint(0, 2**63 - 1, ()).item())

@@ -21,14 +21,16 @@ def open_model(
     Args:
         folder: a checkpoint.
         device: a PyTorch device; "auto" takes CUDA, then MPS, then the CPU.
-        dtype: "auto" is bfloat16 on CUDA devices that compute in it, and float32 elsewhere.
+        dtype: "auto" is bfloat16 on CUDA devices that compute in it, and float32 elsewhere; never float16.
 
     Raises:
         BadSetting: there is no such device here, or no such dtype.
     """
     place = _device(device)
     if dtype == "auto":
-        dtype = "bfloat16" if place.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        # Older devices only pretend to, slowly.
+        real = place.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        dtype = "bfloat16" if real else "float32"
     kind = torch_dtype(dtype)
     name = str(kind).removeprefix("torch.")
     model: PegasusForConditionalGeneration = PegasusForConditionalGeneration.from_pretrained(

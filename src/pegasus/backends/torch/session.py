@@ -14,6 +14,7 @@ from torch import Tensor
 from pegasus.backends.torch import static
 from pegasus.backends.torch.answering import Answering
 from pegasus.backends.torch.half import logits
+from pegasus.backends.torch.hooks import TorchHooks
 from pegasus.generation.generate import GenerationMixin
 from pegasus.generation.request import Recorded, Request
 from pegasus.generation.session import Answer, Ask
@@ -187,7 +188,7 @@ class TorchSession:
             self.recorded.hidden_states.append(output.hidden_states)
 
 
-class TorchGeneration(GenerationMixin):
+class TorchGeneration(TorchHooks, GenerationMixin):
     """The PyTorch hooks of ``GenerationMixin``, mixed into every model class."""
 
     def _open_session(self, request: Request) -> TorchSession | static.StaticSession:
@@ -224,15 +225,6 @@ class TorchGeneration(GenerationMixin):
             session.recorded.encoder_hidden_states = getattr(encoded, "hidden_states", None)
         return session
 
-    def _to_host(self, native: Any) -> np.ndarray:
-        array: np.ndarray = (
-            native.detach().cpu().numpy() if isinstance(native, Tensor) else np.asarray(native)
-        )
-        return array
-
     def _to_native(self, array: np.ndarray) -> Tensor:
         device = next(self.parameters()).device  # type: ignore[attr-defined]
         return torch.from_numpy(np.array(array)).to(device)
-
-    def _draw_seed(self) -> int:
-        return int(torch.randint(0, 2**63 - 1, ()).item())

@@ -11,19 +11,32 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pegasus.errors import NotOffered
+from pegasus.errors import BadSetting, NotOffered
 
 #: Where the library lies when it was built.
 LIBRARY = Path(__file__).with_name("_native.so")
+#: What a processor can do, from least to most; PEGASUS_CPU names the most that is used.
+LEVELS = ("portable", "avx2", "avx512", "amx")
 
 
 @functools.cache
 def _load() -> ctypes.CDLL | str:
-    """The library, or why there is none."""
+    """The library, or why there is none.
+
+    Raises:
+        BadSetting: PEGASUS_CPU names no level.
+    """
+    wanted = os.environ.get("PEGASUS_CPU", "")
+    if wanted and wanted not in LEVELS:
+        raise BadSetting(
+            f"PEGASUS_CPU={wanted!r} is no set of instructions known here: use one of {', '.join(LEVELS)}, "
+            "or leave it unset for the best of this machine."
+        )
     if not LIBRARY.exists():
         return (
             f"the native engine was not built: there is no {LIBRARY.name} in {LIBRARY.parent}. Install a "

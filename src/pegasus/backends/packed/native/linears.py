@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.packed.native import declared
+from pegasus.backends.packed.native import LEVELS, declared
 from pegasus.backends.packed.native.records import KINDS, Linear, LinearRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What the processor can do, from least to most; PEGASUS_CPU names the most that is used.
-LEVELS = ("portable", "avx2", "avx512", "amx")
 #: What may follow the bias, in the order of the C side.
 AFTER = ("none", "relu", "gelu", "gelu_new", "silu", "tanh")
 

@@ -77,6 +77,13 @@ void pack_row(const float* x, int head_width, int padded, void* out) {
 
 // -- attention to a whole text ------------------------------------------------------------------------------------
 
+// Asks for a group of numbers before it is needed. What lies behind the keys of a head are its values, and behind
+// those the keys of the next, so that asking beyond an end is asking for what comes next.
+template <class Number>
+PG_INLINE void expect(const Number* group) {
+    for (int i = 0; i < 32; i += 64 / static_cast<int>(sizeof(Number))) __builtin_prefetch(group + i, 0, 3);
+}
+
 // scores [Rows][ld] = queries keys^T, `wide` panels of 16 tokens at once.
 template <class Kind, int Rows, int Wide>
 PG_INLINE void score_panels(const float* queries, int padded, const typename Kind::Number* keys, float* scores,
@@ -86,6 +93,7 @@ PG_INLINE void score_panels(const float* queries, int padded, const typename Kin
     for (int pair = 0; pair < padded / 2; ++pair) {
         Vec a[Wide], b[Wide];
         for (int w = 0; w < Wide; ++w) Kind::group(keys + w * panel + pair * 32, a[w], b[w]);
+        for (int w = Wide; w < 2 * Wide; ++w) expect(keys + w * panel + pair * 32);
         for (int row = 0; row < Rows; ++row) {
             const float* q = queries + row * padded + pair * 2;
             for (int w = 0; w < Wide; ++w) sums[row][w] += q[0] * a[w];
@@ -144,6 +152,7 @@ PG_INLINE void mix_panels(const float* weights, int64_t ld, const typename Kind:
         for (int pair = 0; pair < 16; ++pair) {
             Vec a[Wide], b[Wide];
             for (int w = 0; w < Wide; ++w) Kind::group(values + w * 512 + pair * 32, a[w], b[w]);
+            for (int w = 0; w < Wide; ++w) expect(values + block_size + w * 512 + pair * 32);
             for (int row = 0; row < Rows; ++row) {
                 const float* p = weights + row * ld + block + pair * 2;
                 for (int w = 0; w < Wide; ++w) sums[row][w] += p[0] * a[w];
@@ -203,6 +212,13 @@ PG_INLINE const typename Kind::Number* slot_at(const AttendSlots& a, int64_t bas
     return reinterpret_cast<const typename Kind::Number*>(a.chunks[slot >> a.shift] + base) + row * a.padded;
 }
 
+// Asks for the row of a token before it is needed: rows lie here and there, which no processor guesses.
+template <class Kind>
+PG_INLINE void expect_slot(const AttendSlots& a, int64_t base, int token) {
+    const auto* row = slot_at<Kind>(a, base, a.slots[token]);
+    for (int e = 0; e < a.padded; e += 32) expect(row + e);
+}
+
 template <class Kind>
 PG_INLINE Vec match(const AttendSlots& a, int token) {
     const auto* key = slot_at<Kind>(a, a.keys_at, a.slots[token]);
@@ -224,8 +240,14 @@ PG_INLINE void mix_slots(const AttendSlots& a, int e, float sum) {
 
 template <class Kind>
 void attend_slots(const AttendSlots& a) {
+    constexpr int kAhead = 8;
+    for (int token = 0; token < a.count && token < kAhead; ++token) expect_slot<Kind>(a, a.keys_at, token);
     int t = 0;
     for (; t + 4 <= a.count; t += 4) {
+        for (int token = t + kAhead; token < t + kAhead + 4 && token < a.count; ++token) {
+            expect_slot<Kind>(a, a.keys_at, token);
+        }
+        for (int token = t; token < t + 4; ++token) expect_slot<Kind>(a, a.values_at, token);
         store_sums(a.scratch + t, match<Kind>(a, t), match<Kind>(a, t + 1), match<Kind>(a, t + 2),
                    match<Kind>(a, t + 3));
     }

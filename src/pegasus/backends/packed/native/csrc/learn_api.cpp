@@ -98,7 +98,7 @@ EXPORT Learn* pg_learn_new(const LearnShape* shape, int32_t workers) {
     learn->decoder.resize(shape->decoder_layers);
     Layout{*learn}.all();
     for (int i = 0; i < workers; ++i) {
-        learn->workers.push_back(std::make_unique<Worker>(learn->size));
+        learn->workers.push_back(std::make_unique<LearnWorker>(learn->size));
     }
     return learn;
 }

@@ -15,6 +15,8 @@ typedef uint16_t Bits;  // a bfloat16
 
 inline int whole(int n) { return (n + 31) & ~31; }  // to a multiple of 32: two tiles
 
+void* large_alloc(int64_t bytes);  // see model.h
+
 // Aligned memory that grows; what it gives out stays until `reset`, and comes unfilled.
 class Arena {
 public:
@@ -30,8 +32,8 @@ public:
         const int64_t bytes = (count * static_cast<int64_t>(sizeof(T)) + 127) & ~int64_t{63};
         while (used_ < chunks_.size() && chunks_[used_].filled + bytes > chunks_[used_].size) ++used_;
         if (used_ == chunks_.size()) {
-            const int64_t size = bytes > kChunk ? (bytes + 4095) & ~int64_t{4095} : kChunk;
-            chunks_.push_back({static_cast<uint8_t*>(std::aligned_alloc(4096, size)), size, 0});
+            const int64_t size = bytes > kChunk ? bytes : kChunk;
+            chunks_.push_back({static_cast<uint8_t*>(large_alloc(size)), size, 0});
         }
         Chunk& chunk = chunks_[used_];
         T* found = reinterpret_cast<T*>(chunk.at + chunk.filled);
@@ -108,8 +110,8 @@ struct LearnLayer {
     HiddenWeights hidden;
 };
 
-struct Worker {
-    explicit Worker(int64_t size) : sums(memory_of_sums.take<float>(size)) { std::memset(sums, 0, sizeof(float) * size); }
+struct LearnWorker {
+    explicit LearnWorker(int64_t size) : sums(memory_of_sums.take<float>(size)) { std::memset(sums, 0, sizeof(float) * size); }
     Arena memory, memory_of_sums;
     float* sums;
 };
@@ -126,7 +128,7 @@ struct Learn {
     std::vector<Projection*> projections;
     std::vector<Norm*> norms;
     Arena packed;
-    std::vector<std::unique_ptr<Worker>> workers;
+    std::vector<std::unique_ptr<LearnWorker>> workers;
 };
 
 // In learn_pack_amx.cpp: part `part` of `parts` of the weights made ready; of the sums, all workers' added, into
@@ -136,4 +138,4 @@ void learn_collect(Learn& learn, float* const* gradients, int part, int parts);
 void learn_collect_embedding(Learn& learn, float* const* gradients);  // after all parts
 
 // In learn_step_amx.cpp: the sums of the losses of target and covered tokens.
-void learn_run(const Learn& learn, Worker& worker, const LearnBatch& batch, double* sums);
+void learn_run(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums);

@@ -68,7 +68,7 @@ void learn_pack(Learn& learn, const float* const* weights, int part, int parts) 
 
 void learn_collect(Learn& learn, float* const* gradients, int part, int parts) {
     const int d = learn.shape.width;
-    for (const std::unique_ptr<Worker>& worker : learn.workers) {
+    for (const std::unique_ptr<LearnWorker>& worker : learn.workers) {
         float* sums = worker->sums;
         for (size_t i = part; i < learn.projections.size(); i += parts) collect(*learn.projections[i], sums, gradients);
         if (part != 0) continue;
@@ -86,7 +86,7 @@ void learn_collect(Learn& learn, float* const* gradients, int part, int parts) {
 void learn_collect_embedding(Learn& learn, float* const* gradients) {
     const int64_t d = learn.shape.width, size = d * learn.shape.vocabulary;
     float* to = gradients[learn.head.first];
-    for (const std::unique_ptr<Worker>& worker : learn.workers) {
+    for (const std::unique_ptr<LearnWorker>& worker : learn.workers) {
         float* sums = worker->sums + learn.embedding_sums;
         if (to != nullptr) add(sums, size, to);
         std::memset(sums, 0, sizeof(float) * size);

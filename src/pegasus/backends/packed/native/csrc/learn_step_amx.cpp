@@ -264,7 +264,7 @@ double learn_target(const Pass& pass, const Learn& learn, const LearnBatch& batc
 
 }  // namespace
 
-void learn_run(const Learn& learn, Worker& worker, const LearnBatch& batch, double* sums) {
+void learn_run(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums) {
     const TilesInUse tiles;
     worker.memory.reset();
     const Pass pass{learn.shape, batch, worker.memory, batch.learns ? worker.sums : nullptr};

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int CHUNK = 128;       // products that are added up one after the other
 constexpr int PACKED = 1 << 17;  // numbers of x that are packed at once
-constexpr int AHEAD = 2048;      // bytes of weights that are asked for before they are needed
+constexpr int AHEAD = 4096;      // bytes of weights that are asked for before they are needed
 
 // -- weights that are widened to float --------------------------------------------------------------------------
 
@@ -115,38 +115,50 @@ PG_INLINE void multiply_chunk(const Panels<P>& panels, const float* x, int64_t r
     }
 }
 
-// R rows as they stand in x, times a panel. Whatever R is, a sum is made in the same order.
-template <class Weights, int R>
+// R rows as they stand in x, times P panels. Whatever R and P are, a sum is made in the same order.
+template <class Weights, int R, int P>
 void multiply_block(const LinearWork& work, const float* x, int row, int panel) {
-    Floats totals[R][PARTS] = {};
-    const Panels<1> panels(work.w, panel);
+    Floats totals[R][P * PARTS] = {};
+    const Panels<P> panels(work.w, panel);
     for (int begin = 0; begin < work.w.k; begin += CHUNK) {
-        multiply_chunk<Weights, R, 1, false>(panels, x + begin, work.ldx, work.w.k, begin, totals);
+        multiply_chunk<Weights, R, P, false>(panels, x + begin, work.ldx, work.w.k, begin, totals);
     }
-    finish<SUMS_FLOAT>(work, row, R, panel, totals, sizeof totals[0]);
+    for (int p = 0; p < P; ++p) {
+        finish<SUMS_FLOAT>(work, row, R, panel + p, &totals[0][p * PARTS], sizeof totals[0]);
+    }
 }
 
 using BlockKernel = void (*)(const LinearWork&, const float*, int, int);
 
 // The kernel for a number of rows known only now, of rows as they stand in x.
-template <class Weights, int R = ROWS>
+template <class Weights, int P, int R = ROWS>
 BlockKernel kernel_of(int rows) {
     if constexpr (R > 1) {
-        if (rows < R) return kernel_of<Weights, R - 1>(rows);
+        if (rows < R) return kernel_of<Weights, P, R - 1>(rows);
     }
-    return multiply_block<Weights, R>;
+    return multiply_block<Weights, R, P>;
 }
 
-// Few rows, in one block or two of about one size: the weights stream by, once.
-template <class Weights>
-void multiply_few(const LinearWork& work) {
-    const int first = work.m <= ROWS ? work.m : (work.m + 1) / 2, rest = work.m - first;
-    const BlockKernel kernel = kernel_of<Weights>(first), other = kernel_of<Weights>(rest > 0 ? rest : 1);
-    const float* below = work.x + static_cast<int64_t>(first) * work.ldx;
-    for (int panel = work.panel_begin; panel < work.panel_end; ++panel) {
-        kernel(work, work.x, 0, panel);
-        if (rest > 0) other(work, below, first, panel);
+// Rows [row, row + rows), in one block or two of about one size, times P panels after P panels, as long as there are so
+// many. Returns the panel behind them.
+template <class Weights, int P>
+int multiply_streaming(const LinearWork& work, int row, int rows, int panel) {
+    const int first = rows <= ROWS ? rows : (rows + 1) / 2, rest = rows - first;
+    const BlockKernel kernel = kernel_of<Weights, P>(first), other = kernel_of<Weights, P>(rest > 0 ? rest : 1);
+    const float* x = work.x + static_cast<int64_t>(row) * work.ldx;
+    for (; panel + P <= work.panel_end; panel += P) {
+        kernel(work, x, row, panel);
+        if (rest > 0) other(work, x + static_cast<int64_t>(first) * work.ldx, row + first, panel);
     }
+    return panel;
+}
+
+// Few rows: the weights stream by, once, WIDE panels side by side, so that a number of x that was fetched serves all of
+// them.
+template <class Weights>
+void multiply_few(const LinearWork& work, int row, int rows) {
+    const int panel = multiply_streaming<Weights, WIDE>(work, row, rows, work.panel_begin);
+    multiply_streaming<Weights, 1>(work, row, rows, panel);
 }
 
 // Rows [begin, end) of x, whole blocks of ROWS, as [K][ROWS] each: read one behind the other, and never from lines
@@ -196,24 +208,11 @@ void multiply_blocks(const LinearWork& work, int rows) {
     }
 }
 
-// Many rows: whole blocks, and the few that are left.
-template <class Weights>
-void multiply_many(const LinearWork& work) {
-    const int whole = work.m / ROWS * ROWS, rest = work.m - whole;
-    multiply_blocks<Weights>(work, whole);
-    if (rest == 0) return;
-    const BlockKernel kernel = kernel_of<Weights>(rest);
-    const float* x = work.x + static_cast<int64_t>(whole) * work.ldx;
-    for (int panel = work.panel_begin; panel < work.panel_end; ++panel) kernel(work, x, whole, panel);
-}
-
 template <class Weights>
 void multiply(const LinearWork& work) {
-    if (work.m <= 2 * ROWS) {
-        multiply_few<Weights>(work);
-    } else {
-        multiply_many<Weights>(work);
-    }
+    const int whole = work.m > 2 * ROWS ? work.m / ROWS * ROWS : 0;
+    if (whole > 0) multiply_blocks<Weights>(work, whole);
+    if (whole < work.m) multiply_few<Weights>(work, whole, work.m - whole);
 }
 
 // -- rows to int8 -----------------------------------------------------------------------------------------------
