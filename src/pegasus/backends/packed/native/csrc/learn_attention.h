@@ -91,9 +91,7 @@ void clear_rows(Bits* at, int64_t ld, int begin, int end, int width) {
 PG_INLINE auto rounded_to(Bits* to, int64_t ld, float scale) {
     return [=](int row, int column, const float* sums, int rows) {
         for (int r = 0; r < rows; ++r) {
-            Bits* at = to + (row + r) * ld + column;
-            store_bits(at, load(sums + r * BLOCK) * scale);
-            store_bits(at + 16, load(sums + r * BLOCK + 16) * scale);
+            put(to + (row + r) * ld + column, ld, load(sums + r * BLOCK) * scale, load(sums + r * BLOCK + 16) * scale);
         }
     };
 }

@@ -97,11 +97,10 @@ PG_INLINE Right backward_of(const Projection& p) { return {p.backward, int64_t{1
 void project(const Projection& p, const Bits* x, int m, Bits* to, int scaled, float scale) {
     multiply({x, pitch(p.k)}, forward_of(p), m, p.n, p.k, [&](int row, int column, const float* sums, int rows) {
         const float factor = column < scaled ? scale : 1.0f;
+        const Vec a = load(p.bias + column), b = load(p.bias + column + 16);
         for (int r = 0; r < rows; ++r) {
-            for (int i = 0; i < BLOCK; i += 16) {
-                const Vec y = (load(sums + r * BLOCK + i) + load(p.bias + column + i)) * factor;
-                store_bits(to + (row + r) * pitch(p.n) + column + i, y);
-            }
+            const float* at = sums + r * BLOCK;
+            put(to + (row + r) * pitch(p.n) + column, pitch(p.n), (load(at) + a) * factor, (load(at + 16) + b) * factor);
         }
     });
 }
@@ -110,11 +109,12 @@ void project(const Projection& p, const Bits* x, int m, Bits* to, int scaled, fl
 void project_up(const Projection& p, const Bits* x, int m, const Drop& drop, Bits* to) {
     multiply({x, pitch(p.k)}, forward_of(p), m, p.n, p.k, [&](int row, int column, const float* sums, int rows) {
         for (int r = 0; r < rows; ++r) {
-            for (int i = 0; i < BLOCK; i += 16) {
-                Vec y = larger(load(sums + r * BLOCK + i) + load(p.bias + column + i), Vec{});
-                if (!drop.none()) y *= drop.at((row + r) * p.n + column + i);
-                store_bits(to + (row + r) * pitch(p.n) + column + i, y);
+            Vec y[2];
+            for (int i = 0; i < 2; ++i) {
+                y[i] = larger(load(sums + r * BLOCK + i * 16) + load(p.bias + column + i * 16), Vec{});
+                if (!drop.none()) y[i] *= drop.at((row + r) * p.n + column + i * 16);
             }
+            put(to + (row + r) * pitch(p.n) + column, pitch(p.n), y[0], y[1]);
         }
     });
 }
@@ -124,11 +124,14 @@ void project_onto(const Projection& p, const Bits* x, int m, const float* residu
     multiply({x, pitch(p.k)}, forward_of(p), m, p.n, p.k, [&](int row, int column, const float* sums, int rows) {
         for (int r = 0; r < rows; ++r) {
             const int64_t at = (row + r) * int64_t{p.n} + column;
-            for (int i = 0; i < BLOCK; i += 16) {
-                Vec y = load(sums + r * BLOCK + i) + load(p.bias + column + i);
-                if (!drop.none()) y *= drop.at(static_cast<uint32_t>(at + i));
-                store(to + at + i, load(residual + at + i) + y);
+            Vec y[2];
+            for (int i = 0; i < 2; ++i) {
+                y[i] = load(sums + r * BLOCK + i * 16) + load(p.bias + column + i * 16);
+                if (!drop.none()) y[i] *= drop.at(static_cast<uint32_t>(at + i * 16));
+                y[i] += load(residual + at + i * 16);
+                __builtin_prefetch(residual + at + BLOCK * p.n + i * 16, 0, 2);
             }
+            put(to + at, p.n, y[0], y[1]);
         }
     });
 }
@@ -138,10 +141,8 @@ void project_back(const Projection& p, const Bits* d_out, int m, float* to, bool
     multiply({d_out, pitch(p.n)}, backward_of(p), m, p.k, p.n, [&](int row, int column, const float* sums, int rows) {
         for (int r = 0; r < rows; ++r) {
             float* at = to + (row + r) * int64_t{p.k} + column;
-            for (int i = 0; i < BLOCK; i += 16) {
-                const Vec y = load(sums + r * BLOCK + i);
-                store(at + i, adds ? load(at + i) + y : y);
-            }
+            const Vec a = load(sums + r * BLOCK), b = load(sums + r * BLOCK + 16);
+            put(at, p.k, adds ? load(at) + a : a, adds ? load(at + 16) + b : b);
         }
     });
 }
@@ -204,10 +205,10 @@ void hidden_backward(const Pass& pass, const HiddenWeights& w, const HiddenState
     multiply({d_out, pitch(d)}, backward_of(w.down), m, f, d, [&](int row, int column, const float* sums, int rows) {
         for (int r = 0; r < rows; ++r) {
             const int64_t at = (row + r) * pitch(f) + column;
-            for (int i = 0; i < BLOCK; i += 16) {
-                const Vec y = load(sums + r * BLOCK + i) * scale;
-                store_bits(d_hidden + at + i, load_bits(state.hidden + at + i) > Vec{} ? y : Vec{});
-            }
+            const Bits* hidden = state.hidden + at;
+            __builtin_prefetch(hidden + BLOCK * pitch(f), 0, 2);
+            const Vec a = load(sums + r * BLOCK) * scale, b = load(sums + r * BLOCK + 16) * scale;
+            put(d_hidden + at, pitch(f), load_bits(hidden) > Vec{} ? a : Vec{}, load_bits(hidden + 16) > Vec{} ? b : Vec{});
         }
     });
     add_gradient(pass, w.up, turned_rows(pass, state.normed.out, m, d), d_hidden, m);

@@ -48,9 +48,15 @@ Left turned(const Bits* from, int64_t ld, int count, int width, Bits* to) {
 
 // -- products ----------------------------------------------------------------------------------------------------
 
-// Adds to the four tiles of a block what `k` numbers along the sum make.
+// Adds to the four tiles of a block what `k` numbers along the sum make. `Asks`: for the rows of the next block too,
+// before they are needed; rows lie apart, which no processor guesses.
+template <bool Asks>
 PG_INLINE void add_tiles(const Bits* left, int64_t ld, const Bits* right, int64_t panel, int k) {
     for (int i = 0; i < k; i += 32) {
+        if constexpr (Asks) {
+            const Bits* next = left + BLOCK * ld + i;
+            for (int r = 0; r < BLOCK; ++r) __builtin_prefetch(next + r * ld, 0, 2);
+        }
         _tile_loadd(4, left + i, ld * 2);
         _tile_loadd(6, right + i * 16, 64);
         _tile_loadd(7, right + panel + i * 16, 64);
@@ -69,6 +75,20 @@ PG_INLINE void store_tiles(float* at, int64_t ld) {
     _tile_stored(3, at + 16 * ld + 16, ld * 4);
 }
 
+// What a block of 32 rows writes, 32 columns of one row at a time; asks for where the next block below it goes.
+PG_INLINE void put(Bits* at, int64_t ld, const Vec& a, const Vec& b) {
+    __builtin_prefetch(at + BLOCK * ld, 1, 2);
+    const __m512bh both = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(a));
+    _mm512_storeu_si512(at, reinterpret_cast<__m512i>(both));
+}
+
+PG_INLINE void put(float* at, int64_t ld, const Vec& a, const Vec& b) {
+    __builtin_prefetch(at + BLOCK * ld, 1, 2);
+    __builtin_prefetch(at + BLOCK * ld + 16, 1, 2);
+    store(at, a);
+    store(at + 16, b);
+}
+
 // finish(row, column, sums [32][32], rows) for each block of left right. Rows are read up to the next multiple of 32.
 template <class Finish>
 void multiply(const Left& left, const Right& right, int m, int n, int k, const Finish& finish) {
@@ -82,7 +102,12 @@ void multiply(const Left& left, const Right& right, int m, int n, int k, const F
                 _tile_zero(1);
                 _tile_zero(2);
                 _tile_zero(3);
-                add_tiles(left.at + row * left.ld, left.ld, right.at + column / 16 * right.panel, right.panel, k);
+                const Bits *rows = left.at + row * left.ld, *columns = right.at + column / 16 * right.panel;
+                if (column == 0) {
+                    add_tiles<true>(rows, left.ld, columns, right.panel, k);
+                } else {
+                    add_tiles<false>(rows, left.ld, columns, right.panel, k);
+                }
                 store_tiles(sums, BLOCK);
                 asm volatile("" ::: "memory");
                 finish(row, column, sums, end - row < BLOCK ? end - row : BLOCK);
@@ -101,11 +126,15 @@ void multiply_add(const Left& left, const Right& right, int m, int n, int k, flo
         for (int column = 0; column < n; column += BLOCK) {
             for (int row = 0; row < m; row += BLOCK) {
                 float* at = to + row * ld + column;
+                for (int r = 0; r < BLOCK; ++r) {
+                    __builtin_prefetch(at + (BLOCK + r) * ld, 1, 2);
+                    __builtin_prefetch(at + (BLOCK + r) * ld + 16, 1, 2);
+                }
                 _tile_loadd(0, at, ld * 4);
                 _tile_loadd(1, at + 16, ld * 4);
                 _tile_loadd(2, at + 16 * ld, ld * 4);
                 _tile_loadd(3, at + 16 * ld + 16, ld * 4);
-                add_tiles(left.at + row * left.ld + begin, left.ld,
+                add_tiles<false>(left.at + row * left.ld + begin, left.ld,
                           right.at + column / 16 * right.panel + begin * 16, right.panel, count);
                 store_tiles(at, ld);
             }

@@ -81,9 +81,8 @@ double head(const Pass& pass, const Projection& w, const Loss& loss, const Bits*
             multiply({slopes, padded}, backward_of(w), rows, d, padded,
                      [&](int row, int column, const float* sums, int some) {
                          for (int r = 0; r < some; ++r) {
-                             float* at = to + int64_t{row + r} * d + column;
-                             store(at, load(sums + r * BLOCK));
-                             store(at + 16, load(sums + r * BLOCK + 16));
+                             put(to + int64_t{row + r} * d + column, d, load(sums + r * BLOCK),
+                                 load(sums + r * BLOCK + 16));
                          }
                      });
             Bits* panels = pass.memory.take<Bits>(int64_t{whole(rows)} * padded);
