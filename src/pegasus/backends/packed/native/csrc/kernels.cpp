@@ -3,7 +3,7 @@
 
 #include "cpu.h"
 
-static Kernels table_for(Level level) {
+static Kernels table_for([[maybe_unused]] Level level) {
     Kernels table{};
     fill_portable(table);
 #if defined(__x86_64__)

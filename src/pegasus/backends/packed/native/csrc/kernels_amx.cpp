@@ -1,15 +1,8 @@
 // Attention over bfloat16 keys and values with tiles: 16 queries by 16 tokens (or columns) in one instruction.
 #include "kernels_body.h"
+#include "tiles.h"
 
 namespace {
-
-struct alignas(64) TileShapes {
-    uint8_t palette = 1;
-    uint8_t start = 0;
-    uint8_t reserved[14] = {};
-    uint16_t bytes[16] = {};
-    uint8_t rows[16] = {};
-};
 
 // Tiles 0 to 3 hold sums, 4 and 5 queries or weights, 6 and 7 keys or values. Up to 16 rows share one tile of queries
 // and have four tiles of sums side by side; more have two rows of two.
@@ -18,10 +11,9 @@ void shape_tiles(int rows) {
     TileShapes shapes;
     for (int tile = 0; tile < 8; ++tile) {
         const bool upper = tile == 2 || tile == 3 || tile == 5;
-        shapes.bytes[tile] = 64;
         shapes.rows[tile] = static_cast<uint8_t>(tile >= 6 ? 16 : upper ? second : first);
     }
-    _tile_loadconfig(&shapes);
+    shapes.use();
 }
 
 PG_INLINE void zero_sums() {

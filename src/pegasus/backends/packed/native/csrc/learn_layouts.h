@@ -11,12 +11,6 @@
 #include "learn_model.h"
 #include "vectors.h"
 
-#if defined(__clang__)
-#define PG_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define PG_UNROLL _Pragma("GCC unroll 24")
-#endif
-
 namespace {
 
 struct Left {

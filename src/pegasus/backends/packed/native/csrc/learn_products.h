@@ -2,25 +2,19 @@
 #pragma once
 
 #include "learn_layouts.h"
+#include "tiles.h"
 
 namespace {
 
 constexpr int BLOCK = 32;        // rows and columns summed at once
 constexpr int GROUP_ROWS = 256;  // that meet all columns before the next come
 
-struct alignas(64) TilesInUse {
-    uint8_t palette = 1;
-    uint8_t start = 0;
-    uint8_t reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    TilesInUse() {
-        asm volatile("" ::: "memory");  // the shapes are in memory first
-        _tile_loadconfig(this);
-    }
+// Tiles of 16 rows of 64 bytes, as long as it lives.
+struct TilesInUse {
+    TilesInUse() { TileShapes().use(); }
+    ~TilesInUse() { _tile_release(); }
     TilesInUse(const TilesInUse&) = delete;
     TilesInUse& operator=(const TilesInUse&) = delete;
-    ~TilesInUse() { _tile_release(); }
 };
 
 PG_INLINE int64_t turned_ld(int count) { return pitch(whole(count)); }

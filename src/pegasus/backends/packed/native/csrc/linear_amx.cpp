@@ -4,9 +4,8 @@
 // With more than 16 rows, 32 rows times 2 panels are summed at once: each tile that is loaded is used twice. Of x as
 // many rows, and of K as much, are taken at a time as stay in the second-level cache while all panels pass; sums that
 // are not complete wait in memory of the thread.
-#include <immintrin.h>
-
 #include "linear_finish.h"
+#include "tiles.h"
 
 namespace {
 
@@ -17,24 +16,11 @@ constexpr int GROUP_PANELS = 32;   // whose sums wait in memory, at most
 constexpr int CHUNK_TILES = 16;    // tiles along K that are summed before the next panel
 constexpr int AHEAD_TILES = 2;     // tiles of weights that are asked for before they are needed, with few rows
 
-// What `ldtilecfg` reads.
-struct alignas(64) Tiles {
-    uint8_t palette = 1;
-    uint8_t start = 0;
-    uint8_t reserved[14] = {};
-    uint16_t row_bytes[16] = {};
-    uint8_t rows[16] = {};
-};
-
 // Sums 0 to 3, rows of x 4 and 5, weights 6 and 7; sums and x have `rows` rows.
 void set_tiles(int rows) {
-    Tiles tiles;
-    for (int i = 0; i < 8; ++i) {
-        tiles.row_bytes[i] = 64;
-        tiles.rows[i] = static_cast<uint8_t>(i < 6 ? rows : TILE);
-    }
-    asm volatile("" ::: "memory");  // x was written by ordinary stores: they come first
-    _tile_loadconfig(&tiles);
+    TileShapes shapes;
+    for (int i = 0; i < 6; ++i) shapes.rows[i] = static_cast<uint8_t>(rows);
+    shapes.use();
 }
 
 // The instruction wants the numbers of its tiles as literals.

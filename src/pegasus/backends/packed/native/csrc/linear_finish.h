@@ -4,19 +4,13 @@
 
 #include <cmath>
 
+#include "compiler.h"
 #include "linear_kernels.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
-#endif
-
-#define PG_INLINE inline __attribute__((always_inline))
-#if defined(__clang__)
-#define PG_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define PG_UNROLL _Pragma("GCC unroll 24")
 #endif
 
 namespace {

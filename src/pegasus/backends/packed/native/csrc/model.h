@@ -179,7 +179,7 @@ public:
     const int n;
 
 private:
-    const FlushToZero flush_;
+    [[maybe_unused]] const FlushToZero flush_;
 };
 
 // Makes room for what `Worker` needs for up to `rows` rows of up to `widest` numbers and texts up to `length`.

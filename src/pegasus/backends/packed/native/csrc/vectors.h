@@ -11,6 +11,7 @@
 #include <immintrin.h>
 #endif
 
+#include "compiler.h"
 #include "half.h"
 
 // Nothing here is called from another file, so how vectors are handed over does not matter.
@@ -23,8 +24,6 @@ typedef int32_t VecInt __attribute__((vector_size(64)));
 typedef float VecLoose __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float Half __attribute__((vector_size(32)));
 typedef float Quarter __attribute__((vector_size(16)));
-
-#define PG_INLINE inline __attribute__((always_inline))
 
 PG_INLINE Vec load(const float* at) { return *reinterpret_cast<const VecLoose*>(at); }
 PG_INLINE void store(float* at, const Vec& v) { *reinterpret_cast<VecLoose*>(at) = v; }
