@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from examples import short_target
-from passages import read
+from passages import read, sentences
 from rouge_score.rouge_scorer import RougeScorer
 from sentencepiece import SentencePieceProcessor
 
@@ -45,8 +44,20 @@ class Interval:
     high: float
 
 
+def short_target(summary: str, pieces: SentencePieceProcessor, limit: int) -> str:
+    """The leading sentences of a summary that fit in ``limit`` tokens; at least the first."""
+    kept: list[str] = []
+    used = 0
+    for sentence in sentences(" ".join(summary.split())):
+        used += len(pieces.encode(sentence))
+        if kept and used >= limit:
+            break
+        kept.append(sentence)
+    return " ".join(kept)
+
+
 def texts(file: Path, pieces: SentencePieceProcessor, target_tokens: int) -> list[Text]:
-    """A split whose references are cut as the training targets were: leading sentences that fit."""
+    """A split whose references are cut to what a training target may be: leading sentences that fit."""
     out = []
     for record in read(file):
         several = record.get("summaries") or [record["summary"]]
