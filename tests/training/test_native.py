@@ -204,3 +204,14 @@ def test_other_settings_are_taught_plainly(monkeypatch):
     assert not watched.native
     monkeypatch.setenv("PEGASUS_NO_NATIVE", "1")
     assert "PEGASUS_NO_NATIVE" in reason_against(model_of())
+
+
+@pytest.mark.parametrize(
+    ("name", "token"), [("input_ids", 1003), ("input_ids", -100), ("labels", 1003), ("mlm_labels", 1003)]
+)
+def test_tokens_beyond_the_vocabulary_are_an_error(monkeypatch, name, token):
+    watched, batch = Watched(model_of()), batch_of()
+    batch[name][0, 3] = token
+    with pytest.raises((IndexError, RuntimeError), match=r"out of (range|bounds)"):
+        watched.learn(batch, monkeypatch)
+    assert not watched.native

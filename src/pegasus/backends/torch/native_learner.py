@@ -116,7 +116,14 @@ class NativeTeacher:
         self._pool: ThreadPoolExecutor | None = None
 
     def fits(self, batch: Mapping[str, Tensor]) -> bool:
-        """Whether each text has tokens, and what is covered is not padding."""
+        """Whether each text has tokens, all of the vocabulary, and what is covered is not padding.
+
+        The library would read beyond its tables; the plain modules say what is wrong.
+        """
+        labels = [batch[name] for name in ("labels", "mlm_labels") if name in batch]
+        counted = [ids[ids != IGNORED] for ids in labels]
+        if not all(self._are_tokens(ids) for ids in (batch["input_ids"], *counted)):
+            return False
         mask = batch.get("attention_mask")
         if mask is None:
             return int(batch["input_ids"].shape[1]) > 0
@@ -124,6 +131,9 @@ class NativeTeacher:
         seen = mask != 0
         hidden = covered is not None and bool(((covered != IGNORED) & ~seen).any())
         return not hidden and bool(seen.any(dim=1).all())
+
+    def _are_tokens(self, ids: Tensor) -> bool:
+        return bool(((ids >= 0) & (ids < self._model.config.vocab_size)).all())
 
     def losses(
         self,
