@@ -2,7 +2,7 @@
 
 The library is plain C++20 behind a C interface, loaded through ctypes, so one file serves every Python of a
 platform. Where there is no compiler, or PEGASUS_NO_NATIVE=1, the package is installed without it and works
-through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_avx512.cpp`, `*_amx.cpp`) is
+through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_avx512.cpp`, `*_avx512bf16.cpp`, `*_amx.cpp`) is
 compiled for them and entered only on processors that have them; elsewhere such files are left out.
 
 CXX names the compiler (else c++, g++ or clang++, whichever is there), CXXFLAGS adds flags.
@@ -49,10 +49,12 @@ AVX512 = (
     "-mavx512vnni",
     "-mprefer-vector-width=512",
 )
+AVX512BF16 = (*AVX512, "-mavx512bf16")
 INSTRUCTIONS = {
     "avx2": AVX2,
     "avx512": AVX512,
-    "amx": (*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16"),
+    "avx512bf16": AVX512BF16,
+    "amx": (*AVX512BF16, "-mamx-tile", "-mamx-int8", "-mamx-bf16"),
 }
 
 

@@ -25,6 +25,15 @@ def close(parts: Sequence[np.ndarray], limit: int) -> np.ndarray:
     return np.append(joined[: limit - 1], EOS)
 
 
+def close_whole(parts: Sequence[np.ndarray], limit: int) -> np.ndarray:
+    """Join ids and append eos, or cut them where they are too long: what is cut has not ended.
+
+    A model that is shown eos in the middle of sentences breaks off its own.
+    """
+    joined = np.concatenate(parts)
+    return np.append(joined, EOS) if len(joined) < limit else joined[:limit]
+
+
 def best(scores: np.ndarray, count: int) -> list[int]:
     """The ``count`` highest scores in text order; of equal ones the later, as the authors' code has it."""
     return sorted(np.argsort(scores, kind="stable")[::-1][:count].tolist())
@@ -56,20 +65,25 @@ def gap_example(passage: Passage, settings: Mapping[str, Any], rng: np.random.Ge
     for place in chosen:
         if rng.random() >= settings["intact"]:
             source[place] = np.array([SENTENCE_MASK], parts[0].dtype)
-    target = close([parts[place] for place in chosen], settings["target_tokens"])
+    target = close_whole([parts[place] for place in chosen], settings["target_tokens"])
     return close(source, settings["source_tokens"]), target
 
 
 def extract_example(passage: Passage, settings: Mapping[str, Any], count: int) -> Example:
-    """A whole passage and its best sentences, those that are too long for the target left out.
+    """A whole passage and its best sentences in text order: the best first, the next as long as they fit.
 
     For each sentence before it a sentence loses the share ``early`` of what it scores.
     """
     parts, scores = passage
     rated = scores * (1 - settings["early"]) ** np.arange(len(parts))
-    rated[[len(part) >= settings["target_tokens"] for part in parts]] = -1.0
-    target = close([parts[place] for place in best(rated, count)], settings["target_tokens"])
-    return close(parts, settings["source_tokens"]), target
+    chosen: list[int] = []
+    left = settings["target_tokens"] - 1
+    for place in np.argsort(rated, kind="stable")[::-1].tolist():
+        if len(chosen) < count and len(parts[place]) <= left:
+            chosen.append(place)
+            left -= len(parts[place])
+    whole = [parts[place] for place in sorted(chosen or best(rated, 1))]
+    return close(parts, settings["source_tokens"]), close_whole(whole, settings["target_tokens"])
 
 
 def pad(rows: Sequence[np.ndarray]) -> np.ndarray:

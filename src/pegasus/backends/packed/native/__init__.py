@@ -21,7 +21,7 @@ from pegasus.errors import BadSetting, NotOffered
 #: Where the library lies when it was built.
 LIBRARY = Path(__file__).with_name("_native.so")
 #: What a processor can do, from least to most; PEGASUS_CPU names the most that is used.
-LEVELS = ("portable", "avx2", "avx512", "amx")
+LEVELS = ("portable", "avx2", "avx512", "avx512bf16", "amx")
 
 
 @functools.cache

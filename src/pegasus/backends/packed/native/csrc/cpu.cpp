@@ -15,7 +15,7 @@
 
 namespace {
 
-const char* const kNames[] = {"portable", "avx2", "avx512", "amx"};
+const char* const kNames[] = {"portable", "avx2", "avx512", "avx512bf16", "amx"};
 
 #if defined(__x86_64__)
 
@@ -56,8 +56,9 @@ Level find_best() {
     if (!avx2) return LEVEL_PORTABLE;
     const bool foundation = bit(more.b, 16) && bit(more.b, 17) && bit(more.b, 30) && bit(more.b, 31);
     if ((saved & 0xe0) != 0xe0 || !foundation || !bit(more.c, 11)) return LEVEL_AVX2;
-    const bool tiles = bit(more.d, 24) && bit(more.d, 25) && bit(more.d, 22) && bit(cpuid(7, 1).a, 5);
-    if ((saved & 0x60000) != 0x60000 || !tiles || !tiles_granted()) return LEVEL_AVX512;
+    if (!bit(cpuid(7, 1).a, 5)) return LEVEL_AVX512;
+    const bool tiles = bit(more.d, 24) && bit(more.d, 25) && bit(more.d, 22);
+    if ((saved & 0x60000) != 0x60000 || !tiles || !tiles_granted()) return LEVEL_AVX512BF16;
     return LEVEL_AMX;
 }
 

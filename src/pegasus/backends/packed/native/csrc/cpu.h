@@ -12,10 +12,11 @@ enum Level : int32_t {
     LEVEL_PORTABLE = 0,
     LEVEL_AVX2 = 1,    // AVX2, FMA, F16C
     LEVEL_AVX512 = 2,  // AVX-512 F, BW, DQ, VL and VNNI
-    LEVEL_AMX = 3,     // AMX tiles of int8 and bfloat16, which the kernel has granted; AVX-512 BF16
+    LEVEL_AVX512BF16 = 3,  // AVX-512 BF16
+    LEVEL_AMX = 4,         // AMX tiles of int8 and bfloat16, which the kernel has granted
 };
 
-// The level in use: the best of this machine, or less where PEGASUS_CPU=portable|avx2|avx512|amx says so.
+// The level in use: the best of this machine, or less where PEGASUS_CPU=portable|avx2|avx512|avx512bf16|amx says so.
 Level cpu_level();
 
 // The best level of this machine, whatever is set.
@@ -25,5 +26,5 @@ Level cpu_best();
 // Not while a computation runs.
 Level cpu_use(Level level);
 
-// "portable", "avx2", "avx512", "amx".
+// "portable", "avx2", "avx512", "avx512bf16", "amx".
 const char* cpu_name(Level level);

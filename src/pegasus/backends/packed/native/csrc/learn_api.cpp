@@ -83,7 +83,7 @@ struct Layout {
 // Whether this machine and library can learn; everything below is for machines that can.
 EXPORT int32_t pg_learn_offered() {
 #if defined(__x86_64__)
-    return cpu_level() >= LEVEL_AMX;
+    return cpu_level() >= LEVEL_AVX512BF16;
 #else
     return 0;
 #endif
@@ -115,7 +115,8 @@ EXPORT void pg_learn_pack(Learn* learn, const float* const* weights, int32_t par
 
 // Adds to the sums of worker `worker` and to the two losses; workers may run at the same time.
 EXPORT void pg_learn_run(const Learn* learn, int32_t worker, const LearnBatch* batch, double* sums) {
-    learn_run(*learn, *learn->workers[worker], *batch, sums);
+    const auto run = cpu_level() >= LEVEL_AMX ? learn_run_amx : learn_run_avx512bf16;
+    run(*learn, *learn->workers[worker], *batch, sums);
 }
 
 // Adds all workers' sums to the gradients and clears them; parts may run at the same time, `last` after them.

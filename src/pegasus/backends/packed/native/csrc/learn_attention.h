@@ -1,4 +1,4 @@
-// Attention of texts to themselves or to others, there and back, a head of a text at a time. For *_amx.cpp only.
+// Attention of texts to themselves or to others, there and back, a head of a text at a time. For files whose instructions include AVX-512 BF16.
 #pragma once
 
 #include "learn_layers.h"

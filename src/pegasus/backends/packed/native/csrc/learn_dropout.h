@@ -1,5 +1,5 @@
 // Which numbers are dropped: a hash of a seed and of where the number stands, so that the way back asks again instead
-// of remembering. For *_amx.cpp only.
+// of remembering. For files whose instructions include AVX-512 BF16.
 #pragma once
 
 #include "learn_layouts.h"

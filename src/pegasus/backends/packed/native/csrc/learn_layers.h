@@ -1,4 +1,4 @@
-// The parts of a layer, there and back: norm, attention, feed-forward. For *_amx.cpp only.
+// The parts of a layer, there and back: norm, attention, feed-forward. For files whose instructions include AVX-512 BF16.
 //
 // The residual and gradients of it are float32, what products read is bfloat16. Each part adds to the residual what
 // it makes of its norm; on the way back it adds to the residual's gradient and to the sums of its weights.

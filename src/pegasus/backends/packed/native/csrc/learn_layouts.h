@@ -1,4 +1,4 @@
-// How matrices of bfloat16 are laid out for products with tiles. For *_amx.cpp only.
+// How matrices of bfloat16 are laid out for products. For files whose instructions include AVX-512 BF16.
 //
 //   left    rows of the result; the numbers the sum runs over stand side by side
 //   right   panels of 16 columns of the result; in a panel the sum runs down in pairs, [k/2][16][2]
@@ -12,6 +12,8 @@
 #include "vectors.h"
 
 namespace {
+
+constexpr int BLOCK = 32;  // rows and columns of a result that are summed at once
 
 struct Left {
     const Bits* at;

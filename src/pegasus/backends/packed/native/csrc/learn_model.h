@@ -13,7 +13,7 @@
 
 typedef uint16_t Bits;  // a bfloat16
 
-inline int whole(int n) { return (n + 31) & ~31; }  // to a multiple of 32: two tiles
+inline int whole(int n) { return (n + 31) & ~31; }  // to a multiple of 32: two tiles, two vectors
 
 void* large_alloc(int64_t bytes);  // see model.h
 
@@ -131,11 +131,12 @@ struct Learn {
     std::vector<std::unique_ptr<LearnWorker>> workers;
 };
 
-// In learn_pack_amx.cpp: part `part` of `parts` of the weights made ready; of the sums, all workers' added, into
+// In learn_pack_avx512bf16.cpp: part `part` of `parts` of the weights made ready; of the sums, all workers' added, into
 // `gradients` (null where a weight does not learn), after which the sums are zero.
 void learn_pack(Learn& learn, const float* const* weights, int part, int parts);
 void learn_collect(Learn& learn, float* const* gradients, int part, int parts);
 void learn_collect_embedding(Learn& learn, float* const* gradients);  // after all parts
 
-// In learn_step_amx.cpp: the sums of the losses of target and covered tokens.
-void learn_run(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums);
+// In learn_step_*.cpp: the sums of the losses of target and covered tokens.
+void learn_run_avx512bf16(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums);
+void learn_run_amx(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums);

@@ -11,10 +11,11 @@ constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
     {linear_avx2_f32, linear_avx2_bf16, linear_avx2_f16, linear_avx2_int8},
     {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_avx512_int8},
+    {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_avx512_int8},
     {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_amx_int8},
 };
 constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize, linear_avx2_quantize, linear_avx512_quantize,
-                                        linear_avx512_quantize};
+                                        linear_avx512_quantize, linear_avx512_quantize};
 #else
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
