@@ -2,8 +2,9 @@
 
 The library is plain C++20 behind a C interface, loaded through ctypes, so one file serves every Python of a
 platform. Where there is no compiler, or PEGASUS_NO_NATIVE=1, the package is installed without it and works
-through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_avx512.cpp`, `*_avx512bf16.cpp`, `*_amx.cpp`) is
-compiled for them and entered only on processors that have them; elsewhere such files are left out.
+through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_avx512.cpp`,
+`*_avx512bf16.cpp`, `*_amx.cpp`) is compiled for them and entered only on processors that have them;
+elsewhere such files are left out.
 
 CXX names the compiler (else c++, g++ or clang++, whichever is there), CXXFLAGS adds flags.
 """

@@ -70,6 +70,8 @@ def test_a_source_for_another_architecture_is_left_out(
     assert "-mavx2" not in hatch_build.flags_of(tree / "linear_portable.cpp")
     monkeypatch.setattr(hatch_build.platform, "machine", lambda: "x86_64")
     assert "-mamx-int8" in hatch_build.flags_of(tree / "linear_amx.cpp")
+    assert "-mavx512bf16" in hatch_build.flags_of(tree / "linear_avx512bf16.cpp")
+    assert "-mavx512bf16" not in hatch_build.flags_of(tree / "linear_avx512.cpp")
     assert "-mavx512f" not in hatch_build.flags_of(tree / "linear_avx2.cpp")
 
 

@@ -2,8 +2,8 @@
 
 PyTorch takes one operation after the other over a whole batch, most of them a walk through memory. Here
 texts are learned from some at a time, each thread its own, with the intermediate numbers of one layer in
-the cache and without padding. For bfloat16 on processors that multiply tiles of it (AMX); everything else,
-is left to the plain modules, of which the weights are.
+the cache and without padding. For bfloat16 on processors that multiply it (AVX-512 BF16, AMX); everything
+else is left to the plain modules, of which the weights are.
 """
 
 from __future__ import annotations

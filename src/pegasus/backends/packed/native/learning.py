@@ -82,7 +82,10 @@ def not_offered() -> str | None:
     if missing is not None:
         return missing
     if not declared({"pg_learn_offered": (_I32, ())}).pg_learn_offered():
-        return "the processor does not multiply bfloat16 (AVX-512 BF16 or AMX), or PEGASUS_CPU keeps that from being used"
+        return (
+            "the processor does not multiply bfloat16 (AVX-512 BF16 or AMX), "
+            "or PEGASUS_CPU keeps that from being used"
+        )
     return None
 
 

@@ -9,6 +9,7 @@ static Kernels table_for([[maybe_unused]] Level level) {
 #if defined(__x86_64__)
     if (level >= LEVEL_AVX2) fill_avx2(table);
     if (level >= LEVEL_AVX512) fill_avx512(table);
+    if (level >= LEVEL_AVX512BF16) fill_avx512bf16(table);
     if (level >= LEVEL_AMX) fill_amx(table);
 #endif
     return table;

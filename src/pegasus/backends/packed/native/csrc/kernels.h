@@ -67,5 +67,6 @@ void fill_portable(Kernels& table);
 #if defined(__x86_64__)
 void fill_avx2(Kernels& table);
 void fill_avx512(Kernels& table);
-void fill_amx(Kernels& table);  // over a table that fill_avx512 filled
+void fill_avx512bf16(Kernels& table);  // over a table that fill_avx512 filled
+void fill_amx(Kernels& table);         // likewise
 #endif

@@ -24,15 +24,19 @@ constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize};
 #endif
 
 #if defined(__x86_64__)
-// From here on tiles, which want x rounded too, are worth it: up to 8 rows reading the weights takes the time.
-constexpr int kRoundedRows = 9;
-
-bool rounds_to_bf16(const Linear& w, int m) {
-    return w.kind == LINEAR_BF16 && m >= kRoundedRows && cpu_level() >= LEVEL_AMX;
+// From how many rows on the instructions that want x rounded too are used. Tiles are slow to set up, and with up to 8
+// rows reading the weights takes the time; vectors that add pairs are quicker from the first row on, and a row's numbers
+// then never depend on how many there are.
+int rounded_rows() {
+    const Level level = cpu_level();
+    return level >= LEVEL_AMX ? 9 : level >= LEVEL_AVX512BF16 ? 1 : 1 << 30;
 }
 
+bool rounds_to_bf16(const Linear& w, int m) { return w.kind == LINEAR_BF16 && m >= rounded_rows(); }
+
 LinearKernel kernel_for(const Linear& w, int m) {
-    return rounds_to_bf16(w, m) ? linear_amx_bf16 : kKernels[cpu_level()][w.kind];
+    if (!rounds_to_bf16(w, m)) return kKernels[cpu_level()][w.kind];
+    return cpu_level() >= LEVEL_AMX ? linear_amx_bf16 : linear_avx512bf16_bf16;
 }
 #else
 bool rounds_to_bf16(const Linear&, int) { return false; }
@@ -81,7 +85,7 @@ void linear_quantize(const float* x, int m, int k, int ldx, const Quantized* q, 
 void linear_prepare(const Linear& w, const float* x, int ldx, int m, const Quantized* q, int row_begin, int row_end) {
     if (w.kind == LINEAR_INT8) linear_quantize(x, m, w.k, ldx, q, row_begin, row_end);
 #if defined(__x86_64__)
-    if (rounds_to_bf16(w, m)) linear_amx_round(x, m, w.k, ldx, q, row_begin, row_end);
+    if (rounds_to_bf16(w, m)) linear_avx512bf16_round(x, m, w.k, ldx, q, row_begin, row_end);
 #endif
 }
 

@@ -50,7 +50,8 @@ struct Epilogue {
     int32_t ld_residual = 0;
 };
 
-// Rows of x made ready: bytes 128 + round(x / scale) for int8; bfloat16 for bf16 weights, AMX and more than 8 rows.
+// Rows of x made ready: bytes 128 + round(x / scale) for int8; bfloat16 for bf16 weights and more than some rows
+// where there are instructions for it.
 struct Quantized {
     uint8_t* values;  // aligned to 64 bytes
     float* scale_M;   // LINEAR_INT8 only

@@ -182,18 +182,3 @@ void linear_amx_int8(const LinearWork& work) {
 }
 
 void linear_amx_bf16(const LinearWork& work) { many_rows<LINEAR_BF16>(work); }
-
-// Rows of x to bfloat16, to nearest, with zeros up to the end of the last tile.
-void linear_amx_round(const float* x, int, int k, int ldx, const Quantized* q, int begin, int end) {
-    for (int row = begin; row < end; ++row) {
-        const float* from = x + static_cast<int64_t>(row) * ldx;
-        uint8_t* to = q->values + static_cast<int64_t>(row) * q->stride;
-        for (int i = 0; i < k; i += 32) {
-            const int left = k - i;
-            const __mmask16 low = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-            const __mmask16 high = left >= 32 ? 0xffff : left > 16 ? static_cast<__mmask16>((1u << (left - 16)) - 1) : 0;
-            const __m512 first = _mm512_maskz_loadu_ps(low, from + i), second = _mm512_maskz_loadu_ps(high, from + i + 16);
-            store(to + 2 * i, _mm512_cvtne2ps_pbh(second, first));
-        }
-    }
-}
