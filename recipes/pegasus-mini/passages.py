@@ -122,6 +122,12 @@ def encode(pieces: SentencePieceProcessor, texts: Sequence[str]) -> list[np.ndar
     ]
 
 
+def decode(pieces: SentencePieceProcessor, rows: Sequence[np.ndarray]) -> list[str]:
+    """The texts of ids, what closes them left out."""
+    plain = [np.where(row > 1, row.astype(np.int64) - OFFSET, row)[row > 1] for row in rows]
+    return list(pieces.decode([row.tolist() for row in plain]))
+
+
 def cut(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
     """Runs of whole sentences of at most ``limit`` tokens; a longer sentence is left out."""
     start = total = 0
