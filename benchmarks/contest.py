@@ -148,16 +148,21 @@ def ratios(seconds: dict[str, list[float]], own: str) -> dict[str, list[float]]:
 
 def machine(threads: int) -> dict[str, Any]:
     """What it ran on, and how fast its memory is read just now."""
-    probe = subprocess.run(
-        [*worker(sys.executable, threads, "small"), "bandwidth"], check=True, stdout=subprocess.PIPE
-    )
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": threads,
         "load": round(os.getloadavg()[0], 2),
-        "memory_gb_per_second": round(json.loads(probe.stdout)["bytes_per_second"] / 1e9, 1),
+        "memory_gb_per_second": round(memory_speed(threads) / 1e9, 1),
     }
+
+
+def memory_speed(threads: int) -> float:
+    """Bytes a second that so many threads of a process of their own read from memory just now."""
+    probe = subprocess.run(
+        [*worker(sys.executable, threads, "small"), "bandwidth"], check=True, stdout=subprocess.PIPE
+    )
+    return float(json.loads(probe.stdout)["bytes_per_second"])
 
 
 def processor() -> str:

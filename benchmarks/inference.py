@@ -5,13 +5,14 @@
 
 Everybody writes exactly --tokens tokens for each document. A ratio is our seconds over a peer's in the
 same round; the median of them is told. The limit of a step is the time that reading its weights from
-memory takes; our step is what a token more costs.
+memory takes, at the speed that memory shows around it; our step is what a token more costs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from statistics import median
 from typing import Any
 
 import checkpoints
@@ -22,6 +23,7 @@ from contest import (
     declare,
     in_turns,
     machine,
+    memory_speed,
     ratios,
     summed_up,
 )
@@ -42,17 +44,16 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     job = {name: getattr(options, name) for name in ("source", "beams", "documents", "tokens")}
     taking, missing = cast(options)
-    before = machine(options.threads)
+    here = machine(options.threads)
     contestants = [
         Contestant(name, python, folder, options.shape, options.threads)
         for name, (python, folder) in taking.items()
     ]
     own = contestants[0]
     seconds = in_turns(contestants, job, options.rounds)
-    step = _step(own, job, options.rounds)
+    steps = _steps(own, job, options.rounds, options.threads)
     for one in contestants:
         one.leave()
-    after = machine(options.threads)
     paired = ratios(seconds, own.name)
     return {
         "question": "inference",
@@ -60,7 +61,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         **job,
         "rounds": options.rounds,
         "dtype": options.dtype,
-        "machine": before,
+        "machine": here,
         "contestants": {
             one.name: {
                 "seconds": summed_up(seconds[one.name]),
@@ -72,30 +73,35 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "ratio": {peer: summed_up(values)["median"] for peer, values in paired.items()},
         "ratio_of_rounds": {peer: [round(value, 4) for value in values] for peer, values in paired.items()},
         "memory_ratio": {one.name: round(own.peak / one.peak, 3) for one in contestants[1:]},
-        "step": limits(options, step, max(before["memory_gb_per_second"], after["memory_gb_per_second"])),
+        "step": limits(options, steps),
         "missing": missing,
     }
 
 
-def _step(own: Contestant, job: Job, rounds: int) -> float:
-    """Seconds that each token after the first costs us."""
+def _steps(own: Contestant, job: Job, rounds: int, threads: int) -> list[tuple[float, float]]:
+    """Seconds that each token after the first costs us, and bytes a second that memory gave around it.
+
+    Where others share the memory its speed may double or halve within a minute, so it is measured right
+    before and right after each of our steps; the faster one counts.
+    """
     steps = []
     for number in range(rounds):
+        before = memory_speed(threads)
         short = own.do(job | {"tokens": 1, "seed": number})
-        steps.append((own.do(job | {"seed": number}) - short) / max(1, job["tokens"] - 1))
-    return summed_up(steps)["median"]
+        step = (own.do(job | {"seed": number}) - short) / max(1, job["tokens"] - 1)
+        steps.append((step, max(before, memory_speed(threads))))
+    return steps
 
 
-def limits(options: argparse.Namespace, step: float, gb_per_second: float) -> dict[str, float]:
-    """Our step beside the time that reading its weights takes."""
+def limits(options: argparse.Namespace, steps: list[tuple[float, float]]) -> dict[str, float]:
+    """Our step beside the time that reading its weights takes: medians of the rounds."""
     size = checkpoints.step_bytes(options.shape, options.dtype)
-    limit = size / (gb_per_second * 1e9)
     return {
-        "seconds": round(step, 5),
+        "seconds": round(median(step for step, _ in steps), 5),
         "weights_mb": round(size / 1e6, 1),
-        "memory_gb_per_second": gb_per_second,
-        "limit_seconds": round(limit, 5),
-        "over_limit": round(step / limit, 2),
+        "memory_gb_per_second": round(median(speed for _, speed in steps) / 1e9, 1),
+        "limit_seconds": round(median(size / speed for _, speed in steps), 5),
+        "over_limit": round(median(step * speed / size for step, speed in steps), 2),
     }
 
 
