@@ -25,16 +25,11 @@ PG_INLINE Vec quick_exp(const Vec& x) {
 
 // As exp_scores, the results rounded into `weights`.
 PG_INLINE float exp_scores_bf16(float* scores, int length, int tokens, uint16_t* weights) {
-    const float greatest = close_scores(scores, length, tokens);
-    Vec even = {}, odd = {};
-    for (int i = 0; i < tokens; i += 32) {
-        const Vec a = quick_exp(load(scores + i) - greatest), b = quick_exp(load(scores + i + 16) - greatest);
-        store_bf16(weights + i, a);
-        store_bf16(weights + i + 16, b);
-        even += a;
-        odd += b;
-    }
-    return sum_of(even + odd);
+    return sum_of_exp(scores, length, tokens, [&](int i, const Vec& x) {
+        const Vec y = quick_exp(x);
+        store_bf16(weights + i, y);
+        return y;
+    });
 }
 
 constexpr int kColumns = 64;  // of the result that are made at once

@@ -127,18 +127,26 @@ PG_INLINE float close_scores(float* scores, int length, int tokens) {
     return greatest_of(larger(even, odd));
 }
 
-// Turns scores into exp(score - greatest), zero from `length` to `tokens`, and returns their sum.
-PG_INLINE float exp_scores(float* scores, int length, int tokens) {
+// The sum of exp(score - greatest), zero from `length` to `tokens`: `put` gets each vector's place and the differences,
+// keeps their exponentials and returns them.
+template <class Put>
+PG_INLINE float sum_of_exp(float* scores, int length, int tokens, const Put& put) {
     const float greatest = close_scores(scores, length, tokens);
     Vec even = {}, odd = {};
     for (int i = 0; i < tokens; i += 32) {
-        const Vec a = exp_of(load(scores + i) - greatest), b = exp_of(load(scores + i + 16) - greatest);
-        store(scores + i, a);
-        store(scores + i + 16, b);
-        even += a;
-        odd += b;
+        even += put(i, load(scores + i) - greatest);
+        odd += put(i + 16, load(scores + i + 16) - greatest);
     }
     return sum_of(even + odd);
+}
+
+// Turns scores into exp(score - greatest), and returns their sum.
+PG_INLINE float exp_scores(float* scores, int length, int tokens) {
+    return sum_of_exp(scores, length, tokens, [&](int i, const Vec& x) {
+        const Vec y = exp_of(x);
+        store(scores + i, y);
+        return y;
+    });
 }
 
 // out [Rows][16 Wide] = weights [Rows][tokens] values, for `Wide` panels of 16 columns.

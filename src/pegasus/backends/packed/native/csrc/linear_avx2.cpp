@@ -42,22 +42,12 @@ void multiply_bytes(const LinearWork& work, int row, int panel) {
     finish<SUMS_SIGNED>(work, row, R, panel, sums, sizeof sums[0]);
 }
 
-using BytesKernel = void (*)(const LinearWork&, int, int);
-
-template <int R = BYTE_ROWS>
-BytesKernel bytes_kernel(int rows) {
-    if constexpr (R > 1) {
-        if (rows < R) return bytes_kernel<R - 1>(rows);
-    }
-    return multiply_bytes<R>;
-}
-
 }  // namespace
 
 void linear_avx2_int8(const LinearWork& work) {
     for (int panel = work.panel_begin; panel < work.panel_end; ++panel) {
         for (int row = 0; row < work.m; row += BYTE_ROWS) {
-            bytes_kernel(work.m - row < BYTE_ROWS ? work.m - row : BYTE_ROWS)(work, row, panel);
+            kernel_for_rows<BYTE_ROWS>(work.m - row, [](auto r) { return &multiply_bytes<r>; })(work, row, panel);
         }
     }
 }

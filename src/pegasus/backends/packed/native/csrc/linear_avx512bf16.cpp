@@ -1,4 +1,4 @@
-// bfloat16 for more than a few rows, which are rounded to it: two products in one instruction.
+// bfloat16 for rows that are rounded to it: two products in one instruction.
 #include "linear_dots.h"
 
 namespace {

@@ -8,9 +8,7 @@
 
 namespace {
 
-constexpr int WORDS_AHEAD = 4096;  // bytes of weights that are asked for before they are needed, with few rows
-
-// `Dot` has: Sum, a vector of sums; zero(); add(sum, word, weights); WORDS, how many there are in k numbers; SUMS.
+// `Dot` has: Sum, a vector of sums; zero(); add(sum, word, weights); words(k), how many k numbers are; SUMS, their kind.
 template <class Dot, int R, int P>
 void dot_block(const LinearWork& work, int row, int panel) {
     const uint8_t* at[P];
@@ -26,7 +24,7 @@ void dot_block(const LinearWork& work, int row, int panel) {
         PG_UNROLL
         for (int p = 0; p < P; ++p) {
             weights[p] = _mm512_load_si512(at[p] + i * 64);
-            if constexpr (P == 1) __builtin_prefetch(at[p] + i * 64 + WORDS_AHEAD, 0, 3);
+            if constexpr (P == 1) __builtin_prefetch(at[p] + i * 64 + AHEAD, 0, 3);
         }
         PG_UNROLL
         for (int r = 0; r < R; ++r) {
@@ -44,20 +42,10 @@ void dot_block(const LinearWork& work, int row, int panel) {
     for (int p = 0; p < P; ++p) finish<Dot::SUMS>(work, row, R, panel + p, &out[0][p], sizeof out[0]);
 }
 
-using DotKernel = void (*)(const LinearWork&, int, int);
-
-template <class Dot, int P, int R = ROWS>
-DotKernel dot_kernel(int rows) {
-    if constexpr (R > 1) {
-        if (rows < R) return dot_kernel<Dot, P, R - 1>(rows);
-    }
-    return dot_block<Dot, R, P>;
-}
-
 template <class Dot, int P>
 void dot_rows(const LinearWork& work, int panel) {
     for (int row = 0; row < work.m; row += ROWS) {
-        dot_kernel<Dot, P>(work.m - row < ROWS ? work.m - row : ROWS)(work, row, panel);
+        kernel_for_rows(work.m - row, [](auto r) { return &dot_block<Dot, r, P>; })(work, row, panel);
     }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include "compiler.h"
 #include "linear_kernels.h"
@@ -27,6 +28,16 @@ constexpr int LANES = 4, ROWS = 6, WIDE = 1;
 constexpr int LANES = 4, ROWS = 3, WIDE = 1;
 #endif
 constexpr int PARTS = LINEAR_PANEL / LANES;
+constexpr int AHEAD = 4096;  // bytes of weights that are asked for before they are needed, with few rows
+
+// The kernel for a number of rows that is known only now, the one for R if there are more: what `kernel` makes of it as a constant.
+template <int R = ROWS, class Kernel>
+auto kernel_for_rows(int rows, const Kernel& kernel) {
+    if constexpr (R > 1) {
+        if (rows < R) return kernel_for_rows<R - 1>(rows, kernel);
+    }
+    return kernel(std::integral_constant<int, R>());
+}
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));

@@ -9,7 +9,6 @@ namespace {
 
 constexpr int CHUNK = 128;       // products that are added up one after the other
 constexpr int PACKED = 1 << 17;  // numbers of x that are packed at once
-constexpr int AHEAD = 4096;      // bytes of weights that are asked for before they are needed
 
 // -- weights that are widened to float --------------------------------------------------------------------------
 
@@ -128,15 +127,10 @@ void multiply_block(const LinearWork& work, const float* x, int row, int panel) 
     }
 }
 
-using BlockKernel = void (*)(const LinearWork&, const float*, int, int);
-
-// The kernel for a number of rows known only now, of rows as they stand in x.
-template <class Weights, int P, int R = ROWS>
-BlockKernel kernel_of(int rows) {
-    if constexpr (R > 1) {
-        if (rows < R) return kernel_of<Weights, P, R - 1>(rows);
-    }
-    return multiply_block<Weights, R, P>;
+// The kernel for some rows as they stand in x.
+template <class Weights, int P>
+auto kernel_of(int rows) {
+    return kernel_for_rows(rows, [](auto r) { return &multiply_block<Weights, r, P>; });
 }
 
 // Rows [row, row + rows), in one block or two of about one size, times P panels after P panels, as long as there are so
@@ -144,7 +138,7 @@ BlockKernel kernel_of(int rows) {
 template <class Weights, int P>
 int multiply_streaming(const LinearWork& work, int row, int rows, int panel) {
     const int first = rows <= ROWS ? rows : (rows + 1) / 2, rest = rows - first;
-    const BlockKernel kernel = kernel_of<Weights, P>(first), other = kernel_of<Weights, P>(rest > 0 ? rest : 1);
+    const auto kernel = kernel_of<Weights, P>(first), other = kernel_of<Weights, P>(rest > 0 ? rest : 1);
     const float* x = work.x + static_cast<int64_t>(row) * work.ldx;
     for (; panel + P <= work.panel_end; panel += P) {
         kernel(work, x, row, panel);
