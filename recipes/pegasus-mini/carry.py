@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from job import Job
 from scales import Recipe
-from stages import Job
 from travel import bundle, read_half, unbundle, write_half
+
+from pegasus.errors import BadData
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,10 @@ def split(job: Job, out: Path) -> None:
 def join(job: Job, source: Path) -> None:
     """Put together what ``split`` wrote; what is here and at least as far is left alone."""
     came = job.work / "came"
-    for folder in sorted(path.parents[1] for path in source.glob("*/part-0/manifest.json")):
+    folders = sorted(path.parents[1] for path in source.glob("*/part-0/manifest.json"))
+    if not folders:
+        raise BadData(f"{source} holds nothing that split wrote: give the folder that its --out named")
+    for folder in folders:
         unbundle(folder, came)
     for file in [path for path in sorted(came.rglob("*")) if path.is_file()]:
         target = job.work / file.relative_to(came)

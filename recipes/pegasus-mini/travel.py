@@ -9,7 +9,6 @@ A bundle is one tar archive, compressed or not, that is cut into pieces::
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import lzma
@@ -26,6 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from pegasus.errors import CheckpointCorrupt
+from pegasus.training.checkpoints import sha256
 
 PIECE = 14_900_000
 PIECES = 4
@@ -52,7 +52,7 @@ def bundle(files: Mapping[str, Path], folder: Path, compress: bool, piece: int =
     hashes = {}
     with whole, packed as stream, tarfile.open(mode="w|", fileobj=stream) as archive:
         for name, file in sorted(files.items()):
-            hashes[name] = digest(file)
+            hashes[name] = sha256(file)
             archive.add(file, name, filter=_anonymous)
     manifest = {"compressed": compress, "pieces": pieces.done, "files": hashes}
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
@@ -67,12 +67,14 @@ def unbundle(folder: Path, into: Path) -> list[str]:
     Raises:
         CheckpointCorrupt: a piece or a file is missing, altered or cut short.
     """
+    if not (folder / _MANIFEST).is_file():
+        raise CheckpointCorrupt(f"{folder} holds no {_MANIFEST}: give a folder that was packed, whole")
     manifest = json.loads((folder / _MANIFEST).read_text())
     names = [str(piece["file"]) for piece in manifest["pieces"]]
     wrong = [
         name
         for name, piece in zip(names, manifest["pieces"], strict=True)
-        if not (folder / name).is_file() or digest(folder / name) != piece["sha256"]
+        if not (folder / name).is_file() or sha256(folder / name) != piece["sha256"]
     ]
     if wrong:
         raise CheckpointCorrupt(f"{folder}: {', '.join(wrong)} missing or altered: bring them again")
@@ -101,15 +103,9 @@ def _extract(
     partial = target.with_name(f"{target.name}.partial")
     with partial.open("wb") as out:
         shutil.copyfileobj(content, out)
-    if digest(partial) != wanted[member.name]:
+    if sha256(partial) != wanted[member.name]:
         raise CheckpointCorrupt(f"{partial} is not what was bundled: bring the bundle again")
     partial.replace(target)
-
-
-def digest(file: Path) -> str:
-    """The SHA-256 of a file."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -151,7 +147,7 @@ class _Pieces(io.RawIOBase):
         if self.file is not None:
             self.file.close()
             file = Path(self.file.name)
-            self.done[-1] |= {"bytes": file.stat().st_size, "sha256": digest(file)}
+            self.done[-1] |= {"bytes": file.stat().st_size, "sha256": sha256(file)}
             self.file = None
 
     def close(self) -> None:

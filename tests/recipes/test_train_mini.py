@@ -130,6 +130,26 @@ def test_no_time_left_is_no_error(train_mini, prepared, tmp_path):
     assert list(tmp_path.glob("*.model")) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["prepare"], "no spiece.model: run the stage 'vocabulary' first"),
+        (["pretrain"], "no passages/*.npz: run the stage 'prepare' first"),
+        (["finetune"], "no pretrain-1/state.pt: run the stage 'pretrain' first"),
+        (["export", "--fresh"], "no finetune-fresh/state.pt: run the stage 'finetune --fresh' first"),
+        (["join", "--from", "nowhere"], "nowhere holds nothing that split wrote"),
+        (["unpack", "--from", "nowhere"], "nowhere holds no part-0/manifest.json"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_is_missing_is_named_in_a_line(script, recipe, tmp_path, capsys, words, told):
+    asked = [*words, "--work", str(tmp_path / "work"), "--recipe", str(recipe), "--device", "cpu"]
+    with pytest.raises(SystemExit) as ended:
+        script.main(asked)
+    assert ended.value.code == 1
+    assert told in capsys.readouterr().err
+
+
 def test_weights_alone_go_on_with_a_new_ramp(whole, train_mini, tmp_path, recipe):
     """The data and the weights of a run half done, brought to a folder with nothing in it."""
     half = tmp_path / "half"
