@@ -55,13 +55,28 @@ class Item:
         return file if self.line is None else f"{file}:{self.line}"
 
 
-def holds_rows(file: str, column: str | None) -> bool:
-    """Whether a file is read as JSON lines."""
-    return column is not None or file.lower().endswith((".jsonl", ".ndjson"))
+@dataclass(frozen=True)
+class Input:
+    """A file to be read.
+
+    Attributes:
+        name: as it was named, or found in a folder; "-" is stdin.
+        rows: whether it holds rows, one text each; otherwise it is one text.
+        place: where its results stand below a folder of results, without an ending.
+    """
+
+    name: str
+    rows: bool
+    place: Path
+
+    @property
+    def path(self) -> Path | None:
+        """The file, None for stdin."""
+        return None if self.name == _STDIN else Path(self.name)
 
 
-def read_items(files: Sequence[str], column: str | None) -> Iterator[Item]:
-    """Yield the texts of files one after the other, reading no further than asked.
+def find_inputs(files: Sequence[str], column: str | None) -> list[Input]:
+    """Return what there is to read.
 
     Args:
         files: names; "-" is stdin.
@@ -72,13 +87,29 @@ def read_items(files: Sequence[str], column: str | None) -> Iterator[Item]:
     """
     if files.count(_STDIN) > 1:
         raise BadSetting("stdin can be read only once: name - once.")
-    return (item for file in files for item in _read(file, column))
+    return [_input(file, column) for file in files]
 
 
-def _read(file: str, column: str | None) -> Iterator[Item]:
+def _input(file: str, column: str | None) -> Input:
+    rows = column is not None or file.lower().endswith((".jsonl", ".ndjson"))
+    return Input(file, rows, Path("stdin" if file == _STDIN else Path(file).stem))
+
+
+def read_items(inputs: Sequence[Input], column: str | None) -> Iterator[Item]:
+    """Yield the texts of inputs one after the other, reading no further than asked.
+
+    Args:
+        inputs: what `find_inputs` found.
+        column: as there.
+    """
+    return (item for each in inputs for item in _read(each, column))
+
+
+def _read(each: Input, column: str | None) -> Iterator[Item]:
+    file = each.name
     try:
         with _open(file) as stream:
-            if holds_rows(file, column):
+            if each.rows:
                 yield from _rows(file, stream, column)
             else:
                 yield Item(file, _decoded(stream.read(), file))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from pegasus.cli.forms import Form, choose_form
-from pegasus.cli.inputs import Item, holds_rows
+from pegasus.cli.inputs import Input, Item
 from pegasus.errors import BadSetting, PegasusError
 
 if TYPE_CHECKING:
@@ -34,34 +34,35 @@ class Output(Protocol):
 
 
 def open_output(
-    files: Sequence[str], target: str, form: str | None, column: str | None, *, overwrite: bool
+    inputs: Sequence[Input], target: str, form: str | None, *, overwrite: bool
 ) -> AbstractContextManager[Output]:
     """Open where results shall go.
 
     Args:
-        files: the inputs, by which the form is chosen where nothing else says it.
+        inputs: by which the form is chosen where nothing else says it.
         target: a file, a folder (one that exists, or ends in a slash), or "-" for stdout.
         form: "text", "json" or "jsonl"; None chooses by the names.
-        column: as in `read_items`.
         overwrite: whether files that exist may be replaced.
 
     Raises:
         BadSetting: an output exists or is an input, or two inputs would go into one file.
     """
-    rows = {file: holds_rows(file, column) for file in files}
-    form = form or _form(target, all(rows.values()))
-    single = len(files) == 1 and not any(rows.values())
+    form = form or _form(target, all(each.rows for each in inputs))
+    single = len(inputs) == 1 and not inputs[0].rows
     if target == _STDOUT:
         return _stdout(form, single)
     if target.endswith(("/", os.sep)) or Path(target).is_dir():
-        places = {file: Path(target) / (_stem(file) + _ENDINGS[form]) for file in files}
+        places = {
+            each.name: (Path(target) / each.place).with_name(each.place.name + _ENDINGS[form])
+            for each in inputs
+        }
         _check_apart(places)
         for place in places.values():
-            _check_place(place, files, overwrite)
-        return _folder(places, form, rows)
+            _check_place(place, inputs, overwrite)
+        return _folder(places, form, {each.name: each.rows for each in inputs})
     if not Path(target).parent.is_dir():
         raise BadSetting(f"There is no folder {Path(target).parent} to write {target} into: make it first.")
-    _check_place(Path(target), files, overwrite)
+    _check_place(Path(target), inputs, overwrite)
     return _file(Path(target), form, single)
 
 
@@ -72,10 +73,6 @@ def _form(target: str, all_rows: bool) -> str:
     if suffix == ".json":
         return "json"
     return "jsonl" if all_rows else "text"
-
-
-def _stem(file: str) -> str:
-    return "stdin" if file == "-" else Path(file).stem
 
 
 def _check_apart(places: Mapping[str, Path]) -> None:
@@ -89,10 +86,9 @@ def _check_apart(places: Mapping[str, Path]) -> None:
         taken[place] = file
 
 
-def _check_place(place: Path, files: Sequence[str], overwrite: bool) -> None:
-    if any(
-        file != "-" and Path(file).exists() and place.exists() and place.samefile(file) for file in files
-    ):
+def _check_place(place: Path, inputs: Sequence[Input], overwrite: bool) -> None:
+    paths = [each.path for each in inputs if each.path is not None]
+    if any(path.exists() and place.exists() and place.samefile(path) for path in paths):
         raise BadSetting(f"{place} is one of the inputs: name another output.")
     if place.exists() and not overwrite:
         raise BadSetting(f"{place} exists already: add --overwrite to replace it.")

@@ -113,7 +113,7 @@ def _declare_model(group: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Summarize everything and return the exit code."""
-    from pegasus.cli.inputs import read_items
+    from pegasus.cli.inputs import find_inputs, read_items
     from pegasus.cli.notes import notes
     from pegasus.cli.outputs import open_output
     from pegasus.cli.progress import Bar
@@ -122,14 +122,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.files and sys.stdin.isatty():
         arguments.parser.print_help(sys.stderr)
         return USAGE
-    files, column = arguments.files or ["-"], arguments.column
     settings = _settings(arguments)
+    inputs = find_inputs(arguments.files or ["-"], arguments.column)
     bar = Bar.on_stderr(quiet=arguments.quiet)
     done = failed = 0
-    with open_output(
-        files, arguments.output, arguments.format, column, overwrite=arguments.overwrite
-    ) as output:
-        for item, end in _ends(read_items(files, column), _opener(arguments, bar), settings, bar):
+    items = read_items(inputs, arguments.column)
+    with open_output(inputs, arguments.output, arguments.format, overwrite=arguments.overwrite) as output:
+        for item, end in _ends(items, _opener(arguments, bar), settings, bar):
             for note in notes(item, end, quiet=arguments.quiet):
                 say(note)
             output.write(item, end)
