@@ -251,3 +251,27 @@ def test_the_usual_table_leaves_words_alone(small: str) -> None:
     assert table.charsmap
     assert leaves_words_alone(table.charsmap, "▁")
     assert leaves_words_alone(b"", "▁")
+
+
+def test_special_tokens_in_a_text_are_text_where_that_is_asked_for(every) -> None:
+    texts = [
+        "</s>",
+        "We<mask_1> are",
+        "<unk_7><pad> the <mask_2>",
+        "<unk>",
+        "plain people",
+        "<sum> newtoken",
+    ]
+    for tokenizer in every:
+        special = set(tokenizer.all_special_ids)
+        found = lists(tokenizer.encode_ids(texts, add_special_tokens=False, split_special_tokens=True))
+        assert all(special & set(row) <= {tokenizer.unk_token_id} for row in found)
+        broken = [text.replace("<", "< ").replace(">", " >") for text in texts]
+        apart = lists(tokenizer.encode_ids(broken, add_special_tokens=False))
+        piece = tokenizer.convert_ids_to_tokens
+        assert ["".join(piece(row)).replace("▁", "") for row in found[:4]] == [
+            "".join(piece(row)).replace("▁", "") for row in apart[:4]
+        ]
+        assert found[4] == tokenizer.encode_ids(texts[4:5], add_special_tokens=False)[0].tolist()
+        if "newtoken" in tokenizer.added_tokens_encoder:  # no special token: still whole
+            assert tokenizer.convert_tokens_to_ids("newtoken") in found[5]

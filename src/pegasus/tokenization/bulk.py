@@ -9,6 +9,7 @@ texts with added tokens in them, the ids are made the usual way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -91,7 +92,11 @@ class BulkEncoding:
     _bulk: BulkCutter
 
     def encode_ids(
-        self, texts: Sequence[str], add_special_tokens: bool = True, max_length: int | None = None
+        self,
+        texts: Sequence[str],
+        add_special_tokens: bool = True,
+        max_length: int | None = None,
+        split_special_tokens: bool = False,
     ) -> list[Ids]:
         """The ids of many texts, for whoever wants no more than that.
 
@@ -102,6 +107,7 @@ class BulkEncoding:
             texts: the texts.
             add_special_tokens: end each with eos.
             max_length: tokens that each keeps, eos included; None keeps all, however many.
+            split_special_tokens: take ``</s>``, ``<mask_1>`` and their like in a text for text.
 
         Returns:
             One array [S] for each text.
@@ -115,6 +121,8 @@ class BulkEncoding:
         check_limits(Limits(max_length=max_length))
         eos = self._id_of("eos_token") if add_special_tokens else None
         encoder = self._encoder
+        if split_special_tokens:
+            encoder = replace(encoder, added=encoder.added.without_special)
         rows = [row for some in _some(texts) for row in self._rows(some, encoder, eos)]
         if max_length is None:
             return rows

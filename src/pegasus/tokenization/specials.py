@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 from typing import Any, overload
 
@@ -23,6 +24,9 @@ NAMED = (
     "mask_token",
     "mask_token_sent",
 )
+
+
+_NOWHERE = r"(?!)"  # an expression that matches in no text
 
 
 class AddedTokens:
@@ -49,6 +53,11 @@ class AddedTokens:
     def special_ids(self) -> set[int]:
         """The ids of the tokens that are no part of the text proper."""
         return {number for number, token in self.by_id.items() if token.special}
+
+    @cached_property
+    def without_special(self) -> AddedTokens:
+        """The table for texts in which a special token's name is text like any other."""
+        return AddedTokens({number: token for number, token in self.by_id.items() if not token.special})
 
     def split(self, text: str) -> Iterator[tuple[int, int, int | None]]:
         """Cut a text at its added tokens.
@@ -125,7 +134,7 @@ def _finder(tokens: Iterable[AddedToken]) -> re.Pattern[str]:
     longest_first = sorted(tokens, key=lambda token: -len(token.content))
     # Tokens without rules share one group: the engine then looks for their first letters only.
     runs = groupby(longest_first, key=_has_rules)
-    return re.compile("|".join(_expressions(list(run), rules) for rules, run in runs))
+    return re.compile("|".join(_expressions(list(run), rules) for rules, run in runs) or _NOWHERE)
 
 
 def _has_rules(token: AddedToken) -> bool:
