@@ -130,6 +130,83 @@ def test_other_data_or_another_seed_cannot_go_on(tables):
         finetune(make_job(FinetuneJob, merge(tables, {"run": {"seed": 9}})))
 
 
+def listing(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"optim": {"rate": 0.5}}, "optim.rate was 0.02 and is 0.5"),
+        ({"data": {"max_target": 8}}, "data.max_target was 12 and is 8"),
+        ({"run": {"batch": 2}}, "run.batch was 4 and is 2"),
+        ({"objective": {"label_smoothing": 0.2}}, "objective.label_smoothing was 0.1 and is 0.2"),
+        ({"model": {"config": {"dropout": 0.3}}}, "model.config.dropout was None and is 0.3"),
+        ({"run": {"log_every": 2}}, "run.log_every was 1 and is 2"),  # nothing is left to be done
+        ({"run": {"keep": 7}}, "run.keep was 2 and is 7"),
+    ],
+)
+def test_another_job_in_the_folder_of_a_finished_run_is_refused(tables, change, named):
+    finetune(make_job(FinetuneJob, tables))
+    before = listing(Path(tables["output"]))
+    with pytest.raises(BadSetting) as problem:
+        finetune(make_job(FinetuneJob, merge(tables, change)))
+    assert named in str(problem.value)
+    assert listing(Path(tables["output"])) == before
+
+
+def test_a_pre_training_does_not_go_on_in_the_folder_of_a_fine_tuning(tables, corpus):
+    finetune(make_job(FinetuneJob, merge(tables, {"run": {"steps": 2, "measure_every": 0}})))
+    other = {key: tables[key] for key in ("output", "model", "placement")}
+    job = make_job(PretrainJob, {**other, "data": {"shards": str(corpus / "shards")}, "run": {"steps": 2}})
+    with pytest.raises(BadSetting, match="another kind of job"):
+        pretrain(job)
+
+
+def test_the_same_job_again_changes_nothing_and_more_steps_go_on(tables):
+    short = merge(tables, {"run": {"steps": 2}})
+    finetune(make_job(FinetuneJob, short))
+    assert finetune(make_job(FinetuneJob, short)).step == 2
+    # How often something is written, and for how long, may change.
+    longer = finetune(
+        make_job(FinetuneJob, merge(tables, {"run": {"steps": 4, "save_every": 1, "log_every": 2}}))
+    )
+    assert longer.step == 4
+    assert read_finetune_job(Path(tables["output"]) / "job.toml").run.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"output": "/proc/x"}, "output /proc/x cannot be written"),
+        ({"output": "/dev/null/x"}, "output /dev/null/x cannot be"),
+        ({"output": "x" * 300}, "cannot be"),
+        ({"run": {"workers": 100_000}}, "100,000 worker processes are more than this machine can use"),
+        ({"run": {"batch": 60_000}}, "an update has 120,000 rows"),
+        ({"run": {"accumulate": 60_000}}, "an update has 240,000 rows"),
+        ({"placement": {"device": "warp"}}, "there is no device 'warp'"),
+        ({"placement": {"device": "cuda:x"}}, "there is no device 'cuda:x'"),
+        (
+            {"model": {"config": {"encoder_layer": 2}}},
+            "unknown key model.config.encoder_layer: did you mean encoder_layers?",
+        ),
+        ({"model": {"config": {"dtype": "float16"}}}, "unknown key model.config.dtype"),
+    ],
+)
+def test_what_the_machine_or_the_data_cannot_give_is_refused_in_words(tables, change, message):
+    with pytest.raises(BadSetting) as problem:
+        finetune(make_job(FinetuneJob, merge(tables, change)))
+    assert message in str(problem.value)
+
+
+def test_an_output_that_is_a_file_is_refused(tables, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(BadSetting, match="cannot be written"):
+        finetune(make_job(FinetuneJob, merge(tables, {"output": str(tmp_path / "taken")})))
+
+
 def test_the_run_evaluates_itself(tables):
     pytest.importorskip("rouge_score")
     changed = {

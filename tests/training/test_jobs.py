@@ -48,6 +48,82 @@ def test_what_is_wrong_is_named(change, message):
     assert message in str(problem.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(
+            ({"optim": {"rate": rate}}, "rate is")
+            for rate in (float("nan"), float("inf"), 1e30, -1e-3, 0.0)
+        ),
+        ({"optim": {"others_rate": -1.0}}, "others_rate is -1.0; it must be a number above 0"),
+        ({"optim": {"betas": (0.9, 1.0)}}, "betas is (0.9, 1.0); it must be two numbers"),
+        ({"optim": {"betas": (float("nan"), 0.5)}}, "optim.betas.0 is nan"),
+        ({"optim": {"clip_norm": 0.0}}, "clip_norm is 0.0"),
+        ({"optim": {"eps": 0.0}}, "eps is 0.0"),
+        ({"optim": {"weight_decay": -0.1}}, "weight_decay is -0.1"),
+        ({"optim": {"warmup_steps": -1}}, "warmup_steps is -1"),
+        (
+            {"optim": {"schedule": "linear", "warmup_steps": 4}},
+            "optim.warmup_steps is 4 and the run has 3 steps",
+        ),
+        ({"objective": {"label_smoothing": 1.0}}, "label_smoothing is 1.0"),
+        ({"objective": {"label_smoothing": float("nan")}}, "label_smoothing is nan"),
+        ({"objective": {"mlm_weight": -1.0}}, "mlm_weight is -1.0"),
+        ({"objective": {"parts": []}}, "parts is ()"),
+        ({"objective": {"lora": {"rank": 0}}}, "rank is 0"),
+        ({"objective": {"lora": {"dropout": 1.0}}}, "dropout is 1.0"),
+        ({"objective": {"lora": {"targets": []}}}, "targets is ()"),
+        ({"run": {"seed": -1}}, "run.seed is -1"),
+        ({"run": {"seed": 2**40}}, "run.seed is 1099511627776"),
+        ({"run": {"batch": 10**9}}, "run.batch is 1000000000"),
+        ({"run": {"accumulate": 10**9}}, "run.accumulate is 1000000000"),
+        ({"run": {"round_lengths": 10**9}}, "run.round_lengths is 1000000000"),
+        ({"run": {"steps": 10**12}}, "run.steps is"),
+        ({"run": {"steps": float("inf")}}, "run.steps is inf"),
+        ({"data": {"max_source": 10**9}}, "data.max_source is 1000000000"),
+        ({"evaluation": {"num_beams": 10**6}}, "evaluation.num_beams is 1000000"),
+        ({"evaluation": {"length_penalty": float("nan")}}, "evaluation.length_penalty is nan"),
+        ({"output": ""}, "output is ''; it must be the name of a folder"),
+        ({"output": "  "}, "output is '  '"),
+        ({"output": "a\x00b"}, "output is 'a\\x00b'"),
+        ({"run": {"best": "rougeX"}}, "run.best is 'rougeX', which is never measured: did you mean rouge"),
+        ({"run": {"best": "accuracy"}}, "it can be loss, rouge1, rouge2, rougeL, rougeLsum"),
+        ({"run": {"best": "rougeL"}}, "run.evaluate_every 0, so it is never measured"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(change, message):
+    with pytest.raises(BadSetting) as problem:
+        make_job(FinetuneJob, merge(LEAST, change))
+    assert message in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fates": {"mask": float("nan")}},
+        {"words": {"ratio": float("nan")}},
+        {"words": {"random": float("nan")}},
+        {"gap": {"ratio": float("nan")}},
+        {"gap": {"ngram": 0}},
+        {"gap": {"candidates": 0, "strategy": "seq-orig"}},
+        {"max_input": 10**9},
+        {"min_target": -1},
+    ],
+)
+def test_examples_without_sense_are_refused(change):
+    with pytest.raises(BadSetting, match="example"):
+        make_job(PretrainJob, {**LEAST, "data": {"shards": "s"}, "example": change})
+
+
+def test_pre_training_measures_no_rouge():
+    with pytest.raises(BadSetting, match=r"run.best is 'rougeL'.* it can be loss"):
+        make_job(PretrainJob, {**LEAST, "data": {"shards": "s"}, "run": {"steps": 3, "best": "rougeL"}})
+
+
+def test_the_authors_ramp_may_be_longer_than_the_run():
+    assert make_job(FinetuneJob, LEAST).optim.warmup_steps == 10_000
+
+
 def test_everything_that_is_wrong_is_named_at_once():
     with pytest.raises(BadSetting) as problem:
         make_job(FinetuneJob, merge(LEAST, {"model": {"strat": "x"}, "run": {"sed": 1}}))

@@ -183,6 +183,50 @@ def test_it_gives_up_when_no_gradient_is_finite(make):
         learn(make(Counter(skipped=True), steps=100))
 
 
+@pytest.mark.parametrize(("steps", "good"), [(2, 1), (20, 10), (1000, 975)])
+def test_a_run_that_ends_without_a_finite_gradient_fails(make, steps, good):
+    run = make(steps=steps, save_every=5)
+    real = run.engine.step
+
+    def step(batches):
+        run.engine.skipped = run.engine.updates >= good
+        return real(batches)
+
+    run.engine.step = step
+    with pytest.raises(PegasusError, match=f"for {steps - good} updates in a row, up to step {steps}"):
+        learn(run)
+    # What was saved is from before.
+    assert all(int(path.name[5:]) <= good for path in run.checkpoints.folder.glob("step-*"))
+
+
+def test_a_single_gradient_that_is_not_finite_ends_nothing(make):
+    run = make(steps=20)
+    real = run.engine.step
+
+    def step(batches):
+        run.engine.skipped = run.engine.updates % 2 == 1
+        return real(batches)
+
+    run.engine.step = step
+    assert learn(run) == "done"
+
+
+@pytest.mark.parametrize("first", [math.nan, math.inf, -math.inf])
+def test_a_measurement_that_is_not_finite_is_never_the_best(make, first):
+    kept = []
+    run = make(Counter(losses=[first, 2.0, first, 1.0, first]), steps=5, measure_every=1)
+    run.validation, run.keep_best = lambda: [0], lambda: kept.append(run.standing.step)
+    learn(run)
+    assert (kept, run.standing.best) == ([2, 4], 1.0)
+
+
+def test_patience_ends_a_run_that_measures_nothing_finite(make):
+    run = make(Counter(losses=[math.nan] * 9), steps=9, measure_every=1, patience=3)
+    run.validation = lambda: [0]
+    assert learn(run) == "early"
+    assert (run.standing.step, run.standing.best) == (3, None)
+
+
 def test_without_validation_rows_it_says_so(make):
     run = make(measure_every=1)
     run.validation = list

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
+from pegasus.backends.bounds import LORA, OBJECTIVE, OPTIM, check_bounds
 from pegasus.spec.config import PegasusConfig
 
 #: Arrays by name, int32: ``input_ids`` [B, S], ``attention_mask`` [B, S], ``labels`` [B, T] (-100: not
@@ -116,6 +117,9 @@ class OptimSettings:
     betas: tuple[float, float] | None = None
     eps: float = 1e-8
 
+    def __post_init__(self) -> None:
+        check_bounds(self, OPTIM)
+
 
 @dataclass(frozen=True)
 class LoraSettings:
@@ -132,6 +136,9 @@ class LoraSettings:
     alpha: float = 16.0
     dropout: float = 0.0
     targets: tuple[str, ...] = ("q_proj", "v_proj")
+
+    def __post_init__(self) -> None:
+        check_bounds(self, LORA)
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,9 @@ class Objective:
     frozen: tuple[Literal["embeddings", "encoder", "decoder"], ...] = ()
     lora: LoraSettings | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_bounds(self, OBJECTIVE)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from pegasus.data.scores import (
     window_scores,
 )
 from pegasus.errors import BadSetting
+from pegasus.spec.kinds import maybe, refusals, whole
 
 Kind = Literal["random", "lead", "ind", "seq", "continuous", "hybrid", "none"]
 Noise = Literal["gaussian", "uniform"]
@@ -101,6 +102,9 @@ class GapSettings:
             raise BadSetting(
                 f"noise must be at least 0 and below 1; found {self.noise!r}. The authors used 0.2."
             )
+        counts = {"ngram": whole(1, 64), "candidates": maybe(whole(1))}
+        if problems := list(refusals({name: getattr(self, name) for name in counts}, counts)):
+            raise BadSetting("; ".join(problems))
         if self.noise and self.kind not in ("ind", "hybrid"):
             raise BadSetting(
                 f"noise belongs to independent scores; found strategy {self.strategy!r}. Use ind-orig."

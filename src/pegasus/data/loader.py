@@ -15,6 +15,7 @@ processes sees the same rows in the same updates.
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -85,6 +86,11 @@ class Loader:
         self._pool_rows = pool_updates * self.update_rows
         self._pool: tuple[int, Ints, Ints] | None = None
         self._taken = 0  # rows that all ranks together have taken
+        if workers > (most := max(8, 4 * (os.cpu_count() or 1))):
+            raise BadSetting(
+                f"{workers:,} worker processes are more than this machine can use, with its "
+                f"{os.cpu_count()} processors: set {most} at most, or 0 to make each batch when it is asked for."
+            )
         self._makers = _Makers(source, multiple, workers) if workers else None
 
     def __iter__(self) -> Loader:

@@ -85,7 +85,8 @@ class Fates:
 
     def __post_init__(self) -> None:
         shares = self.shares
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        # NaN is neither below 0 nor far from 1: it must pass tests, not fail to fail them.
+        if not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
             named = ", ".join(f"{fate} {share:g}" for fate, share in zip(_FATES, shares))
             raise BadSetting(
                 f"What becomes of a gap sentence must add up to 1; found {named} = {sum(shares):g}."
@@ -141,8 +142,8 @@ class WordMasking:
     def __post_init__(self) -> None:
         if (
             not 0 <= self.ratio <= 1
-            or min(self.mask, self.random) < 0
-            or self.mask + self.random > 1 + 1e-6
+            or not min(self.mask, self.random) >= 0
+            or not self.mask + self.random <= 1 + 1e-6
         ):
             raise BadSetting(
                 "Hiding words takes a ratio from 0 to 1 and shares of mask and random that are at most 1 "

@@ -19,6 +19,7 @@ from pegasus.data.records import Example, Ids
 from pegasus.data.scores import Scores
 from pegasus.data.sentences import Splitter, find_splitter
 from pegasus.errors import BadSetting
+from pegasus.spec.kinds import refusals, whole
 
 # Where the authors' reserved ids begin: lengths of targets, numbers of tasks.
 _LENGTH_TOKENS, _LAST_LENGTH_TOKEN, _TASK_TOKENS = 20, 49, 50
@@ -56,6 +57,12 @@ class PretrainingSettings:
             raise BadSetting(
                 f"max_input and max_target are 2 at least; found {self.max_input}, {self.max_target}."
             )
+        counts = {
+            **dict.fromkeys(("max_input", "max_target"), whole(2, 10**6)),
+            **dict.fromkeys(("max_words", "min_target", "length_bucket"), whole(0, 10**9)),
+        }
+        if problems := list(refusals({name: getattr(self, name) for name in counts}, counts)):
+            raise BadSetting("; ".join(problems))
         if self.task is not None and not 0 <= self.task <= 54:
             raise BadSetting(f"There are tokens for tasks 0 to 54; found task={self.task}.")
 

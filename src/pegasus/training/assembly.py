@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import shutil
 from collections.abc import Callable, Iterable
@@ -16,15 +17,18 @@ from pegasus.data.sources import Source
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
 from pegasus.tokenization.auto import AutoTokenizer
+from pegasus.training.begun import check_begun, check_finished, keep_job, make_output
 from pegasus.training.checkpoints import Checkpoints, recover_folder, replace_folder
 from pegasus.training.jobs import Job, ModelSection
 from pegasus.training.journal import Journal, Tell, silent
-from pegasus.training.loop import Ending, Evaluation, Plan, Run, learn, resume
+from pegasus.training.loop import Ending, Evaluation, Plan, Run, is_over, learn, resume
 from pegasus.training.presets import FAMILY, SIZES
 from pegasus.training.signals import StopSignals
-from pegasus.training.toml import to_toml
 
 log = logging.getLogger(__name__)
+
+#: An update may have more rows than there are, each more than once, as long as it has no more than these.
+USUAL_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -52,19 +56,29 @@ class Workshop:
     """
 
     def __init__(self, job: Job) -> None:
+        check_begun(job)
         self.job, self.output = job, Path(job.output)
         self.backend = cast(Backend, room("torch", "backend"))
         self.ranks: Ranks = self.backend.join(job.placement)
+        if self.ranks.rank == 0:
+            make_output(job)
         self.tokenizer = open_tokenizer(job.model)
         self.model = open_model(self.backend, job.model, self.tokenizer, job.run.seed)
 
     def loader(self, source: Source) -> Loader:
         """The training batches of this process."""
         run = self.job.run
+        update_rows = run.batch * run.accumulate * self.ranks.count
+        if update_rows > max(len(source), USUAL_ROWS):
+            raise BadSetting(
+                f"an update has {update_rows:,} rows (run.batch {run.batch:,} × run.accumulate "
+                f"{run.accumulate:,} × {self.ranks.count} processes) and there are {len(source):,} to "
+                "learn from: lower run.batch or run.accumulate"
+            )
         return Loader(
             source,
             run.batch,
-            update_rows=run.batch * run.accumulate * self.ranks.count,
+            update_rows=update_rows,
             seed=run.seed,
             rank=self.ranks.rank,
             world=self.ranks.count,
@@ -117,6 +131,10 @@ def open_model(backend: Backend, section: ModelSection, tokenizer: Any, seed: in
     Raises:
         BadSetting: the vocabulary has more tokens than the model knows.
     """
+    if unknown := sorted(section.config.keys() - PegasusConfig.field_names()):
+        near = difflib.get_close_matches(unknown[0], PegasusConfig.field_names(), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "docs/checkpoints.md says which there are"
+        raise BadSetting(f"unknown key model.config.{unknown[0]}: {hint}")
     if section.start is None:
         fields = {**FAMILY, **SIZES[section.size], "vocab_size": len(tokenizer), **section.config}
         model = backend.fresh(section.kind, PegasusConfig(**fields), section.initial, seed)
@@ -150,9 +168,7 @@ def carry_out(
     """
     job, output, first = shop.job, shop.output, shop.ranks.rank == 0
     if first:
-        output.mkdir(parents=True, exist_ok=True)
         recover_folder(output / "best")
-        (output / "job.toml").write_text(to_toml(job.model_dump()), encoding="utf-8")
     engine, feed = shop.engine(), shop.loader(train)
     with StopSignals() as signals:
         run = Run(
@@ -167,7 +183,10 @@ def carry_out(
             asked_to_stop=lambda: signals.asked,
         )
         resumed = resume(run)
+        if resumed and is_over(run):
+            check_finished(job, run.standing.step)
         if first:
+            keep_job(job)
             curves = output / "tensorboard" if job.run.tensorboard else None
             run.journal = Journal(output / "journal.jsonl", run.standing.step, tell, curves)
             if resumed:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pegasus.backends.contract import Objective, OptimSettings, Placement
 from pegasus.data.pretraining import PretrainingSettings
 from pegasus.errors import BadSetting
+from pegasus.evaluation.rouge import KINDS
+from pegasus.spec.kinds import shown
+
+LONGEST, MOST_ROWS, MOST_UPDATES = 10**6, 2**16, 10**9
 
 
 class Section(BaseModel):
     """A table of a job file: unknown keys are errors, values are converted to their types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -64,8 +68,8 @@ class PairsSection(Section):
     keep_eos: bool = True
     source: str | None = None
     target: str | None = None
-    max_source: int = Field(default=1024, ge=2)
-    max_target: int = Field(default=256, ge=2)
+    max_source: int = Field(default=1024, ge=2, le=LONGEST)
+    max_target: int = Field(default=256, ge=2, le=LONGEST)
     limit: int | None = Field(default=None, ge=1)
     validation_limit: int | None = Field(default=None, ge=1)
 
@@ -106,12 +110,12 @@ class RunSection(Section):
         exit_when_stopped: the exit code after a signal; schedulers that queue a job again often want 75.
     """
 
-    steps: int = Field(ge=1)
-    batch: int = Field(default=8, ge=1)
-    round_lengths: int = Field(default=1, ge=1)
+    steps: int = Field(ge=1, le=MOST_UPDATES)
+    batch: int = Field(default=8, ge=1, le=MOST_ROWS)
+    round_lengths: int = Field(default=1, ge=1, le=4096)
     workers: int = Field(default=0, ge=0)
-    accumulate: int = Field(default=1, ge=1)
-    seed: int = 0
+    accumulate: int = Field(default=1, ge=1, le=MOST_ROWS)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     log_every: int = Field(default=50, ge=0)
     measure_every: int = Field(default=500, ge=0)
     evaluate_every: int = Field(default=0, ge=0)
@@ -120,7 +124,7 @@ class RunSection(Section):
     best: str = "loss"
     patience: int = Field(default=0, ge=0)
     tensorboard: bool = False
-    exit_when_stopped: int = 0
+    exit_when_stopped: int = Field(default=0, ge=0, le=255)
 
 
 class EvaluationSection(Section):
@@ -134,9 +138,9 @@ class EvaluationSection(Section):
     """
 
     rows: int = Field(default=200, ge=1)
-    num_beams: int = Field(default=1, ge=1)
-    length_penalty: float = 0.8
-    batch: int = Field(default=16, ge=1)
+    num_beams: int = Field(default=1, ge=1, le=256)
+    length_penalty: float = Field(default=0.8, ge=-100, le=100)
+    batch: int = Field(default=16, ge=1, le=MOST_ROWS)
 
 
 class Job(Section):
@@ -158,6 +162,39 @@ class Job(Section):
     objective: Objective = Field(default_factory=Objective)
     placement: Placement = Field(default_factory=Placement)
 
+    #: What the best model may be known by.
+    scores: ClassVar[tuple[str, ...]] = ("loss",)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if problems := [*self._folder(), *self._ramp(), *self._best()]:
+            raise BadSetting("; ".join(problems))
+        return self
+
+    def _folder(self) -> Iterator[str]:
+        if not self.output.strip() or not self.output.isprintable():
+            yield f"output is {shown(self.output)}; it must be the name of a folder"
+
+    def _ramp(self) -> Iterator[str]:
+        """The authors' own schedule has a ramp longer than many of their fine-tunings; others end it."""
+        ramp, steps = self.optim.warmup_steps, self.optim.steps or self.run.steps
+        if ramp > steps and not self.optim.schedule.startswith("authors"):
+            yield (
+                f"optim.warmup_steps is {ramp:,} and the run has {steps:,} steps: the schedule "
+                f"{self.optim.schedule!r} would never reach its rate, so set fewer"
+            )
+
+    def _best(self) -> Iterator[str]:
+        if self.run.best not in self.scores:
+            near = difflib.get_close_matches(self.run.best, self.scores, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"it can be {', '.join(self.scores)}"
+            yield f"run.best is {shown(self.run.best)}, which is never measured: {hint}"
+        elif self.run.best != "loss" and not self.run.evaluate_every:
+            yield (
+                f"run.best is {self.run.best!r} and run.evaluate_every 0, so it is never measured: "
+                "set how often, or best to 'loss'"
+            )
+
 
 class FinetuneJob(Job):
     """A job of ``pegasus finetune``.
@@ -172,6 +209,8 @@ class FinetuneJob(Job):
     task: str | None = None
     data: PairsSection
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+
+    scores: ClassVar[tuple[str, ...]] = ("loss", *KINDS)
 
 
 class PretrainJob(Job):
@@ -200,7 +239,7 @@ def raw_job(file: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
         raise BadSetting(
             f"the job file {file} cannot be read ({problem.strerror}): check the path"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise BadSetting(f"{file} is no TOML ({problem}): put the line right") from None
     for change in changes:
         _apply(values, change)
@@ -246,7 +285,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -260,8 +299,9 @@ def _explain(kind: type[BaseModel], error: dict[str, Any]) -> str:
         return f"unknown key {name}: {hint}"
     if error["type"] == "missing":
         return f"{name} is missing"
-    found = error.get("input")
-    return f"{name} is {found!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    if error["type"] == "value_error":  # our own words
+        return f"{name}: {error['ctx']['error']}" if name else str(error["ctx"]["error"])
+    return f"{name} is {shown(error.get('input'))}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _known(kind: Any, path: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ Evaluation = Callable[[], Mapping[str, float]]
 Keep = Callable[[], object]
 
 Ending = Literal["done", "early", "stopped"]
+#: So many updates in a row without a finite gradient end a run; of a short run, half of its updates.
 MOST_SKIPPED = 50
 
 
@@ -129,13 +130,13 @@ def learn(run: Run) -> Ending:
     seconds_before = standing.seconds
     if standing.owes_moments:
         look(run)
-    while standing.step < plan.steps and not gets_no_better(run):
+    while not is_over(run):
         began = time.perf_counter()
         measures = run.engine.step([next(run.feed) for _ in range(plan.accumulate)])
         standing.seconds += time.perf_counter() - began
         standing.step += 1
         recent.append(measures)
-        check_finite(standing, measures)
+        check_finite(run, measures)
 
         if _due(standing, plan.log_every, plan.steps):
             log(run, recent, standing.seconds - seconds_before)
@@ -147,7 +148,9 @@ def learn(run: Run) -> Ending:
             return "stopped"
 
         look(run)
-        if _due(standing, plan.save_every, plan.steps) or gets_no_better(run):
+        due = _due(standing, plan.save_every, plan.steps)
+        # A model that no longer learns does not take the place of one that did.
+        if (due and (not standing.skipped or is_over(run))) or gets_no_better(run):
             save(run)
     return "early" if standing.step < plan.steps else "done"
 
@@ -168,6 +171,11 @@ def look(run: Run) -> None:
 def gets_no_better(run: Run) -> bool:
     """Whether patience is at an end."""
     return 0 < run.plan.patience <= run.standing.worse
+
+
+def is_over(run: Run) -> bool:
+    """Whether nothing is left to be done."""
+    return run.standing.step >= run.plan.steps or gets_no_better(run)
 
 
 def log(run: Run, recent: list[Measures], seconds: float) -> None:
@@ -229,10 +237,10 @@ def save(run: Run) -> None:
 
 
 def judge(run: Run, number: float) -> None:
-    """Remember whether the model is better than ever; if so, keep it."""
+    """Remember whether the model is better than ever; if so, keep it; only a finite number is better."""
     standing = run.standing
     turned = number if run.plan.best == "loss" else -number
-    if standing.best is not None and not turned < standing.best:
+    if not math.isfinite(turned) or (standing.best is not None and not turned < standing.best):
         standing.worse += 1
         return
     standing.best, standing.best_step, standing.worse = turned, standing.step, 0
@@ -240,10 +248,17 @@ def judge(run: Run, number: float) -> None:
         run.keep_best()
 
 
-def check_finite(standing: Standing, measures: Measures) -> None:
-    """Count updates without effect, and give up when there are only such."""
+def check_finite(run: Run, measures: Measures) -> None:
+    """Count updates without effect, and give up when there are only such.
+
+    Raises:
+        PegasusError: no gradient was finite for ``MOST_SKIPPED`` updates in a row, or at the end of a
+            shorter run for half of its updates, so that nothing came of it.
+    """
+    standing, steps = run.standing, run.plan.steps
     standing.skipped = standing.skipped + 1 if measures.skipped else 0
-    if standing.skipped >= MOST_SKIPPED:
+    at_the_end = standing.step >= steps and 2 * standing.skipped >= min(steps, MOST_SKIPPED)
+    if standing.skipped and (standing.skipped >= MOST_SKIPPED or at_the_end):
         raise PegasusError(
             f"the gradient was not finite for {standing.skipped} updates in a row, up to step "
             f"{standing.step}: use a lower rate, clip_norm, or precision bfloat16 in place of float16"

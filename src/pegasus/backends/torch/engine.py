@@ -38,10 +38,10 @@ from pegasus.backends.torch.state import (
     spot,
     write,
 )
-from pegasus.errors import BadSetting, CheckpointMismatch
+from pegasus.errors import BadSetting, CheckpointMismatch, PegasusError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -296,10 +296,25 @@ class TorchEngine:
             if self.ranks.rank == 0:
                 state[name] = whole.detach().cpu()
         if self.ranks.rank == 0:
+            refuse_not_finite(state, self.updates)
             if self.objective.lora is not None:
                 state = lora.merged(state, self.objective.lora)
             self.model.save_pretrained(folder, state_dict=state)
         self.ranks.wait()
+
+
+def refuse_not_finite(state: Mapping[str, Tensor], updates: int) -> None:
+    """Refuse to export weights that no text can come from.
+
+    Raises:
+        PegasusError: names the first that is not finite.
+    """
+    broken = [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        raise PegasusError(
+            f"after {updates:,} updates {len(broken)} of {len(state)} weights are not finite, such as "
+            f"{broken[0]}: nothing was exported. Use a lower rate, or clip_norm"
+        )
 
 
 def _source_tokens(batch: Batch) -> int:

@@ -12,6 +12,7 @@ from torch import distributed
 
 from pegasus.backends.contract import Placement
 from pegasus.errors import BadSetting
+from pegasus.spec.kinds import shown
 
 
 class Alone:
@@ -91,10 +92,17 @@ def find_device(placement: Placement) -> torch.device:
     name = placement.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise BadSetting(f"there is no device {shown(name)}: use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise BadSetting(f"device {name!r} cannot be learned on: use auto, cpu, cuda or cuda:N")
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise BadSetting(f"device {name!r} was asked for; torch sees no GPU: use device = 'cpu'")
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise BadSetting(f"there is no device {name!r}: torch sees {torch.cuda.device_count()} GPUs")
         if device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
