@@ -89,7 +89,7 @@ class Loader:
         if workers > (most := max(8, 4 * (os.cpu_count() or 1))):
             raise BadSetting(
                 f"{workers:,} worker processes are more than this machine can use, with its "
-                f"{os.cpu_count()} processors: set {most} at most, or 0 to make each batch when it is asked for."
+                f"{os.cpu_count()} processors: set {most} at most, or 0 for none."
             )
         self._makers = _Makers(source, multiple, workers) if workers else None
 

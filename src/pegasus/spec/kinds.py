@@ -88,7 +88,7 @@ def is_whole(value: Any) -> bool:
 
 
 def refusals(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Iterable[str]:
-    """A sentence for each value that is not of its kind; names without a kind may have any value, or none."""
+    """A sentence for each value that is not of its kind; names without a kind may be anything."""
     for name, kind in kinds.items():
         if name in values and not kind.fits(values[name]):
             yield refusal(name, values[name], kind.wanted)
