@@ -1,19 +1,22 @@
 // Which kernels are used.
 #include "kernels.h"
 
+#include "api.h"
 #include "cpu.h"
 
-static Kernels table_for([[maybe_unused]] Level level) {
-    Kernels table{};
-    fill_portable(table);
+namespace {
+
+Kernels table_for([[maybe_unused]] Level level) {
 #if defined(__x86_64__)
-    if (level >= LEVEL_AVX2) fill_avx2(table);
-    if (level >= LEVEL_AVX512) fill_avx512(table);
-    if (level >= LEVEL_AVX512BF16) fill_avx512bf16(table);
-    if (level >= LEVEL_AMX) fill_amx(table);
-#endif
+    Kernels table = level >= LEVEL_AVX512 ? kernels_avx512 : level >= LEVEL_AVX2 ? kernels_avx2 : kernels_portable;
+    if (level >= LEVEL_AVX512BF16) table.attend[PG_MEMORY_BF16] = level >= LEVEL_AMX ? attend_amx : attend_avx512bf16;
     return table;
+#else
+    return kernels_portable;
+#endif
 }
+
+}  // namespace
 
 const Kernels& kernels() {
     static const Kernels tables[] = {table_for(LEVEL_PORTABLE), table_for(LEVEL_AVX2), table_for(LEVEL_AVX512),

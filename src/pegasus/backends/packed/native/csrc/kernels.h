@@ -63,10 +63,12 @@ inline int64_t attend_scratch(int length) { return int64_t{QUERY_BLOCK} * (pad_l
 // The table for the level in use (cpu.h).
 const Kernels& kernels();
 
-void fill_portable(Kernels& table);
+// What each level has of its own: tables and functions in files compiled for it. The tables are constants, so that
+// reading one of a level this processor has not got is harmless; calling what stands in it is not.
+extern const Kernels kernels_portable;
 #if defined(__x86_64__)
-void fill_avx2(Kernels& table);
-void fill_avx512(Kernels& table);
-void fill_avx512bf16(Kernels& table);  // over a table that fill_avx512 filled
-void fill_amx(Kernels& table);         // likewise
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+void attend_avx512bf16(const Attend&);  // over bfloat16 keys and values; the rest is as for AVX-512
+void attend_amx(const Attend&);         // likewise
 #endif

@@ -113,4 +113,4 @@ struct Tiles {
 
 }  // namespace
 
-void fill_amx(Kernels& table) { table.attend[1] = attend_rounded<Tiles>; }
+void attend_amx(const Attend& a) { attend_rounded<Tiles>(a); }

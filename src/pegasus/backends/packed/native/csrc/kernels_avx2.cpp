@@ -1,3 +1,3 @@
 #include "kernels_body.h"
 
-void fill_avx2(Kernels& table) { fill(table); }
+constinit const Kernels kernels_avx2 = kTable;

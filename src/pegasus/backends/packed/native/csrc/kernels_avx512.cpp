@@ -1,3 +1,3 @@
 #include "kernels_body.h"
 
-void fill_avx512(Kernels& table) { fill(table); }
+constinit const Kernels kernels_avx512 = kTable;

@@ -97,4 +97,4 @@ struct Vectors {
 
 }  // namespace
 
-void fill_avx512bf16(Kernels& table) { table.attend[1] = attend_rounded<Vectors>; }
+void attend_avx512bf16(const Attend& a) { attend_rounded<Vectors>(a); }

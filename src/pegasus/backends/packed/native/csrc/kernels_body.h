@@ -288,21 +288,15 @@ void survey(const float* x, int count, float* block_max, float* greatest, float*
     *sum = sum_of(total);
 }
 
-template <class Kind>
-void fill_kind(Kernels& table, int memory) {
-    table.pack_keys[memory] = pack_keys<Kind>;
-    table.pack_values[memory] = pack_values<Kind>;
-    table.pack_row[memory] = pack_row<Kind>;
-    table.attend[memory] = attend<Kind>;
-    table.attend_slots[memory] = attend_slots<Kind>;
-}
-
-[[maybe_unused]] void fill(Kernels& table) {
-    table.norm = norm;
-    table.survey = survey;
-    fill_kind<F32>(table, 0);
-    fill_kind<BF16>(table, 1);
-    fill_kind<F16>(table, 2);
-}
+// All kernels of this file's instructions, as a table the compiler writes: making it runs no code.
+constexpr Kernels kTable{
+    norm,
+    {pack_keys<F32>, pack_keys<BF16>, pack_keys<F16>},
+    {pack_values<F32>, pack_values<BF16>, pack_values<F16>},
+    {pack_row<F32>, pack_row<BF16>, pack_row<F16>},
+    {attend<F32>, attend<BF16>, attend<F16>},
+    {attend_slots<F32>, attend_slots<BF16>, attend_slots<F16>},
+    survey,
+};
 
 }  // namespace

@@ -1,3 +1,3 @@
 #include "kernels_body.h"
 
-void fill_portable(Kernels& table) { fill(table); }
+constinit const Kernels kernels_portable = kTable;
