@@ -52,9 +52,9 @@ def packed(cache: Path, shape: str, dtype: str) -> Path:
     """The same, packed by us."""
 
     def make(draft: Path) -> None:
-        from pegasus.backends import room
+        from pegasus.backends.packed.model import PackedModel
 
-        model = room("packed", "model").PackedModel.from_folder(checkpoint(cache, shape), dtype=dtype)
+        model = PackedModel.from_folder(checkpoint(cache, shape), dtype=dtype)
         model.save_packed(draft)
 
     return _once(cache / f"{shape}-packed-{dtype}", make)

@@ -53,9 +53,9 @@ def words_of(ids: list[int]) -> list[str]:
 def ours(folder: Path, name: str, threads: int) -> Generate:
     import numpy as np
 
-    from pegasus.backends import room
+    from pegasus.backends.choose import open_model
 
-    opened = room("packed", "reading").open_model(folder, device="cpu", threads=threads)
+    opened = open_model(folder, device="cpu", threads=threads)
 
     def generate(rows: list[list[int]], beams: int, tokens: int) -> list[int]:
         found = opened.generate(

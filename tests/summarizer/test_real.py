@@ -94,7 +94,7 @@ def test_a_length_overrules_the_least_length_of_the_checkpoint(tiny, monkeypatch
 
 def test_without_beams_the_score_is_the_mean_of_the_tokens(tiny) -> None:
     model, (tokens,) = tiny.writer.model, tiny.reader.encode([ARTICLE[:90]])
-    found = model.generate(model._to_native(np.array([tokens])), num_beams=1, return_dict_in_generate=True)
+    found = model.generate(model.to_native(np.array([tokens])), num_beams=1, return_dict_in_generate=True)
     summary = tiny(ARTICLE[:90], num_beams=1)
     assert summary.score == pytest.approx(
         float(found.sequences_scores[0]) / summary.summary_tokens, abs=1e-5

@@ -36,7 +36,7 @@ def file(tmp_path):
         ({"run": {"step": 3}}, "unknown key run.step: did you mean steps?"),
         ({"objective": {"lora": {"rnk": 3}}}, "unknown key objective.lora.rnk: did you mean rank?"),
         ({"placment": {}}, "unknown key placment: did you mean placement?"),
-        ({"xyzzy": 1}, "unknown key xyzzy: known are data, evaluation, model"),
+        ({"xyzzy": 1}, "unknown key xyzzy: known are backend, data, evaluation, model"),
         ({"optim": {"name": "sgd"}}, "optim.name is 'sgd'"),
         ({"run": {"steps": 0}}, "run.steps is 0"),
         ({"run": {"batch": "many"}}, "run.batch is 'many'"),

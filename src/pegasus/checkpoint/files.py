@@ -17,8 +17,10 @@ from pegasus.checkpoint.foreign import read_bin
 from pegasus.checkpoint.raw import ITEM_SIZES, MappedFile, RawTensor
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound, NotOffered
 
-__all__ = ["RawTensor", "Weights", "read_index", "read_safetensors", "read_weights"]
+__all__ = ["PACKED", "RawTensor", "Weights", "is_packed", "read_index", "read_safetensors", "read_weights"]
 
+#: The one file of weights of a packed model, see ``backends.packed.folder``.
+PACKED = "packed.safetensors"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 BIN_SINGLE, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 _HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
@@ -66,6 +68,11 @@ def read_weights(folder: Path, formats: Sequence[Format] = ("safetensors", "bin"
         if (folder / index).is_file():
             return _read_sharded(form, folder / index, read)
     raise CheckpointNotFound(_nothing_found(folder, formats))
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a folder holds a packed model."""
+    return (folder / PACKED).is_file()
 
 
 def read_index(path: Path) -> dict[str, str]:
@@ -241,9 +248,9 @@ def _nothing_found(folder: Path, formats: Sequence[Format]) -> str:
             "download "
             "was cut off, fetch or save it again."
         )
-    if "packed.safetensors" in there:
+    if PACKED in there:
         return (
-            f"{folder} is packed for inference (packed.safetensors), and {wanted} was looked for: open it "
+            f"{folder} is packed for inference ({PACKED}), and {wanted} was looked for: open it "
             "with Summarizer or PackedForConditionalGeneration, or give the checkpoint it was packed from."
         )
     foreign = [words for name, words in _FOREIGN_NAMES.items() if name in there]

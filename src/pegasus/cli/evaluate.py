@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pegasus.cli.exits import OK, PARTLY, say
 from pegasus.cli.model_options import (
+    check_backend,
     check_threads,
+    declare_backend,
     declare_batch_size,
     declare_device,
     declare_dtype,
@@ -62,6 +64,7 @@ def _declare_model(group: Any) -> None:
         help="a document longer than the model takes: only its beginning (the default, as published scores "
         "do), all of it in pieces, or all at once with untrained positions",
     )
+    declare_backend(group)
     declare_device(group)
     declare_dtype(group)
     declare_batch_size(group)
@@ -76,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.limit is not None and arguments.limit < 1:
         raise BadSetting(f"--limit must be at least 1; found {arguments.limit}.")
+    check_backend(arguments.backend)
     check_threads(arguments.threads)
     task = None if arguments.task is None else find_task(arguments.task)
     evaluation = _evaluation(arguments, Bar.on_stderr(quiet=arguments.quiet))
@@ -115,6 +119,7 @@ def _evaluation(arguments: argparse.Namespace, bar: Bar) -> Evaluation:
         with bar.waiting(f"opening {arguments.model}"):
             writer = Summarizer.from_pretrained(
                 arguments.model,
+                backend=arguments.backend,
                 device=arguments.device,
                 dtype=arguments.dtype,
                 threads=arguments.threads,

@@ -18,6 +18,18 @@ def declare_name(group: Any) -> None:
     )
 
 
+def declare_backend(group: Any) -> None:
+    """Declare what computes."""
+    from pegasus.backends import BACKENDS
+
+    group.add_argument(
+        "--backend",
+        metavar="NAME",
+        help=f"what computes: {', '.join(BACKENDS)}, or one that another package adds (default: packed "
+        "on a CPU, torch elsewhere)",
+    )
+
+
 def declare_device(group: Any) -> None:
     """Declare where it runs."""
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
@@ -39,6 +51,13 @@ def declare_threads(group: Any) -> None:
     group.add_argument(
         "--threads", type=int, metavar="N", help="threads of the CPU (default: one for each core)"
     )
+
+
+def check_backend(name: str | None) -> None:
+    """Raise ``BadSetting`` for a backend that there is not."""
+    from pegasus.backends import require_backend
+
+    require_backend(name)
 
 
 def check_threads(count: int | None) -> None:

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Pack the model and return the exit code."""
     from pathlib import Path
 
-    from pegasus.backends import room
+    from pegasus.backends.packed.model import PackedModel
     from pegasus.cli.progress import Bar
     from pegasus.errors import BadSetting
     from pegasus.hub import locate
@@ -52,8 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     bar = Bar.on_stderr(quiet=arguments.quiet)
     with bar.waiting(f"packing {arguments.model}"):
-        packed = room("packed", "model").PackedModel
-        model = packed.from_folder(folder, dtype=arguments.dtype, threads=arguments.threads)
+        model = PackedModel.from_folder(folder, dtype=arguments.dtype, threads=arguments.threads)
         model.save_packed(output)
     if not arguments.quiet:
         say(f"{output}: {model.weights.nbytes / 1e6:,.0f} MB in {arguments.dtype}")

@@ -14,8 +14,8 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from pegasus.backends.packed.folder import is_packed, load_packed
-from pegasus.checkpoint.files import read_weights
+from pegasus.backends.packed.folder import load_packed
+from pegasus.checkpoint.files import is_packed, read_weights
 from pegasus.data.gap import GapSettings
 from pegasus.data.mask import Symbols, WordMasking
 from pegasus.data.pretraining import (

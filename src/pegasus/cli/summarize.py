@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pegasus.cli.exits import FAILED, OK, PARTLY, USAGE, say
 from pegasus.cli.model_options import (
+    declare_backend,
     declare_batch_size,
     declare_device,
     declare_dtype,
@@ -105,6 +106,7 @@ def _declare_summary(group: Any) -> None:
 
 def _declare_model(group: Any) -> None:
     declare_name(group)
+    declare_backend(group)
     declare_device(group)
     declare_dtype(group)
     declare_batch_size(group)
@@ -161,6 +163,7 @@ def _opener(arguments: argparse.Namespace, bar: Bar) -> Callable[[], Summarizer]
         with bar.waiting(f"opening {arguments.model}"):
             return Summarizer.from_pretrained(
                 arguments.model,
+                backend=arguments.backend,
                 device=arguments.device,
                 dtype=arguments.dtype,
                 threads=arguments.threads,
@@ -171,9 +174,10 @@ def _opener(arguments: argparse.Namespace, bar: Bar) -> Callable[[], Summarizer]
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were named, checked before a model is opened or an output begun."""
-    from pegasus.cli.model_options import check_threads
+    from pegasus.cli.model_options import check_backend, check_threads
     from pegasus.summarizer.settings import Settings
 
+    check_backend(arguments.backend)
     check_threads(arguments.threads)
     settings = {name: getattr(arguments, name) for name in _SETTINGS}
     Settings(**settings)

@@ -27,7 +27,7 @@ from pegasus.spec.files import read_object
 class GenerationMixin:
     """``generate`` for every model class with a head, in every backend.
 
-    A backend supplies four hooks: ``_open_session``, ``_to_host``, ``_to_native`` and ``_draw_seed``.
+    A backend supplies four hooks: ``_open_session``, ``to_host``, ``to_native`` and ``draw_seed``.
     """
 
     config: Any
@@ -38,15 +38,15 @@ class GenerationMixin:
         """A session on the device for this request; it encodes the source where there is one."""
         raise NotOffered(f"{type(self).__name__} cannot generate: it has no language-modelling head.")
 
-    def _to_host(self, native: Any) -> np.ndarray:
+    def to_host(self, native: Any) -> np.ndarray:
         """A NumPy array of one of the device."""
         raise NotImplementedError
 
-    def _to_native(self, array: np.ndarray) -> Any:
+    def to_native(self, array: np.ndarray) -> Any:
         """The device's array of a NumPy array."""
         raise NotImplementedError
 
-    def _draw_seed(self) -> int:
+    def draw_seed(self) -> int:
         """A seed drawn from the framework's own generator, so that its ``manual_seed`` rules sampling."""
         raise NotImplementedError
 
@@ -141,13 +141,13 @@ class GenerationMixin:
         assisted = assistant_model is not None
         _check_together(settings, strategy, streamer, len(read.prompt_BT), tokenizer, assisted)
         limits = limits_for(settings, read.prompt_BT.shape[1], explicit_length)
-        guests = Guests(tuple(logits_processor or ()), prefix_allowed_tokens_fn, self._to_native)
+        guests = Guests(tuple(logits_processor or ()), prefix_allowed_tokens_fn, self.to_native)
         listeners = listeners_for(
-            stopping_criteria or (), settings.max_time, settings.stop_strings, tokenizer, self._to_native
+            stopping_criteria or (), settings.max_time, settings.stop_strings, tokenizer, self.to_native
         )
         if streamer is not None:
-            streamer.put(self._to_native(read.prompt_BT))
-            listeners.append(_stream(streamer, self._to_native))
+            streamer.put(self.to_native(read.prompt_BT))
+            listeners.append(_stream(streamer, self.to_native))
         watched = bool(listeners or logits_processor) or read.request.records.any
         plan = plan_for(settings, limits, listeners, self._seed(settings), all_rows=watched)
         if assisted or settings.prompt_lookup_num_tokens:
@@ -175,7 +175,7 @@ class GenerationMixin:
     def _seed(self, settings: GenerationConfig) -> int:
         if settings.seed is not None:
             return int(settings.seed)
-        return self._draw_seed() if settings.do_sample else 0
+        return self.draw_seed() if settings.do_sample else 0
 
     def compute_transition_scores(
         self,
@@ -195,20 +195,20 @@ class GenerationMixin:
         Returns:
             [N, new tokens]; 0 after the end of a sequence.
         """
-        steps = [np.asarray(self._to_host(step)) for step in scores]
+        steps = [np.asarray(self.to_host(step)) for step in scores]
         if normalize_logits:
             steps = [log_softmax(step) for step in steps]
-        tokens_NT = np.asarray(self._to_host(sequences))
+        tokens_NT = np.asarray(self.to_host(sequences))
         if beam_indices is None:
             rows_NT = np.tile(np.arange(len(tokens_NT))[:, None], (1, len(steps)))
         else:
-            rows_NT = np.asarray(self._to_host(beam_indices))
+            rows_NT = np.asarray(self.to_host(beam_indices))
         said = min(len(steps), int((rows_NT >= 0).sum(axis=1).max()))
         tokens_NT = tokens_NT[:, tokens_NT.shape[1] - said :]
         found_NT = np.stack(
             [step[rows_NT[:, t], tokens_NT[:, t]] for t, step in enumerate(steps[:said])], axis=1
         )
-        return self._to_native(np.where(rows_NT[:, :said] >= 0, found_NT, 0).astype(np.float32))
+        return self.to_native(np.where(rows_NT[:, :said] >= 0, found_NT, 0).astype(np.float32))
 
     def _draft(
         self,
@@ -254,18 +254,18 @@ class GenerationMixin:
         recorded: Recorded | None,
         causal: bool,
     ) -> Any:
-        sequences = self._to_native(found.sequences_NT)
+        sequences = self.to_native(found.sequences_NT)
         if not settings.return_dict_in_generate:
             return sequences
         values = {
             "sequences": sequences,
-            "sequences_scores": self._to_native(found.scores_N),
-            "finished": self._to_native(found.finished_N),
+            "sequences_scores": self.to_native(found.scores_N),
+            "finished": self.to_native(found.finished_N),
         }
         if recorded is not None:
-            values.update(recorded.followed(found, self._to_native).fields(causal))
+            values.update(recorded.followed(found, self.to_native).fields(causal))
         if "beam_indices" in record.__dataclass_fields__ and found.beams_NT is not None:
-            values["beam_indices"] = self._to_native(found.beams_NT)
+            values["beam_indices"] = self.to_native(found.beams_NT)
         return record(**values)
 
 

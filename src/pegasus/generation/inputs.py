@@ -19,9 +19,13 @@ class Arrays(Protocol):
 
     config: Any
 
-    def _to_host(self, native: Any) -> np.ndarray: ...
+    def to_host(self, native: Any) -> np.ndarray:
+        """A NumPy array of one of the device."""
+        ...
 
-    def _to_native(self, array: np.ndarray) -> Any: ...
+    def to_native(self, array: np.ndarray) -> Any:
+        """The device's array of a NumPy array."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def read_inputs(
     if inputs is not None:
         given["input_ids"] = inputs
     request = Request(**given, use_cache=bool(settings.use_cache), records=records_for(settings))
-    ids_BS = None if request.input_ids is None else np.asarray(model._to_host(request.input_ids))
+    ids_BS = None if request.input_ids is None else np.asarray(model.to_host(request.input_ids))
     if ids_BS is not None and ids_BS.ndim != 2:
         raise BadSetting(f"input_ids must be [texts, tokens], found the shape {ids_BS.shape}.")
     if causal:
@@ -94,7 +98,7 @@ def _encoder_decoder(
     prompt_BT, decoder_mask = _prompt(model, prompt, request.decoder_attention_mask, count, settings)
     request = replace(request, decoder_attention_mask=decoder_mask)
     if request.attention_mask is None and ids_BS is not None and request.encoder_outputs is None:
-        request = replace(request, attention_mask=model._to_native(usual_mask(ids_BS, settings)))
+        request = replace(request, attention_mask=model.to_native(usual_mask(ids_BS, settings)))
     return Inputs(request, prompt_BT, None if ids_BS is None else list(ids_BS))
 
 
@@ -128,14 +132,14 @@ def _prompt(
     starts_B1 = np.full((count, 1), start, dtype=np.int64)
     if given is None:
         return starts_B1, mask
-    prompt_BT = np.asarray(model._to_host(given)).astype(np.int64)
+    prompt_BT = np.asarray(model.to_host(given)).astype(np.int64)
     if prompt_BT.ndim != 2 or len(prompt_BT) != count:
         raise BadSetting(f"decoder_input_ids must be [{count}, tokens], found the shape {prompt_BT.shape}.")
     if (prompt_BT[:, 0] != start).all():
         prompt_BT = np.concatenate([starts_B1, prompt_BT], axis=1)
         if mask is not None:
-            mask_BT = np.asarray(model._to_host(mask))
-            mask = model._to_native(np.concatenate([np.ones_like(mask_BT[:, :1]), mask_BT], axis=1))
+            mask_BT = np.asarray(model.to_host(mask))
+            mask = model.to_native(np.concatenate([np.ones_like(mask_BT[:, :1]), mask_BT], axis=1))
     return prompt_BT, mask
 
 
@@ -154,5 +158,5 @@ def _causal(
         states = request.encoder_hidden_states
         ids_BS = np.full((1 if states is None else int(states.shape[0]), 1), settings.bos_token_id)
     if request.attention_mask is None:
-        request = replace(request, attention_mask=model._to_native(usual_mask(ids_BS, settings)))
+        request = replace(request, attention_mask=model.to_native(usual_mask(ids_BS, settings)))
     return Inputs(request, ids_BS.astype(np.int64), list(ids_BS))

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from pegasus.backends import room
+from pegasus.backends.choose import open_model
 from pegasus.errors import CheckpointCorrupt, PegasusError
 from pegasus.hub import HubOptions, locate
 from pegasus.summarizer.desk import Desk
@@ -59,6 +59,7 @@ class Summarizer:
         device: str = "auto",
         dtype: str = "auto",
         threads: int | None = None,
+        backend: str | None = None,
         newline: Newline | None = None,
         **options: Any,
     ) -> Summarizer:
@@ -70,6 +71,8 @@ class Summarizer:
             dtype: "float32", "bfloat16", "float16", and on a CPU "int8", which is approximate. "auto" loses
                 nothing on a CPU; on an accelerator it is bfloat16 where that computes in it, else float32.
             threads: threads of the CPU; None: as many as there are cores.
+            backend: what computes, one of `pegasus.backends.backend_names()`; None: packed weights on a
+                CPU, PyTorch elsewhere.
             newline: what becomes of line breaks (`pegasus.tokenization.newline`). None: what the checkpoint
                 says, and "authors" where it says nothing and its vocabulary has a token for them.
             options: hub options (revision, token, cache_dir, local_files_only, force_download, subfolder),
@@ -79,14 +82,15 @@ class Summarizer:
             CheckpointNotFound: nothing has that name.
             CheckpointCorrupt: a file is cut short, altered or unreadable.
             CheckpointMismatch: the parameters do not fit the configuration.
-            BadSetting: an unknown option, device or dtype.
+            BadSetting: an unknown option, backend, device or dtype.
+            BackendMissing: what the backend computes with is not installed.
         """
         begin = time.perf_counter()
         hub = HubOptions.take(options)
         settings = Settings().changed(**options)
         folder = locate(name, hub)
         tokenizer = _open_tokenizer(folder, newline)
-        model = room("packed", "reading").open_model(folder, device=device, dtype=dtype, threads=threads)
+        model = open_model(folder, backend=backend, device=device, dtype=dtype, threads=threads)
         spent = time.perf_counter() - begin
         logger.info("opened %s in %.1f s: %s on %s", name, spent, model.dtype, model.device)
         return cls(ModelWriter(model), Reader(tokenizer), name=os.fspath(name), settings=settings)

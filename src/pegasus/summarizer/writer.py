@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pegasus.backends import room
+from pegasus.backends.contract import InferenceModel
 from pegasus.summarizer.lengths import Budget
 from pegasus.summarizer.records import Finish
 
@@ -72,10 +72,10 @@ class ModelWriter:
     """A conditional-generation model of some backend.
 
     Attributes:
-        model: with `generate`, `config`, `generation_config`, and `_to_native` for its own arrays.
+        model: what a backend opened.
     """
 
-    model: Any
+    model: InferenceModel
 
     @property
     def limit(self) -> int:
@@ -94,14 +94,14 @@ class ModelWriter:
         options = {**settings, **_limits(batch[0])}
         tokens_BS, mask_BS = _padded([job.tokens for job in batch], self.model.config.pad_token_id)
         found = self.model.generate(
-            self.model._to_native(tokens_BS),
-            attention_mask=self.model._to_native(mask_BS),
+            self.model.to_native(tokens_BS),
+            attention_mask=self.model.to_native(mask_BS),
             return_dict_in_generate=True,
             **options,
         )
         most = options.get("max_new_tokens", self.usual.most)
-        rows = self.model._to_host(found.sequences)
-        scores = self.model._to_host(found.sequences_scores)
+        rows = self.model.to_host(found.sequences)
+        scores = self.model.to_host(found.sequences_scores)
         drafts = [self._draft(row, float(score), most) for row, score in zip(rows, scores, strict=True)]
         if options.get("num_beams", self.model.generation_config.num_beams) > 1:
             return drafts
@@ -110,8 +110,7 @@ class ModelWriter:
 
     def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
         """Return where the decoder looked, [summary tokens, source tokens], mean of layers and heads."""
-        found: np.ndarray = room("packed", "reading").cross_attention(self.model, source, summary)
-        return found
+        return self.model.attend(source, summary)
 
     def _draft(self, row: np.ndarray, score: float, most: int) -> Draft:
         tokens = [int(token) for token in row[1:]]

@@ -8,10 +8,10 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from pegasus.backends import room
-from pegasus.backends.contract import Backend, Batch, Engine, Ranks
+from pegasus.backends import load_learning_backend
+from pegasus.backends.contract import Batch, Engine, LearningBackend, Ranks
 from pegasus.data.loader import Loader, once
 from pegasus.data.sources import Source
 from pegasus.errors import BadSetting
@@ -58,7 +58,7 @@ class Workshop:
     def __init__(self, job: Job) -> None:
         check_begun(job)
         self.job, self.output = job, Path(job.output)
-        self.backend = cast(Backend, room("torch", "backend"))
+        self.backend = load_learning_backend(job.backend)
         self.ranks: Ranks = self.backend.join(job.placement)
         if self.ranks.rank == 0:
             make_output(job)
@@ -125,7 +125,7 @@ def open_tokenizer(section: ModelSection) -> Any:
     return AutoTokenizer.from_pretrained(name, **revision)
 
 
-def open_model(backend: Backend, section: ModelSection, tokenizer: Any, seed: int) -> Any:
+def open_model(backend: LearningBackend, section: ModelSection, tokenizer: Any, seed: int) -> Any:
     """The model of a job in float32: that of ``start``, or a fresh one.
 
     Raises:
@@ -140,8 +140,9 @@ def open_model(backend: Backend, section: ModelSection, tokenizer: Any, seed: in
         model = backend.fresh(section.kind, PegasusConfig(**fields), section.initial, seed)
     else:
         revision = {} if section.revision is None else {"revision": section.revision}
-        loader = cast(Any, backend.models[section.kind])
-        model = loader.from_pretrained(section.start, dtype="float32", **revision, **section.config)
+        model = backend.models[section.kind].from_pretrained(
+            section.start, dtype="float32", **revision, **section.config
+        )
     if len(tokenizer) > model.config.vocab_size:
         raise BadSetting(
             f"the tokenizer has {len(tokenizer):,} tokens and the model knows {model.config.vocab_size:,}: "

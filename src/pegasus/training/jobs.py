@@ -148,6 +148,7 @@ class Job(Section):
 
     Attributes:
         output: the folder of everything the run makes.
+        backend: what learns: one of ``pegasus.backends.backend_names()`` that can.
         run: how long and how often.
         model: what is trained.
         optim: how weights change.
@@ -156,6 +157,7 @@ class Job(Section):
     """
 
     output: str
+    backend: str = "torch"
     run: RunSection
     model: ModelSection = Field(default_factory=ModelSection)
     optim: OptimSettings = Field(default_factory=OptimSettings)

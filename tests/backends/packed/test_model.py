@@ -13,7 +13,6 @@ import torch
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration, TextIteratorStreamer
 from pegasus.backends.packed.model import PackedModel
-from pegasus.backends.torch.reading import cross_attention
 from pegasus.errors import BadSetting, NotOffered
 from pegasus.generation.request import Request
 from pegasus.generation.session import Ask
@@ -282,7 +281,7 @@ def test_where_the_decoder_looked(packed, activation):
     made = packed(model, threads=1)
     source, summary = [17, 84, 5, 9, 1], [33, 5, 170, 1]
     found = made.attend(source, summary)
-    np.testing.assert_allclose(found, cross_attention(model, source, summary), atol=1e-4)
+    np.testing.assert_allclose(found, model.attend(source, summary), atol=1e-4)
 
 
 def test_there_is_no_forward_pass(packed):

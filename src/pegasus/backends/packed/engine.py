@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pegasus.backends import room
 from pegasus.backends.packed import native
 from pegasus.backends.packed.panels import PanelPacker
 from pegasus.backends.packed.rows import RowPacker
@@ -142,7 +141,7 @@ def start_engine(weights: PackedWeights, threads: int) -> Engine:
         module = importlib.import_module("pegasus.backends.packed.native_engine")
     else:
         logger.info("PyTorch computes, which is slower than the native library: %s", reason)
-        module = room("torch", "packed_engine")
+        module = importlib.import_module("pegasus.backends.torch.packed_engine")
     engine: Engine = module.start(weights, threads)
     return engine
 

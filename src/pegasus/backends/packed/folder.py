@@ -19,7 +19,7 @@ from pegasus.backends.packed.native.records import Linear
 from pegasus.backends.packed.packing import places
 from pegasus.backends.packed.panels import ALIGNMENT
 from pegasus.backends.packed.weights import KINDS, PackedWeights, kind_of
-from pegasus.checkpoint.files import read_safetensors
+from pegasus.checkpoint.files import PACKED as FILE, is_packed, read_safetensors
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.writing import Staging
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
@@ -29,14 +29,8 @@ from pegasus.spec.config import PegasusConfig
 if TYPE_CHECKING:
     from pegasus.generation.config import GenerationConfig
 
-FILE = "packed.safetensors"
 FORMAT, VERSION = "pegasus-packed", "1"
 _AGAIN = "pack the checkpoint again with `pegasus pack`"
-
-
-def is_packed(folder: Path) -> bool:
-    """Whether a folder holds a packed model."""
-    return (folder / FILE).is_file()
 
 
 def save_packed(

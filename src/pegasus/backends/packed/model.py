@@ -112,17 +112,19 @@ class PackedModel(GenerationMixin):
         states_ND, offsets = self._encoded(request)
         decoding = self.engine.open(states_ND, offsets)
         return PackedSession(
-            decoding, self.config.vocab_size, self.positions, request.records, self._to_native
+            decoding, self.config.vocab_size, self.positions, request.records, self.to_native
         )
 
-    def _to_host(self, native: Any) -> np.ndarray:
+    def to_host(self, native: Any) -> np.ndarray:
         return np.asarray(native)
 
-    def _to_native(self, array: np.ndarray) -> Any:
+    def to_native(self, array: np.ndarray) -> Any:
         return array
 
-    def _draw_seed(self) -> int:
+    def draw_seed(self) -> int:
         return int(np.random.randint(0, 2**63 - 1, dtype=np.int64))
+
+    # -- where it looked ---------------------------------------------------------------------------------
 
     def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
         """Where the decoder looked: float32 [summary tokens, source tokens], mean of layers and heads.
@@ -148,17 +150,17 @@ class PackedModel(GenerationMixin):
     def _encoded(self, request: Request) -> tuple[np.ndarray, np.ndarray]:
         """The states of all texts one behind the other, padding left out, and where each text begins."""
         if request.encoder_outputs is not None:
-            states_BSD = self._to_host(request.encoder_outputs[0]).astype(np.float32)
+            states_BSD = self.to_host(request.encoder_outputs[0]).astype(np.float32)
             mask_BS = self._mask(request, states_BSD.shape[:2])
             return states_BSD[mask_BS], _offsets(mask_BS)
-        ids_BS = self._to_host(request.input_ids)
+        ids_BS = self.to_host(request.input_ids)
         mask_BS = self._mask(request, ids_BS.shape)
         return self.encode(ids_BS, mask_BS), _offsets(mask_BS)
 
     def _mask(self, request: Request, shape: tuple[int, ...]) -> np.ndarray:
         if request.attention_mask is None:
             return np.ones(shape, dtype=bool)
-        mask_BS: np.ndarray = self._to_host(request.attention_mask) != 0
+        mask_BS: np.ndarray = self.to_host(request.attention_mask) != 0
         if mask_BS.shape != shape:
             raise BadSetting(f"attention_mask has the shape {mask_BS.shape} and the source {shape}.")
         empty = np.flatnonzero(~mask_BS.any(axis=1))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pegasus.backends.packed.engine import packer_here, usual_threads
-from pegasus.backends.packed.folder import is_packed, load_packed
+from pegasus.backends.packed.folder import load_packed
 from pegasus.backends.packed.packing import pack_tensors
 from pegasus.backends.packed.weights import Kind, PackedWeights, kind_of
-from pegasus.checkpoint.files import Weights, read_weights
+from pegasus.checkpoint.files import Weights, is_packed, read_weights
 from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.spec.config import PegasusConfig
 

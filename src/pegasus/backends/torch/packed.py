@@ -48,5 +48,5 @@ class PackedForConditionalGeneration(TorchHooks, PackedModel):
         dtype: torch.dtype = getattr(torch, self.weights.kind)
         return dtype
 
-    def _to_native(self, array: np.ndarray) -> Tensor:
+    def to_native(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(array))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pegasus.backends.torch import static
+from pegasus.backends.torch import attribution, static
 from pegasus.backends.torch.answering import Answering
 from pegasus.backends.torch.half import logits
 from pegasus.backends.torch.hooks import TorchHooks
@@ -20,7 +20,7 @@ from pegasus.generation.request import Recorded, Request
 from pegasus.generation.session import Answer, Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from jaxtyping import Float
 
@@ -225,6 +225,16 @@ class TorchGeneration(TorchHooks, GenerationMixin):
             session.recorded.encoder_hidden_states = getattr(encoded, "hidden_states", None)
         return session
 
-    def _to_native(self, array: np.ndarray) -> Tensor:
+    def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
+        """Where the decoder looked: float32 [summary tokens, source tokens], mean of layers and heads.
+
+        Args:
+            source: tokens of the source.
+            summary: tokens of the summary, without the start token. Row t is the look that token t was
+                written with, and sums to 1.
+        """
+        return attribution.attend(self, source, summary)
+
+    def to_native(self, array: np.ndarray) -> Tensor:
         device = next(self.parameters()).device  # type: ignore[attr-defined]
         return torch.from_numpy(np.array(array)).to(device)

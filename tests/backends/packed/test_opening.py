@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pegasus import PegasusForConditionalGeneration, Summarizer, Summary
-from pegasus.backends.packed import reading
+from pegasus.backends import choose, load_backend
 from pegasus.backends.packed.engine import NO_NATIVE, usual_threads
 from pegasus.backends.packed.model import PackedModel
 from pegasus.backends.packed.native import reason
@@ -28,7 +28,7 @@ TEXT = (
 
 
 def open_model(folder: Path, **options: object) -> object:
-    return reading.open_model(folder, **{"device": "cpu", "threads": 1, **options})
+    return choose.open_model(folder, **{"device": "cpu", "threads": 1, **options})
 
 
 def test_a_cpu_gets_packed_weights_that_lose_nothing(engine, tmp_path):
@@ -73,20 +73,19 @@ def test_the_fallback_is_told(caplog, monkeypatch):
 
 
 def test_int8_is_for_a_cpu(monkeypatch, tmp_path, engine):
-    monkeypatch.setattr(reading, "_may_have_accelerator", lambda: True)
+    monkeypatch.setattr(choose, "_may_have_accelerator", lambda: True)
     with pytest.raises(BadSetting, match="int8 computes on a CPU"):
-        reading.open_model(GOLDEN / "generation-model", device="cuda", dtype="int8")
+        choose.open_model(GOLDEN / "generation-model", device="cuda", dtype="int8")
     open_model(GOLDEN / "generation-model", dtype="int8").save_packed(tmp_path)
     with pytest.raises(BadSetting, match="is packed for a CPU"):
-        reading.open_model(tmp_path, device="cuda")
+        choose.open_model(tmp_path, device="cuda")
 
 
 def test_a_driver_without_a_device_ends_on_the_cpu(monkeypatch):
     asked = []
-    torch_reading = reading.room("torch", "reading")
-    monkeypatch.setattr(reading, "_may_have_accelerator", lambda: True)
-    monkeypatch.setattr(torch_reading, "best_device", lambda: asked.append(1) or "cpu")
-    assert isinstance(reading.open_model(GOLDEN / "generation-model", threads=1), PackedModel)
+    monkeypatch.setattr(choose, "_may_have_accelerator", lambda: True)
+    monkeypatch.setattr(load_backend("torch"), "best_device", lambda: asked.append(1) or "cpu")
+    assert isinstance(choose.open_model(GOLDEN / "generation-model", threads=1), PackedModel)
     assert asked
 
 
@@ -94,11 +93,11 @@ def test_a_driver_without_a_device_ends_on_the_cpu(monkeypatch):
 def test_hidden_devices_are_not_looked_for(monkeypatch, devices):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
     monkeypatch.setattr(sys, "platform", "linux")
-    assert not reading._may_have_accelerator()
+    assert not choose._may_have_accelerator()
 
 
 def test_other_devices_get_the_plain_modules():
-    model = reading.open_model(GOLDEN / "generation-model", device="meta")
+    model = choose.open_model(GOLDEN / "generation-model", device="meta")
     assert isinstance(model, PegasusForConditionalGeneration)
 
 

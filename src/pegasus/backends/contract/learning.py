@@ -1,4 +1,4 @@
-"""What a device must be able to learn: the whole contract between training and a backend.
+"""What a backend must be able to learn: ``Engine``, and the records that say what, how and where.
 
 Batches of NumPy arrays go into an engine, measures come out. Training sees no tensor, and a backend sees no
 file format of ours but the folder that it is told to save into.
@@ -9,21 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pegasus.backends.bounds import LORA, OBJECTIVE, OPTIM, check_bounds
-from pegasus.spec.config import PegasusConfig
+from pegasus.backends.contract.batch import Batch
+from pegasus.backends.contract.inference import Backend
 
-#: Arrays by name, int32: ``input_ids`` [B, S], ``attention_mask`` [B, S], ``labels`` [B, T] (-100: not
-#: counted; the decoder's input is made from them by shifting) and ``mlm_labels`` [B, S] (-100: not hidden).
-#: ``labels`` or ``mlm_labels`` may be absent; a model without an encoder needs ``labels`` alone.
-Batch = Mapping[str, np.ndarray]
-
-#: The parts a loss may have, and the array that each needs.
-PARTS = {"target": "labels", "mlm": "mlm_labels"}
-IGNORED = -100
+if TYPE_CHECKING:
+    from pegasus.spec.config import PegasusConfig
 
 
 @dataclass(frozen=True)
@@ -246,13 +239,18 @@ class Engine(Protocol):
         ...
 
 
-class Backend(Protocol):
-    """A framework, as training sees it."""
-
-    models: Mapping[str, type]
+class LearningBackend(Backend, Protocol):
+    """A backend that learns too."""
 
     def fresh(self, kind: str, config: PegasusConfig, initial: str, seed: int) -> Any:
-        """A model with weights of its own, drawn as the "authors" or as "transformers" do."""
+        """A model with weights of its own, drawn as the "authors" or as "transformers" do.
+
+        Args:
+            kind: a key of ``models``.
+            config: its shape.
+            initial: how weights are drawn.
+            seed: what chance starts from.
+        """
         ...
 
     def join(self, placement: Placement) -> Ranks:
@@ -262,25 +260,5 @@ class Backend(Protocol):
     def engine(
         self, model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
     ) -> Engine:
-        """An engine that teaches this model."""
-        ...
-
-
-class Feed(Protocol):
-    """Endless batches of this process, in an order that a small state names exactly."""
-
-    def __next__(self) -> Batch:
-        """The next one."""
-        ...
-
-    def __iter__(self) -> Self:
-        """Itself."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Where it stands, as JSON can hold it; the same in all processes."""
-        ...
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """An engine that teaches this model, which is one of ``models``."""
         ...
