@@ -1,4 +1,4 @@
-"""Which backend opens a folder, and where it computes: by its name, the device, the dtype, the kind of folder."""
+"""Which backend opens a folder: by its name, the device, the dtype and the kind of folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def open_model(
 
     Args:
         folder: a checkpoint, or a packed model.
-        backend: one of ``backends.backend_names()``; None takes packed weights on a CPU and PyTorch elsewhere.
+        backend: one of ``backends.backend_names()``; None takes packed weights on a CPU and
+            PyTorch elsewhere.
         device: a word of the backend's, such as "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
             where there is one.
         dtype: on a CPU "auto" loses nothing (float32, or float16 where the files hold that), and "int8" is
@@ -58,8 +59,8 @@ def _check(folder: Path, name: str, asked: str | None, device: str, dtype: str) 
         return
     if is_packed(folder):
         raise BadSetting(
-            f"{folder} is packed, and the {name} backend reads checkpoints: leave the backend out, or give the "
-            "checkpoint it was packed from."
+            f"{folder} is packed, and the {name} backend reads checkpoints: leave the backend out, or "
+            "give the checkpoint it was packed from."
         )
     if dtype == "int8" and asked is None:
         raise BadSetting(

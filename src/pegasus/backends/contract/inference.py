@@ -10,7 +10,7 @@ import numpy as np
 
 
 class InferenceModel(Protocol):
-    """A model with encoder and decoder that writes; ``generation.generate.GenerationMixin`` is most of it."""
+    """A model that summarizes; ``generation.generate.GenerationMixin`` is most of it."""
 
     @property
     def config(self) -> Any:

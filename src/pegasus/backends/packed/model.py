@@ -116,12 +116,15 @@ class PackedModel(GenerationMixin):
         )
 
     def to_host(self, native: Any) -> np.ndarray:
+        """The array itself."""
         return np.asarray(native)
 
     def to_native(self, array: np.ndarray) -> Any:
+        """The array itself."""
         return array
 
     def draw_seed(self) -> int:
+        """A seed from NumPy's own generator, so that ``numpy.random.seed`` decides what is sampled."""
         return int(np.random.randint(0, 2**63 - 1, dtype=np.int64))
 
     # -- where it looked ---------------------------------------------------------------------------------

@@ -49,4 +49,5 @@ class PackedForConditionalGeneration(TorchHooks, PackedModel):
         return dtype
 
     def to_native(self, array: np.ndarray) -> Tensor:
+        """A tensor with a copy of the numbers."""
         return torch.from_numpy(np.array(array))

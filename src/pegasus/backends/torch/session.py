@@ -236,5 +236,6 @@ class TorchGeneration(TorchHooks, GenerationMixin):
         return attribution.attend(self, source, summary)
 
     def to_native(self, array: np.ndarray) -> Tensor:
+        """A tensor with a copy of the numbers, on the model's device."""
         device = next(self.parameters()).device  # type: ignore[attr-defined]
         return torch.from_numpy(np.array(array)).to(device)
