@@ -1,7 +1,7 @@
 """The table of backends: where each lives, what it needs, how to get that.
 
-It is the one place that opens a backend by its name. A package of somebody else's adds a row by an entry
-point of the group ``pegasus.backends``: the name, and what fulfils ``contract.Backend``, a module or an object.
+It is the one place that opens a backend by its name. Another package adds a row by an entry point of the
+group ``pegasus.backends``: the name, and the module or object that fulfils ``contract.Backend``.
 """
 
 from __future__ import annotations
