@@ -17,8 +17,7 @@ from typing import Any
 import torch
 
 from pegasus import AutoTokenizer, PegasusForConditionalGeneration
-from pegasus.backends.torch.session import TorchSession
-from pegasus.generation.session import Answer, Ask
+from pegasus.generation.session import Answer, Ask, DecoderSession
 
 
 class Counted:
@@ -26,10 +25,10 @@ class Counted:
 
     def __init__(self, model: Any) -> None:
         self.model, self.passes = model, 0
-        self._open = model._open_session
-        model._open_session = self._open_counted
+        self._open = model.open_session
+        model.open_session = self._open_counted
 
-    def _open_counted(self, request: Any) -> TorchSession:
+    def _open_counted(self, request: Any) -> DecoderSession:
         session = self._open(request)
         step = session.step
 

@@ -28,7 +28,7 @@ from pegasus.summarizer.writer import Job
 
 def logits(model: PackedModel, source: tuple[int, ...], said: tuple[int, ...]) -> np.ndarray:
     """Log-probabilities [T, V] at every place of a summary."""
-    session = model._open_session(Request(input_ids=np.array([source])))
+    session = model.open_session(Request(input_ids=np.array([source])))
     read = np.array([[model.config.decoder_start_token_id, *said[:-1]]])
     return session.step(Ask(read, count=None, positions=read.shape[1])).log_probs_RC
 

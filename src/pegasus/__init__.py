@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pegasus.backends.bridges.packed_torch import (
+        PackedForConditionalGeneration as PackedForConditionalGeneration,
+    )
     from pegasus.backends.torch.model import (
         PegasusForCausalLM as PegasusForCausalLM,
         PegasusForConditionalGeneration as PegasusForConditionalGeneration,
         PegasusModel as PegasusModel,
-    )
-    from pegasus.backends.torch.packed import (
-        PackedForConditionalGeneration as PackedForConditionalGeneration,
     )
     from pegasus.backends.torch.stacks import PegasusPreTrainedModel as PegasusPreTrainedModel
     from pegasus.errors import PegasusError as PegasusError
@@ -50,7 +50,7 @@ _HOME = {
     "DisjunctiveConstraint": "pegasus.generation.constraints",
     "GenerationConfig": "pegasus.generation.config",
     "MaxTimeCriteria": "pegasus.generation.stopping",
-    "PackedForConditionalGeneration": "pegasus.backends.torch.packed",
+    "PackedForConditionalGeneration": "pegasus.backends.bridges.packed_torch",
     "PegasusConfig": "pegasus.spec.config",
     "PegasusError": "pegasus.errors",
     "PegasusForCausalLM": "pegasus.backends.torch.model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pegasus.backends import load_backend, require_backend
 from pegasus.backends.contract import InferenceModel
 from pegasus.checkpoint.files import is_packed
 from pegasus.errors import BadSetting
+
+logger = logging.getLogger(__name__)
 
 #: Where drivers of accelerators show themselves on Linux: NVIDIA, Windows' Linux, AMD, Intel.
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/accel")
@@ -28,7 +31,7 @@ def open_model(
     Args:
         folder: a checkpoint, or a packed model.
         backend: one of ``backends.backend_names()``; None takes packed weights on a CPU and
-            PyTorch elsewhere.
+            PyTorch elsewhere, also where the native library is not.
         device: a word of the backend's, such as "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
             where there is one.
         dtype: on a CPU "auto" loses nothing (float32, or float16 where the files hold that), and "int8" is
@@ -46,10 +49,18 @@ def open_model(
 
 def choose(folder: Path, device: str) -> str:
     """The backend of a folder and a device, where nobody named one."""
-    if device == "cpu" or is_packed(folder):
+    if is_packed(folder):
         return "packed"
-    if device == "auto" and (not _may_have_accelerator() or load_backend("torch").best_device() == "cpu"):
+    if device == "cpu" or (device == "auto" and not _has_accelerator()):
+        return _on_a_cpu()
+    return "torch"
+
+
+def _on_a_cpu() -> str:
+    reason = load_backend("packed").unavailable()
+    if reason is None:
         return "packed"
+    logger.info("PyTorch computes, which is slower than the native library: %s", reason)
     return "torch"
 
 
@@ -63,9 +74,16 @@ def _check(folder: Path, name: str, asked: str | None, device: str, dtype: str) 
             "give the checkpoint it was packed from."
         )
     if dtype == "int8" and asked is None:
+        reason = load_backend("packed").unavailable()
+        if reason is not None and device in ("auto", "cpu"):
+            raise BadSetting(f"int8 is for the native library, and here {reason}. Or take another dtype.")
         raise BadSetting(
             f"int8 computes on a CPU and the device is {device!r}: set the device to cpu, or dtype."
         )
+
+
+def _has_accelerator() -> bool:
+    return _may_have_accelerator() and load_backend("torch").best_device() != "cpu"
 
 
 def _may_have_accelerator() -> bool:

@@ -14,29 +14,39 @@ from pegasus.generation.config import FILE, GenerationConfig
 from pegasus.generation.drafting import Drafter, ModelDrafter, SourceDrafter, joined
 from pegasus.generation.inputs import Inputs, read_inputs, records_for
 from pegasus.generation.plan import Listener, Plan
-from pegasus.generation.request import Recorded, Records, Request
+from pegasus.generation.request import Request
 from pegasus.generation.rules import Rules
-from pegasus.generation.session import Hypotheses, Session, converse
+from pegasus.generation.session import (
+    Decoder,
+    DecoderSession,
+    Hypotheses,
+    Recorded,
+    Records,
+    converse,
+    log_softmax,
+)
 from pegasus.generation.settle import Guests, Limits, limits_for, rules_for, settings_for, token_list
 from pegasus.generation.stopping import listeners_for
 from pegasus.generation.strategies import Strategy, choose, drafted
-from pegasus.generation.table import log_softmax
 from pegasus.spec.files import read_object
 
 
 class GenerationMixin:
     """``generate`` for every model class with a head, in every backend.
 
-    A backend supplies four hooks: ``_open_session``, ``to_host``, ``to_native`` and ``draw_seed``.
+    A backend supplies four hooks: ``open_decoder``, ``to_host``, ``to_native`` and ``draw_seed``.
     """
 
     config: Any
 
     # -- hooks of the backend ----------------------------------------------------------------------------
 
-    def _open_session(self, request: Request) -> Session:
-        """A session on the device for this request; it encodes the source where there is one."""
-        raise NotOffered(f"{type(self).__name__} cannot generate: it has no language-modelling head.")
+    def open_decoder(self, request: Request) -> Decoder:
+        """A decoder on the device for this request; it encodes the source where there is one.
+
+        Arrays of the request are the caller's: native ones, or NumPy's.
+        """
+        raise NotImplementedError
 
     def to_host(self, native: Any) -> np.ndarray:
         """A NumPy array of one of the device."""
@@ -49,6 +59,27 @@ class GenerationMixin:
     def draw_seed(self) -> int:
         """A seed drawn from the framework's own generator, so that its ``manual_seed`` rules sampling."""
         raise NotImplementedError
+
+    # -- a session ---------------------------------------------------------------------------------------
+
+    def open_session(self, request: Request) -> DecoderSession:
+        """Who answers a search about this request.
+
+        Raises:
+            NotOffered: the model has no head, or cannot do what the request asks for.
+        """
+        if not self.can_generate():
+            raise NotOffered(f"{type(self).__name__} cannot generate: it has no language-modelling head.")
+        causal = getattr(self, "kind", None) == "causal"
+        mask = request.attention_mask if causal else request.decoder_attention_mask
+        return DecoderSession(
+            self.open_decoder(request),
+            self.to_native,
+            self.to_host,
+            records=request.records,
+            use_cache=request.use_cache,
+            mask_RT=None if mask is None else np.asarray(self.to_host(mask)).astype(np.int64),
+        )
 
     # -- settings ----------------------------------------------------------------------------------------
 
@@ -154,9 +185,9 @@ class GenerationMixin:
             found, recorded = self._draft(read, plan, settings, limits, guests, assistant_model)
         else:
             rules = Rules(rules_for(settings, limits, read.sources, guests))
-            session = self._open_session(read.request)
+            session = self.open_session(read.request)
             found = converse(strategy.begin(read.prompt_BT, replace(plan, rules=rules), settings), session)
-            recorded = getattr(session, "recorded", None)
+            recorded = session.recorded
         if streamer is not None:
             streamer.end()
         return self._returned(found, strategy.record(causal), settings, recorded, causal)
@@ -225,10 +256,10 @@ class GenerationMixin:
             one = read.of_text(text)
             of_text = replace(plan, rules=Rules(rules_for(settings, limits, one.sources, guests)))
             drafter = self._drafter(one, of_text, settings, assistant)
-            session = self._open_session(one.request)
+            session = self.open_session(one.request)
             search = drafted(one.prompt_BT, of_text, drafter, settings)
             found.append(converse(search, session))
-            recorded = getattr(session, "recorded", None)
+            recorded = session.recorded
         return (found[0] if len(found) == 1 else joined(found, plan.pad)), recorded
 
     def _drafter(self, one: Inputs, plan: Plan, settings: GenerationConfig, assistant: Any) -> Drafter:
@@ -244,7 +275,7 @@ class GenerationMixin:
             )
         if one.request.input_ids is None and one.request.encoder_hidden_states is None:
             raise BadSetting("the assistant reads the source itself: give input_ids.")
-        return ModelDrafter(assistant._open_session(replace(one.request, records=Records())), plan)
+        return ModelDrafter(assistant.open_session(replace(one.request, records=Records())), plan)
 
     def _returned(
         self,

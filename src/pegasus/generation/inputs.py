@@ -10,7 +10,8 @@ import numpy as np
 
 from pegasus.errors import BadSetting
 from pegasus.generation.config import GenerationConfig
-from pegasus.generation.request import Records, Request
+from pegasus.generation.request import Request
+from pegasus.generation.session import Records
 from pegasus.generation.settle import token_list
 
 

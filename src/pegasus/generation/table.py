@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from pegasus.errors import BadSetting
-from pegasus.generation.session import Answer, Ask, Edit
+from pegasus.generation.session import Answer, Ask, Edit, log_softmax
 
 #: The logits [V] of what follows, from the number of the text and the tokens so far.
 LogitsOf = Callable[[int, tuple[int, ...]], np.ndarray]
@@ -83,13 +83,6 @@ class TableSession:
                 f"{len(before)} rows are remembered, and tokens came for {len(ask.tokens_RT)}."
             )
         self.rows = [row + tuple(new) for row, new in zip(before, ask.tokens_RT.tolist())]
-
-
-def log_softmax(scores_RV: np.ndarray) -> np.ndarray:
-    """Log-probabilities over the vocabulary; −∞ stays −∞."""
-    shifted_RV = scores_RV - scores_RV.max(axis=1, keepdims=True)
-    logs_RV: np.ndarray = shifted_RV - np.log(np.exp(shifted_RV).sum(axis=1, keepdims=True))
-    return logs_RV
 
 
 def edited(scores_RV: np.ndarray, edit: Edit) -> np.ndarray:

@@ -94,8 +94,8 @@ class ModelWriter:
         options = {**settings, **_limits(batch[0])}
         tokens_BS, mask_BS = _padded([job.tokens for job in batch], self.model.config.pad_token_id)
         found = self.model.generate(
-            self.model.to_native(tokens_BS),
-            attention_mask=self.model.to_native(mask_BS),
+            tokens_BS,
+            attention_mask=mask_BS,
             return_dict_in_generate=True,
             **options,
         )

@@ -50,7 +50,7 @@ def log_probs(
     model: Any, ids: torch.Tensor, read: torch.Tensor, mask: torch.Tensor | None = None
 ) -> np.ndarray:
     """What follows each place of a text that the decoder reads, [B · T, V]."""
-    session = model._open_session(Request(input_ids=ids, attention_mask=mask))
+    session = model.open_session(Request(input_ids=ids, attention_mask=mask))
     ask = Ask(read.numpy(), count=None, positions=read.shape[1])
     return session.step(ask).log_probs_RC
 

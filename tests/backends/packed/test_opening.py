@@ -13,11 +13,11 @@ import pytest
 
 from pegasus import PegasusForConditionalGeneration, Summarizer, Summary
 from pegasus.backends import choose, load_backend
-from pegasus.backends.packed.engine import NO_NATIVE, usual_threads
 from pegasus.backends.packed.model import PackedModel
-from pegasus.backends.packed.native import reason
+from pegasus.backends.packed.native import NO_NATIVE, reason
+from pegasus.backends.packed.threads import usual_threads
 from pegasus.cli import app
-from pegasus.errors import BadSetting
+from pegasus.errors import BadSetting, NotOffered
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 TEXT = (
@@ -65,11 +65,16 @@ def test_int8_says_that_it_is_approximate(engine, caplog, tmp_path):
         assert "approximate" in caplog.text
 
 
-def test_the_fallback_is_told(caplog, monkeypatch):
+def test_without_the_library_the_plain_modules_compute(caplog, monkeypatch, tmp_path, engine):
+    open_model(GOLDEN / "generation-model", dtype="int8").save_packed(tmp_path)
     monkeypatch.setenv(NO_NATIVE, "1")
     with caplog.at_level(logging.INFO, logger="pegasus"):
-        open_model(GOLDEN / "generation-model")
+        assert isinstance(open_model(GOLDEN / "generation-model"), PegasusForConditionalGeneration)
     assert f"slower than the native library: {NO_NATIVE} is set" in caplog.text
+    with pytest.raises(BadSetting, match=f"int8 is for the native library, and here {NO_NATIVE} is set"):
+        open_model(GOLDEN / "generation-model", dtype="int8")
+    with pytest.raises(NotOffered, match=f"{NO_NATIVE} is set"):
+        open_model(tmp_path)
 
 
 def test_int8_is_for_a_cpu(monkeypatch, tmp_path, engine):
@@ -122,7 +127,7 @@ def shares(summary: Summary) -> list[float]:
     return [support.share for sentence in summary.explanation for support in sentence.support]
 
 
-def test_the_summarizer_says_the_same_on_both_engines_and_on_plain_modules(engine):
+def test_the_summarizer_says_the_same_on_packed_weights_and_on_plain_modules(engine):
     from pegasus.summarizer.reader import Reader
     from pegasus.summarizer.writer import ModelWriter
 

@@ -1,4 +1,4 @@
-"""The session for GPUs, made to run on the CPU: the answers of the plain one, whatever is asked."""
+"""The decoder for GPUs, made to run on the CPU: the answers of the plain one, whatever is asked."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch
 
 from pegasus import PegasusForConditionalGeneration
 from pegasus.backends.torch import static_step
-from pegasus.backends.torch.session import TorchSession
-from pegasus.backends.torch.static import StaticSession
+from pegasus.backends.torch.decoder import TorchDecoder
+from pegasus.backends.torch.static import StaticDecoder
 from pegasus.backends.torch.static_memory import Shape
 from pegasus.generation.request import Request
-from pegasus.generation.session import Ask, Edit
+from pegasus.generation.session import Ask, DecoderSession, Edit
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 FAMILIES = ("basic", "rules", "groups", "constrained", "contrastive", "prompted")
@@ -79,9 +79,10 @@ def test_drafts_and_long_texts(model, plain, settings):
 def sessions(model, plain, request):
     with torch.no_grad():
         states = plain.get_encoder()(request.input_ids, request.attention_mask).last_hidden_state
-    own = plain._open_session(request)
-    assert type(own) is TorchSession
-    return StaticSession(model, request, states), own
+    own = plain.open_session(request)
+    assert type(own.decoder) is TorchDecoder
+    decoder = StaticDecoder(model, states, request.attention_mask)
+    return DecoderSession(decoder, model.to_native, model.to_host), own
 
 
 def test_every_kind_of_question(model, plain):
@@ -137,14 +138,14 @@ def test_memories_are_kept_and_never_shared(plain):
     assert model.generate(INPUTS, num_beams=3).tolist() == expected
     assert {id(one) for one in model._memories._all} == {id(one) for one in kept}
     request = Request(input_ids=INPUTS, attention_mask=(INPUTS != 0).long())
-    talks = [model._open_session(request) for _ in range(2)]
+    talks = [model.open_session(request) for _ in range(2)]
     start = Ask(np.zeros((len(INPUTS), 1), np.int64), count=4)
     first = [talk.step(start).log_probs_RC for talk in talks]
     np.testing.assert_array_equal(*first)
-    assert talks[0].memory is not talks[1].memory
+    assert talks[0].decoder.memory is not talks[1].decoder.memory
     on = Ask(np.full((len(INPUTS), 1), 7), count=4)
     other = Ask(np.full((len(INPUTS), 1), 9), count=4)
-    alone = model._open_session(request)
+    alone = model.open_session(request)
     alone.step(start)
     talks[1].step(other)
     np.testing.assert_array_equal(talks[0].step(on).log_probs_RC, alone.step(on).log_probs_RC)
@@ -173,24 +174,24 @@ def test_copies_of_the_model_start_without_memories(model):
 
 def opened(model, **more):
     request = {"input_ids": INPUTS, "attention_mask": (INPUTS != 0).long(), **more}
-    return type(model._open_session(Request(**request)))
+    return type(model.open_session(Request(**request)).decoder)
 
 
-def test_what_it_has_no_place_for_is_left_to_the_plain_session(model):
-    assert opened(model) is StaticSession
-    assert opened(model, use_cache=False) is TorchSession
-    assert opened(model, decoder_head_mask=torch.ones(2, 4)) is TorchSession
-    assert opened(model, decoder_attention_mask=torch.ones(len(INPUTS), 1)) is TorchSession
-    assert opened(load().train()) is TorchSession
+def test_what_it_has_no_place_for_is_left_to_the_plain_decoder(model):
+    assert opened(model) is StaticDecoder
+    assert opened(model, use_cache=False) is TorchDecoder
+    assert opened(model, decoder_head_mask=torch.ones(2, 4)) is TorchDecoder
+    assert opened(model, decoder_attention_mask=torch.ones(len(INPUTS), 1)) is TorchDecoder
+    assert opened(load().train()) is TorchDecoder
     pruned = load()
     pruned.prune_heads({("decoder", 0): [1]})
-    assert opened(pruned) is TorchSession
+    assert opened(pruned) is TorchDecoder
     for choice in (None, False):
         other = load()
         other.static_memory = choice
-        assert opened(other) is TorchSession
+        assert opened(other) is TorchDecoder
     with torch.autocast("cpu", torch.bfloat16):
-        assert opened(model) is TorchSession
+        assert opened(model) is TorchDecoder
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -202,7 +203,7 @@ def test_half_precision_says_what_the_modules_say(dtype):
     full = PegasusForConditionalGeneration.from_pretrained(GOLDEN / "overflow-model")
     low.static_memory = True
     request = Request(input_ids=texts, attention_mask=(texts != 0).long())
-    static, own = low._open_session(request), full._open_session(request)
+    static, own = low.open_session(request), full.open_session(request)
     for token in (0, 5, 7):
         ask = Ask(np.full((len(texts), 1), token), count=None)
         found, expected = static.step(ask).log_probs_RC, own.step(ask).log_probs_RC
@@ -225,14 +226,15 @@ def test_shapes_are_few():
 def test_a_pass_has_no_graph_break(model):
     """Traced whole, with a position that is a number on the device: what recording it needs."""
     request = Request(input_ids=INPUTS, attention_mask=(INPUTS != 0).long())
-    session = model._open_session(request)
+    session = model.open_session(request)
     session.step(Ask(np.zeros((len(INPUTS), 1), np.int64), count=4))
-    memory, rows = session.memory, session.memory.texts
+    decoder = session.decoder
+    memory, rows = decoder.memory, decoder.memory.texts
     tokens, parents = torch.full((rows, 1), 7), torch.arange(rows)
     torch._dynamo.reset()
     compiled = torch.compile(static_step.read, fullgraph=True, backend="eager")
     with torch.inference_mode():
         for length in (1, 2):  # the same program for another position
-            given = (session.weights, memory, 32, tokens, parents, torch.tensor(length))
+            given = (decoder.weights, memory, 32, tokens, parents, torch.tensor(length))
             found = compiled(*given)
             torch.testing.assert_close(found, static_step.read(*given))

@@ -72,6 +72,10 @@ class Backend(Protocol):
         """
         ...
 
+    def unavailable(self) -> str | None:
+        """Why it cannot compute on this machine although its package is there; None where it can."""
+        ...
+
     def best_device(self) -> str:
         """The device to take when nobody names one, by the word that ``open_model`` takes; "cpu" too."""
         ...

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pegasus.backends.packed.engine import Engine
+    from pegasus.backends.packed.native_engine import NativeEngine
     from pegasus.backends.packed.weights import PackedWeights
 
 _ROOT_HALF = math.sqrt(0.5)
@@ -27,7 +27,7 @@ class Looking:
         table_TD: the positions of the decoder, at least as many as the summary is long.
     """
 
-    def __init__(self, weights: PackedWeights, engine: Engine, table_TD: np.ndarray) -> None:
+    def __init__(self, weights: PackedWeights, engine: NativeEngine, table_TD: np.ndarray) -> None:
         self.weights, self.engine, self.table_TD = weights, engine, table_TD
         config = weights.config
         self.width = config.d_model // config.decoder_attention_heads

@@ -5,12 +5,18 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from pegasus.backends.packed import native
 from pegasus.backends.packed.model import PackedModel
 from pegasus.errors import BadSetting
 
 logger = logging.getLogger(__name__)
 
 models: dict[str, type] = {"conditional": PackedModel}
+
+
+def unavailable() -> str | None:
+    """Why the native library is not there; None where it is."""
+    return native.reason()
 
 
 def best_device() -> str:
@@ -31,6 +37,7 @@ def open_model(
 
     Raises:
         BadSetting: another device, or no such dtype.
+        NotOffered: the native library is not there; the message says what to do.
     """
     if device not in ("auto", "cpu"):
         raise BadSetting(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.packed.engine import packer_of
+from pegasus.backends.packed.layouts import packer_of
 from pegasus.backends.packed.native.records import Linear
 from pegasus.backends.packed.packing import places
 from pegasus.backends.packed.panels import ALIGNMENT

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from pegasus.backends.packed.attending import Looking
-from pegasus.backends.packed.engine import Engine, packer_of, start_engine, usual_threads
+from pegasus.backends.packed.decoder import PackedDecoder
 from pegasus.backends.packed.folder import save_packed
+from pegasus.backends.packed.layouts import packer_of
+from pegasus.backends.packed.native_engine import start
 from pegasus.backends.packed.opening import open_weights
 from pegasus.backends.packed.positions import Positions
-from pegasus.backends.packed.session import PackedSession
+from pegasus.backends.packed.threads import usual_threads
 from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
 from pegasus.generation.generate import GenerationMixin
 from pegasus.generation.request import Request
@@ -54,7 +56,7 @@ class PackedModel(GenerationMixin):
         self.weights, self.config, self.threads, self.source = weights, weights.config, threads, source
         if generation_config is not None:
             self.generation_config = generation_config
-        self.engine: Engine = start_engine(weights, threads)
+        self.engine = start(weights, threads)
         self.positions = Positions(weights, self.engine)
 
     @classmethod
@@ -107,13 +109,12 @@ class PackedModel(GenerationMixin):
 
     # -- hooks of GenerationMixin ------------------------------------------------------------------------
 
-    def _open_session(self, request: Request) -> PackedSession:
+    def open_decoder(self, request: Request) -> PackedDecoder:
+        """A decoder over the sources of this request, which are encoded here."""
         _refuse(request)
         states_ND, offsets = self._encoded(request)
         decoding = self.engine.open(states_ND, offsets)
-        return PackedSession(
-            decoding, self.config.vocab_size, self.positions, request.records, self.to_native
-        )
+        return PackedDecoder(decoding, self.config.vocab_size, self.positions, self.to_native)
 
     def to_host(self, native: Any) -> np.ndarray:
         """The array itself."""

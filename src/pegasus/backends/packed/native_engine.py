@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pegasus.backends.packed.engine import packer_of
+from pegasus.backends.packed.layouts import packer_of
 from pegasus.backends.packed.native.engine import Engine
 from pegasus.backends.packed.native.linears import Runner, aligned
 from pegasus.backends.packed.native.records import DecoderLayer, EncoderLayer, Linear, Network, Norm

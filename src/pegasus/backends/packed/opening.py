@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pegasus.backends.packed.engine import packer_here, usual_threads
 from pegasus.backends.packed.folder import load_packed
 from pegasus.backends.packed.packing import pack_tensors
+from pegasus.backends.packed.panels import PanelPacker
+from pegasus.backends.packed.threads import usual_threads
 from pegasus.backends.packed.weights import Kind, PackedWeights, kind_of
 from pegasus.checkpoint.files import Weights, is_packed, read_weights
 from pegasus.errors import BadSetting, CheckpointNotFound
@@ -46,7 +47,7 @@ def open_weights(folder: Path, dtype: Any = "auto", threads: int | None = None) 
     config = PegasusConfig.from_json_file(folder / "config.json")
     stored = read_weights(folder)
     kind = _lossless(stored) if dtype == "auto" else kind_of(dtype)
-    return pack_tensors(stored.tensors, config, kind, packer_here(threads), str(folder))
+    return pack_tensors(stored.tensors, config, kind, PanelPacker(threads), str(folder))
 
 
 def _lossless(stored: Weights) -> Kind:

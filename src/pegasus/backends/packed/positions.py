@@ -10,7 +10,7 @@ import numpy as np
 from pegasus.spec.positions import sinusoid_table
 
 if TYPE_CHECKING:
-    from pegasus.backends.packed.engine import Engine
+    from pegasus.backends.packed.native.engine import Engine
     from pegasus.backends.packed.weights import PackedWeights
 
 _SIDES = ("encoder", "decoder")

@@ -1,4 +1,4 @@
-"""The layout of machines without the library: matrices row by row, as any framework takes them."""
+"""The layout of folders that were packed without the library: row by row; laid out anew when opened."""
 
 from __future__ import annotations
 

@@ -23,6 +23,11 @@ models: dict[str, type] = {
 # -- inference -------------------------------------------------------------------------------------------
 
 
+def unavailable() -> str | None:
+    """It computes everywhere."""
+    return None
+
+
 def best_device() -> str:
     """The first that is here of "cuda", "mps" and "cpu"."""
     if torch.cuda.is_available():

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.tensor import DTensor
 
 from pegasus.backends.contract import IGNORED
-from pegasus.backends.packed.engine import native_reason
+from pegasus.backends.packed.native import reason
 from pegasus.backends.packed.native.learning import NativeLearner, ShapeRecord, not_offered
 from pegasus.backends.torch.layers import Attention, embedding_scale
 from pegasus.backends.torch.model import shift_tokens_right
@@ -36,7 +36,7 @@ _TILE = 32
 
 def reason_against(model: Any) -> str | None:
     """Why a model is not taught natively, in a few words; None when it can be."""
-    if (missing := native_reason() or not_offered()) is not None:
+    if (missing := reason() or not_offered()) is not None:
         return missing
     if model.kind != "conditional":
         return "it is no encoder with a decoder"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pegasus.backends.torch.dropout import dropout
+from pegasus.backends.torch.generation import TorchGeneration
 from pegasus.backends.torch.half import LayerNorm, products_in, wide
 from pegasus.backends.torch.layers import (
     DecoderLayer,
@@ -19,7 +20,6 @@ from pegasus.backends.torch.layers import (
     embedding_scale,
 )
 from pegasus.backends.torch.pretrained import TorchPretrained
-from pegasus.backends.torch.session import TorchGeneration
 from pegasus.errors import BadSetting
 from pegasus.spec import masks
 from pegasus.spec.config import PegasusConfig

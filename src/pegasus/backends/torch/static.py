@@ -1,7 +1,7 @@
-"""A session whose memory stays in place, for GPUs: passes are CUDA graphs, and C numbers a row come back.
+"""A decoder whose memory stays in place, for GPUs: passes are CUDA graphs, and C numbers a row come back.
 
-It gives the answers of ``TorchSession``. What it has no place for (records of attentions, a memory brought
-along, a decoder alone, dropout) is left to that one.
+It says what ``TorchDecoder`` says. What it has no place for (records of attentions, a memory brought along,
+a decoder alone, dropout) is left to that one.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from pegasus.backends.torch import static_step
-from pegasus.backends.torch.answering import Answering
+from pegasus.backends.torch.scores import TorchScores
 from pegasus.backends.torch.static_memory import Memories, Memory, Pass, Shape
-from pegasus.generation.request import Recorded, Request
-from pegasus.generation.session import Answer, Ask
+from pegasus.generation.request import Request
+from pegasus.generation.session import Reading, Step
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -26,7 +26,7 @@ MOST = 64
 
 
 def fits(model: Any, request: Request) -> bool:
-    """Whether a static session can answer for this model, and does so by default: on GPUs.
+    """Whether a static decoder can read for this model, and does so by default: on GPUs.
 
     ``model.static_memory`` says otherwise: True for any device, False for none.
     """
@@ -53,56 +53,96 @@ def _is_plain(model: Any) -> bool:
     return as_made and not model.config.pruned_heads and not torch.is_autocast_enabled(device)
 
 
-class StaticSession:
+#: Stands for log Σ exp of the logits of a pass.
+_OF_THE_PASS = object()
+
+
+class StaticScores(TorchScores):
+    """The logits of a pass that found the best continuations too. They are not changed, only copied.
+
+    Args:
+        scores_NV: the logits.
+        found: the pass.
+    """
+
+    def __init__(self, scores_NV: Float[Tensor, "N V"], found: Pass) -> None:
+        super().__init__(scores_NV, owned=False)
+        self.found = found
+
+    def logsumexp(self) -> Any:
+        """A word for it: what the pass found has it taken off already."""
+        return _OF_THE_PASS
+
+    def best(self, count: int, shift: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """The best tokens of each row: with their log-probabilities in one copy from the device."""
+        if shift is _OF_THE_PASS and count <= self.found.count:
+            values_NC, tokens_NC = self.found.best(self.rows)
+            return values_NC[:, :count], tokens_NC[:, :count]
+        return super().best(count, shift)
+
+    def _to_host(self, values_NK: Tensor, shift: Any) -> np.ndarray:
+        return super()._to_host(values_NK, super().logsumexp() if shift is _OF_THE_PASS else shift)
+
+
+class StaticDecoder:
     """A decoder with its memory in buffers that are kept from one call to the next.
 
     Args:
         model: a model with encoder, decoder and head.
-        request: masks.
         states_BSD: what cross-attention looks at.
+        source_mask_BS: its padding.
     """
 
-    def __init__(self, model: Any, request: Request, states_BSD: Float[Tensor, "B S D"]) -> None:
+    encoded = Reading()
+
+    def __init__(
+        self, model: Any, states_BSD: Float[Tensor, "B S D"], source_mask_BS: Tensor | None
+    ) -> None:
         self.vocab_size = int(model.config.vocab_size)
         self.memories: Memories = model.__dict__.setdefault("_memories", Memories())
         with torch.inference_mode():
             self.weights = self.memories.weights_of(model)
-        self.answering = Answering(request.records)
         self.texts, self.length = len(states_BSD), 0
         self.memory: Memory | None = None
-        self._source = states_BSD.to(self.weights.dtype), request.attention_mask
+        self.logits_NV: Tensor | None = None
+        self._source = states_BSD.to(self.weights.dtype), source_mask_BS
         self._pass: Pass | None = None
 
-    @property
-    def recorded(self) -> Recorded:
-        """What was kept for the caller."""
-        return self.answering.recorded
+    def computing(self) -> Any:
+        """No gradients."""
+        return torch.inference_mode()
 
-    def step(self, ask: Ask) -> Answer:
-        """Answers one ask."""
-        with torch.inference_mode():
-            hidden = self._read(ask) if ask.tokens_RT.shape[1] else None
-            if self._pass is not None and self._pass.count and _is_simple(ask):
-                values, tokens = self._pass.best(len(ask.tokens_RT))
-                return Answer(values[:, : ask.count], tokens[:, : ask.count])
-            return self.answering.answer(ask, hidden)
+    def scores(self) -> TorchScores:
+        """The logits where they lie."""
+        assert self.logits_NV is not None, "the first ask reads a prompt"
+        if self._pass is not None and self._pass.count:
+            return StaticScores(self.logits_NV, self._pass)
+        return TorchScores(self.logits_NV, owned=False)
 
-    def _read(self, ask: Ask) -> Tensor:
-        rows, tokens = ask.tokens_RT.shape
-        memory, parents_R = self._settle(ask)
+    def copied(self, rows_K: np.ndarray | None) -> TorchScores:
+        """Some rows of them, copied when they are changed."""
+        assert self.logits_NV is not None, "the first ask reads a prompt"
+        if rows_K is None:
+            return TorchScores(self.logits_NV, owned=False)
+        return TorchScores(self.logits_NV[torch.from_numpy(rows_K).to(self.logits_NV.device)], owned=True)
+
+    def step(self, step: Step) -> Reading:
+        """Reads tokens."""
+        rows, tokens = step.tokens_RT.shape
+        memory, parents_R = self._settle(step)
         span = memory.span(self.length + tokens)
         if tokens > 1:
-            self._pass, hidden = None, self._read_many(memory, span, ask.tokens_RT, parents_R)
-            last = hidden[:, -ask.positions :].flatten(0, 1)
-            self.answering.logits_NV = static_step.logits(self.weights, last)
+            self._pass, hidden = None, self._read_many(memory, span, step.tokens_RT, parents_R)
+            last = hidden[:, -step.positions :].flatten(0, 1)
+            self.logits_NV = static_step.logits(self.weights, last)
         else:
-            count = min(ask.count or 0, self.vocab_size) if (ask.count or 0) <= MOST else 0
+            count = step.count if step.count <= MOST else 0
             self._pass = self.memories.get_pass(memory, span, count)
-            self._tell(memory, ask.tokens_RT[:, 0], parents_R)
+            self._tell(memory, step.tokens_RT[:, 0], parents_R)
             self._pass.run()
-            hidden, self.answering.logits_NV = self._pass.states[:rows], self._pass.logits[:rows]
+            hidden, self.logits_NV = self._pass.states[:rows], self._pass.logits[:rows]
         self.length += tokens
-        return hidden
+        return Reading(hidden.float().cpu().numpy()) if step.hidden else Reading()
 
     def _tell(self, memory: Memory, tokens_R: np.ndarray, parents_R: np.ndarray) -> None:
         """All numbers that a pass needs, in one copy to the device."""
@@ -129,17 +169,17 @@ class StaticSession:
 
     # -- memory ------------------------------------------------------------------------------------------
 
-    def _settle(self, ask: Ask) -> tuple[Memory, np.ndarray]:
-        """A memory that has room for the ask, and the rows of it that its rows carry on."""
-        rows, tokens = ask.tokens_RT.shape
-        texts_B = np.arange(self.texts) if ask.texts_B is None else np.asarray(ask.texts_B)
-        parents_R = np.arange(rows) if ask.parents_R is None else np.asarray(ask.parents_R)
-        if ask.keep is not None and self.memory is not None:
-            self.length = min(self.length, ask.keep)
+    def _settle(self, step: Step) -> tuple[Memory, np.ndarray]:
+        """A memory that has room for the step, and the rows of it that its rows carry on."""
+        rows, tokens = step.tokens_RT.shape
+        texts_B = np.arange(self.texts) if step.texts_B is None else np.asarray(step.texts_B)
+        parents_R = np.arange(rows) if step.parents_R is None else np.asarray(step.parents_R)
+        if step.keep < self.length and self.memory is not None:
+            self.length = step.keep
             self.memory.seen_RKM[:, self.length :] = False
         beams = rows // len(texts_B)
         old = self.memory
-        stays = old is not None and ask.texts_B is None and beams == old.beams
+        stays = old is not None and step.texts_B is None and beams == old.beams
         if old is not None and stays and self.length + tokens <= old.places:
             return old, parents_R
         self.memory = self._move(old, len(texts_B), beams, tokens, parents_R, texts_B)
@@ -164,9 +204,3 @@ class StaticSession:
             memory.take_over(old, self.length, parents_R, texts_B)
             old.owner = None
         return memory
-
-
-def _is_simple(ask: Ask) -> bool:
-    """Whether the best tokens of each row, as the pass found them, are the whole answer."""
-    plain = ask.rows is None and ask.also_RK is None and not ask.hidden and not ask.edits
-    return plain and ask.tokens_RT.shape[1] == 1 and ask.count is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pegasus.backends.torch import static_step
-from pegasus.backends.torch.edits import best
+from pegasus.backends.torch.scores import best
 from pegasus.backends.torch.static_step import Weights
-
-if TYPE_CHECKING:
-    pass
 
 #: The most places that are looked at when few are taken; it doubles from there.
 FIRST_SPAN = 32

@@ -2,7 +2,7 @@
 
 The library is built when the package is installed, where a C++ compiler is (``hatch_build.py``), and found
 beside this file. It speaks plain C and is called through ctypes with pointers of NumPy arrays. Without it
-everything works through PyTorch; ``reason()`` then says why it is not there.
+the plain modules of PyTorch compute; ``reason()`` then says why it is not there.
 
 ``records`` holds what goes in (weights and their shapes), ``engine`` what is done with them.
 """
@@ -18,6 +18,8 @@ from typing import Any
 
 from pegasus.errors import BadSetting, NotOffered
 
+#: Environment variable: 1 leaves the library alone although it is there.
+NO_NATIVE = "PEGASUS_NO_NATIVE"
 #: Where the library lies when it was built.
 LIBRARY = Path(__file__).with_name("_native.so")
 #: What a processor can do, from least to most; PEGASUS_CPU names the most that is used.
@@ -52,7 +54,9 @@ def _load() -> ctypes.CDLL | str:
 
 
 def reason() -> str | None:
-    """Why the native engine cannot be used here, in a sentence; None when it can."""
+    """Why the native engine does not compute here, in a sentence; None when it does."""
+    if os.environ.get(NO_NATIVE, "") not in ("", "0"):
+        return f"{NO_NATIVE} is set"
     loaded = _load()
     return loaded if isinstance(loaded, str) else None
 
@@ -63,9 +67,12 @@ def library() -> ctypes.CDLL:
     Raises:
         NotOffered: it was not built or does not load; the message says what to do.
     """
-    loaded = _load()
-    if isinstance(loaded, str):
-        raise NotOffered(loaded)
+    why, loaded = reason(), _load()
+    if why is not None or isinstance(loaded, str):
+        raise NotOffered(
+            f"Packed weights need the native engine, and {why}. Or open the checkpoint they are from: "
+            "the plain modules compute it."
+        )
     return loaded
 
 

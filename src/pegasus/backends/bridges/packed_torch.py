@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pegasus.backends.packed.engine import packer_here
 from pegasus.backends.packed.model import PackedModel
 from pegasus.backends.packed.packing import pack_tensors
+from pegasus.backends.packed.panels import PanelPacker
 from pegasus.backends.packed.weights import kind_of
 from pegasus.backends.torch.hooks import TorchHooks
 
@@ -34,7 +34,7 @@ class PackedForConditionalGeneration(TorchHooks, PackedModel):
         """
         threads = threads or torch.get_num_threads()
         tensors = dict(model._arrays())
-        weights = pack_tensors(tensors, model.config, kind_of(dtype), packer_here(threads), "the model")
+        weights = pack_tensors(tensors, model.config, kind_of(dtype), PanelPacker(threads), "the model")
         return cls(weights, model.generation_config, threads=threads)
 
     @property

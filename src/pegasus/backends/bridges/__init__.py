@@ -1,0 +1,1 @@
+"""Where two backends meet: above both of them, which do not know each other."""
