@@ -30,7 +30,8 @@ def test_json_is_one_object_of_the_agreed_form(run, data: Path) -> None:
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert len(ran.out.splitlines()) == 1
-    assert list(found) == ["model", "data", "rows", "scores"]
+    assert list(found) == ["model", "data", "rows", "scores", "unknown"]
+    assert found["unknown"] == {"texts": 0, "share": 0, "examples": []}
     assert (found["model"], found["data"], found["rows"]) == ("pegasus-mini", str(data), 3)
     assert list(found["scores"]) == ["model", "lead", "first", "principal", "lexrank"]
     for scores in found["scores"].values():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from pegasus.evaluation.evaluate import Evaluation, evaluate
 from pegasus.evaluation.plots import histogram
 from pegasus.evaluation.report import examples, html, markdown, write_report
 from pegasus.evaluation.rouge import KINDS
+from pegasus.summarizer.characters import Unknown
 
 pytest.importorskip("rouge_score")
 
@@ -159,3 +161,16 @@ def test_each_row_is_told_with_everything() -> None:
     row = next(examples(graded()))
     assert set(row) == {"id", "line", "summaries", "systems"}
     assert set(row["systems"]["lead"]) == {"text", "scores", "measures"}
+
+
+def test_documents_in_characters_that_the_vocabulary_lacks_are_told_of() -> None:
+    class Reads:
+        def attempt(self, texts: Sequence[str], *, progress: Any = None, **settings: Any) -> list[Any]:
+            found = [Unknown(2, 0.1, 0.1, ("Łódź",)) if "cow" in text else Unknown() for text in texts]
+            return [SimpleNamespace(text="The cat sat.", unknown=each) for each in found]
+
+    found = evaluate(PAIRS, Reads(), model="m", data="five.jsonl", baselines=("lead",))
+    assert found.to_dict()["unknown"]["texts"] == 1
+    assert found.to_dict()["unknown"]["examples"] == ["Łódź"]
+    assert "1 of 5 documents hold characters that the vocabulary lacks: " in markdown(found)
+    assert "unknown" not in graded().to_dict()  # a model that says nothing of it

@@ -12,16 +12,21 @@ from pegasus.summarizer.lengths import Budget
 from pegasus.summarizer.writer import Draft, Job
 
 EOS = 1
+NEWLINE = 10
 
 
 @dataclass
 class WordTokenizer:
-    """Numbers words as they come, from 10 on; a line break before a word is the token <n>."""
+    """Numbers words as they come, from 11 on; 10 is the line break that a model may write."""
 
-    words: list[str] = field(default_factory=lambda: [f"<{n}>" for n in range(10)])
+    words: list[str] = field(default_factory=lambda: [*(f"<{n}>" for n in range(10)), "<n>"])
     eos_token_id: int = EOS
 
-    def encode_ids(self, texts: Sequence[str], add_special_tokens: bool = True) -> list[np.ndarray]:
+    unk_token_id: int = 0
+
+    def encode_ids(
+        self, texts: Sequence[str], add_special_tokens: bool = True, split_special_tokens: bool = False
+    ) -> list[np.ndarray]:
         end = [EOS] * add_special_tokens
         return [np.array([*map(self.number, text.split()), *end], np.int32) for text in texts]
 

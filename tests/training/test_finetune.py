@@ -115,6 +115,23 @@ def test_a_fine_tuned_folder_is_a_checkpoint_like_any_other(tables):
     assert PegasusForConditionalGeneration.from_pretrained(outcome.best)
 
 
+def test_characters_that_the_vocabulary_lacks_are_told_before_it_begins(tables, tmp_path):
+    rows = [
+        {"document": "The mayor of Łódź said no.", "summary": "The mayor."},
+        {"document": "The houses of 北京 will be new.", "summary": "Houses in 北京."},
+        {"document": "The town will be small.", "summary": "A town."},
+    ]
+    file = tmp_path / "odd.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changed = {"data": {"train": [str(file)], "validation": []}, "run": {"steps": 1, "measure_every": 0}}
+    lines = []
+    finetune(make_job(FinetuneJob, merge(tables, changed)), lambda line, passing: lines.append(line))
+    told = [line for line in lines if "vocabulary lacks" in line]
+    assert [line.split(" hold")[0] for line in told] == ["2 of 3 sources", "1 of 3 targets"]
+    assert told[0].endswith("for example Łódź, 北京")
+    assert "validation" not in told[0]
+
+
 def test_a_run_in_two_parts_is_the_run_in_one(tables, tmp_path):
     whole = finetune(make_job(FinetuneJob, tables))
     parts = merge(tables, {"output": str(tmp_path / "parts")})

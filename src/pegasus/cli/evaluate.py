@@ -111,6 +111,7 @@ def _evaluation(arguments: argparse.Namespace, bar: Bar) -> Evaluation:
         "batch_size": arguments.batch_size,
         "num_beams": arguments.num_beams,
         "check": False,
+        "unknown": "warn",  # every row counts, whatever the model makes of it
     }
     writer = None
     if not arguments.no_model:

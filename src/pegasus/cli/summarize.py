@@ -41,7 +41,7 @@ examples:
 """
 _SETTINGS = (
     *("long", "length", "sentences", "num_beams", "length_penalty", "no_repeat_ngram_size"),
-    *("retry_repetition", "explain", "batch_size"),
+    *("retry_repetition", "explain", "unknown", "batch_size"),
 )
 # Texts that are held and computed together; more rows make better batches, fewer make results come sooner.
 _WINDOW_BATCHES = 4
@@ -99,6 +99,12 @@ def _declare_summary(group: Any) -> None:
         "--no-repeat-ngram-size", type=int, metavar="N", help="no N tokens in a row come twice"
     )
     group.add_argument("--retry-repetition", action="store_true", help="write a repetitive summary again")
+    group.add_argument(
+        "--unknown",
+        choices=["warn", "error", "ignore"],
+        help="characters that the vocabulary lacks: warn, refuse a text that holds one (error), or say "
+        "nothing (ignore); default: warn, and refuse a text of whose letters a fifth are unknown",
+    )
     group.add_argument(
         "--explain", action="store_true", help="show the source sentences each sentence leans on"
     )

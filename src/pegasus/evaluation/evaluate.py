@@ -13,6 +13,7 @@ from pegasus.errors import BadData, PegasusError
 from pegasus.evaluation.baselines import BASELINES, extract
 from pegasus.evaluation.measures import means, measure
 from pegasus.evaluation.rouge import Interval, RowScores, intervals, score_rows
+from pegasus.summarizer.characters import UnknownTally
 
 #: Is told what is being done, and how many rows of how many are done.
 Report = Callable[[str, int, int], None]
@@ -56,6 +57,7 @@ class Evaluation:
         systems: "model" and the baselines, each graded.
         reference_words: words of a reference on average, to which baselines were cut.
         references: measures of the main references themselves.
+        unknown: what of the documents the model's vocabulary cannot represent.
     """
 
     model: str
@@ -64,6 +66,7 @@ class Evaluation:
     systems: Mapping[str, Graded]
     reference_words: float
     references: Mapping[str, float]
+    unknown: UnknownTally = field(default_factory=UnknownTally)
 
     @property
     def several(self) -> int:
@@ -76,7 +79,8 @@ class Evaluation:
             system: {kind: asdict(interval) for kind, interval in graded.scores.items()}
             for system, graded in self.systems.items()
         }
-        return {"model": self.model, "data": self.data, "rows": len(self.pairs), "scores": scores}
+        found = {"model": self.model, "data": self.data, "rows": len(self.pairs), "scores": scores}
+        return {**found, "unknown": self.unknown.to_dict()} if self.unknown.texts else found
 
 
 def evaluate(
@@ -117,8 +121,9 @@ def evaluate(
         raise BadData("There is no row to grade. Check the file and the limit.", data or None)
     words = _reference_words(rows)
     systems: dict[str, Graded] = {}
+    unknown = UnknownTally()
     if writer is not None:
-        texts, failed = _written(rows, writer, report, settings)
+        texts, failed = _written(rows, writer, report, settings, unknown)
         systems["model"] = grade(texts, rows, seed, failed)
     for number, name in enumerate(baselines):
         if report is not None:
@@ -126,7 +131,7 @@ def evaluate(
         extracts = [extract(pair.document, name, max(round(words), 1), splitter) for pair in rows]
         systems[name] = grade(extracts, rows, seed)
     references = means(measure(pair.document, pair.summary) for pair in rows)
-    return Evaluation(model, data, rows, systems, words, references)
+    return Evaluation(model, data, rows, systems, words, references, unknown)
 
 
 def grade(
@@ -144,7 +149,11 @@ def _reference_words(pairs: Sequence[Pair]) -> float:
 
 
 def _written(
-    pairs: Sequence[Pair], writer: Writer, report: Report | None, settings: Mapping[str, Any]
+    pairs: Sequence[Pair],
+    writer: Writer,
+    report: Report | None,
+    settings: Mapping[str, Any],
+    unknown: UnknownTally,
 ) -> tuple[list[str], dict[int, str]]:
     def tell(done: int, total: int) -> None:
         if report is not None:
@@ -152,4 +161,7 @@ def _written(
 
     ends = writer.attempt([pair.document for pair in pairs], progress=tell, **settings)
     failed = {row: str(end) for row, end in enumerate(ends) if isinstance(end, PegasusError)}
+    for pair, end in zip(pairs, ends):
+        if (found := getattr(end, "unknown", None)) is not None:
+            unknown.add(found, pair.document)
     return ["" if row in failed else end.text for row, end in enumerate(ends)], failed

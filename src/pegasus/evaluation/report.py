@@ -111,6 +111,8 @@ def notes(evaluation: Evaluation, task: Task | None) -> list[str]:
     ]
     if evaluation.several:
         found.append(f"{evaluation.several} rows have several references: the best one counts in each.")
+    if evaluation.unknown.holding:
+        found.append(f"{evaluation.unknown.line('documents')}.")
     for name, graded in evaluation.systems.items():
         if graded.failed:
             found.append(f"{len(graded.failed)} rows of {name} ended in an error and count as empty texts.")

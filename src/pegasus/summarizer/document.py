@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pegasus.errors import BadData, TextTooLong
+from pegasus.summarizer.characters import Unknown, refuse_unknown
 from pegasus.summarizer.checks import check_summary
 from pegasus.summarizer.chunks import balance, split_units
 from pegasus.summarizer.desk import Desk, Piece, Written
@@ -39,6 +40,7 @@ class Text:
     text: str
     tokens: tuple[int, ...]
     budget: Budget | None
+    unknown: Unknown
 
 
 @dataclass
@@ -66,19 +68,21 @@ def summarize_text(text: str, desk: Desk) -> Conversation:
     """Hold the conversation about one text.
 
     Raises:
-        BadData: the text is no string or holds nothing.
+        BadData: the text is no string, holds nothing, or is not in the vocabulary's characters.
         TextTooLong: it does not fit and may not be cut, read in pieces or extended.
     """
     if not isinstance(text, str):
         raise BadData(f"A text must be a string; found {type(text).__name__}.")
     if not text.strip():
         raise BadData("The text is empty: there is nothing to summarize.")
+    unknown = desk.reader.characters.find_unknown(text)
+    refuse_unknown(unknown, desk.settings.unknown)
     (tokens,) = desk.reader.encode([text])
     how = _how(len(tokens), desk)
     budget = plan_length(
         desk.settings.length, desk.writer.usual, words=len(text.split()), tokens=len(tokens) - 1
     )
-    planned = Text(text, tokens, budget)
+    planned = Text(text, tokens, budget, unknown)
     if how == "chunk":
         return (yield from _read_in_pieces(planned, desk))
     return (yield from _read_at_once(planned, how, desk))
@@ -238,6 +242,8 @@ def _told(text: Text, written: Sequence[Written], desk: Desk) -> Summary:
     summary = "\n".join(each.text for each in written if each.text)
     finish: Finish = "length" if any(each.draft.finish_reason == "length" for each in written) else "eos"
     warnings = check_summary(summary, text.text, desk.reader.looks_like_name) if desk.settings.check else ()
+    if text.unknown and desk.settings.unknown != "ignore":
+        warnings = (f"unknown: the vocabulary lacks {text.unknown}", *warnings)
     wanted, found = desk.settings.sentences, sum(len(each.sentences) for each in written)
     if wanted is not None and found < wanted:
         warnings = (*warnings, f"sentences: {wanted} asked for, the model wrote {found}")
@@ -251,6 +257,7 @@ def _told(text: Text, written: Sequence[Written], desk: Desk) -> Summary:
         truncated=False,
         summary_tokens=_size(summary, written, desk),
         finish_reason=finish,
+        unknown=text.unknown,
         warnings=warnings,
         seconds=sum(each.seconds for each in written),
         model=desk.name,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+from pegasus.summarizer.characters import Characters
 
 _NEWLINE = re.compile(r" ?<n> ?")
 _MANY_PIECES = 4
@@ -23,18 +26,23 @@ class Reader:
 
     tokenizer: Any
 
+    @cached_property
+    def characters(self) -> Characters:
+        """Which characters the tokenizer can represent."""
+        return Characters(self.tokenizer)
+
     @property
     def limit(self) -> int:
         """How many tokens the checkpoint was made to read; a huge number where that is not said."""
         return int(getattr(self.tokenizer, "model_max_length", None) or _UNSAID)
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return the tokens of each text, the end token included."""
-        return [tuple(ids.tolist()) for ids in self.tokenizer.encode_ids(texts)]
+        """Return the tokens of each text, the end token included; what it says is text, `</s>` too."""
+        return [tuple(ids.tolist()) for ids in self._ids(texts)]
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has, without the end token."""
-        return [len(ids) for ids in self.tokenizer.encode_ids(texts, add_special_tokens=False)]
+        return [len(ids) for ids in self._ids(texts, add_special_tokens=False)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, `<n>` turned into the line break that it stands for."""
@@ -48,7 +56,13 @@ class Reader:
         "Washington" stands far before "washington", "However" only a little before "however", "Plans" after
         "plans". A form that it does not have takes several pieces, and many pieces are no everyday word.
         """
-        capital, small = self.tokenizer.encode_ids([word, word.lower()], add_special_tokens=False)
+        capital, small = self._ids([word, word.lower()], add_special_tokens=False)
         if len(capital) == len(small) == 1:
             return bool(small[0] > _FAR * capital[0])
         return len(capital) < len(small) or len(small) >= _MANY_PIECES
+
+    def _ids(self, texts: Sequence[str], add_special_tokens: bool = True) -> Any:
+        legible = [self.characters.make_legible(text) for text in texts]
+        return self.tokenizer.encode_ids(
+            legible, add_special_tokens=add_special_tokens, split_special_tokens=True
+        )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from pegasus.summarizer.characters import Unknown
 
 How = Literal["whole", "truncate", "chunk", "extend"]
 Finish = Literal["eos", "length"]
@@ -69,6 +71,7 @@ class Summary:
         long: how the text was read: "whole" (it fits), "truncate", "chunk" or "extend".
         chunks: the pieces, where it was read in pieces.
         merged: how often joined summaries were summarized again; 0 where they were only joined.
+        unknown: what of the text the vocabulary cannot represent.
         warnings: what to be careful about, each starting with its kind and a colon ("repetition: ...").
         seconds: this text's share of the time spent.
         model: the checkpoint's name.
@@ -85,6 +88,7 @@ class Summary:
     long: How = "whole"
     chunks: tuple[Chunk, ...] = ()
     merged: int = 0
+    unknown: Unknown = field(default_factory=Unknown)
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     model: str = ""

@@ -12,6 +12,7 @@ from pegasus.errors import BadSetting
 from pegasus.summarizer.lengths import parse_length
 
 Long = Literal["chunk", "truncate", "extend", "error"]
+OnUnknown = Literal["warn", "error", "ignore"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Settings:
         retry_repetition: write a repetitive summary again with `no_repeat_ngram_size=3`, keep the better.
         explain: find for each summary sentence the source sentences it leans on (one more pass a text).
         check: look for repetition, and for numbers and names that the text does not contain.
+        unknown: what to do about characters that the vocabulary lacks: "warn", "error" (refuse a text that
+            holds one) or "ignore". None warns, and refuses a text of whose letters a fifth are unknown.
         batch_size: most texts in a batch.
         batch_tokens: most tokens in a batch, padding included.
         max_input_tokens: read at most so many tokens at once, where that is fewer than the model takes.
@@ -48,6 +51,7 @@ class Settings:
     retry_repetition: bool = False
     explain: bool = False
     check: bool = True
+    unknown: OnUnknown | None = None
     batch_size: int = 16
     batch_tokens: int = 8192
     max_input_tokens: int | None = None
@@ -58,6 +62,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.long not in get_args(Long):
             raise BadSetting(f"long={self.long!r} is not known: use one of {', '.join(get_args(Long))}.")
+        if self.unknown is not None and self.unknown not in get_args(OnUnknown):
+            options = ", ".join(get_args(OnUnknown))
+            raise BadSetting(f"unknown={self.unknown!r} is not known: use one of {options}.")
         for name in ("sentences", "num_beams", "batch_size", "batch_tokens", "extend_limit"):
             _at_least(name, getattr(self, name), 1)
         _at_least("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pegasus.data.records import Pair
 from pegasus.data.sources import BlockSource, PairSource, Source
 from pegasus.errors import BadSetting, PegasusError
 from pegasus.evaluation.rouge import KINDS, score_rows
+from pegasus.summarizer.characters import Characters, UnknownTally
 from pegasus.summarizer.summarizer import Summarizer
 from pegasus.training.assembly import Outcome, Workshop, carry_out
 from pegasus.training.jobs import FinetuneJob, make_job, merge, raw_job
@@ -45,26 +46,56 @@ def finetune(job: FinetuneJob, tell: Tell = silent) -> Outcome:
         raise BadSetting("run.evaluate_every needs pairs in data.validation: name some, or set it to 0")
     shop = Workshop(job)
     _say_how_to_generate(shop, job)
-    train = _source(shop, job, job.data.train, job.data.limit)
+    train = _source(shop, job, job.data.train, job.data.limit, tell)
     validation = None
     if job.data.validation:
-        validation = _source(shop, job, job.data.validation, job.data.validation_limit)
+        validation = _source(shop, job, job.data.validation, job.data.validation_limit, tell, "validation ")
     evaluation = _evaluation(shop, job) if job.run.evaluate_every else None
     return carry_out(shop, train, validation, tell, evaluation)
 
 
-def _source(shop: Workshop, job: FinetuneJob, files: Sequence[str], limit: int | None) -> Source:
+def _source(
+    shop: Workshop, job: FinetuneJob, files: Sequence[str], limit: int | None, tell: Tell, kind: str = ""
+) -> Source:
     data = job.data
+    characters = Characters(shop.tokenizer)
+    inputs, targets = UnknownTally(), UnknownTally()
     if job.model.kind == "causal":
-        texts = (document.text for document in islice(read_documents(files, column=data.source), limit))
-        return BlockSource.encode(texts, shop.tokenizer, data.max_target)
-    return PairSource.encode(
-        islice(_pairs(job, files), limit),
+        documents = islice(read_documents(files, column=data.source), limit)
+        texts = (_seen(document.text, characters, inputs) for document in documents)
+        source: Source = BlockSource.encode(texts, shop.tokenizer, data.max_target)
+        _tell_unknown(shop, tell, {f"{kind}texts": inputs})
+        return source
+    source = PairSource.encode(
+        _seen_pairs(islice(_pairs(job, files), limit), characters, inputs, targets),
         shop.tokenizer,
         data.max_source,
         data.max_target,
         keep_eos=data.keep_eos,
     )
+    _tell_unknown(shop, tell, {f"{kind}sources": inputs, f"{kind}targets": targets})
+    return source
+
+
+def _seen(text: str, characters: Characters, tally: UnknownTally) -> str:
+    tally.add(characters.find_unknown(text), text)
+    return text
+
+
+def _seen_pairs(
+    pairs: Iterable[Pair], characters: Characters, sources: UnknownTally, targets: UnknownTally
+) -> Iterator[Pair]:
+    for pair in pairs:
+        _seen(pair.document, characters, sources)
+        _seen(pair.summary, characters, targets)
+        yield pair
+
+
+def _tell_unknown(shop: Workshop, tell: Tell, tallies: Mapping[str, UnknownTally]) -> None:
+    """Say what the model will not be able to read or to write; in the first process only."""
+    for what, tally in tallies.items():
+        if tally.holding and shop.ranks.rank == 0:
+            tell(tally.line(what), False)
 
 
 def _pairs(job: FinetuneJob, files: Sequence[str]) -> Iterator[Pair]:
@@ -100,7 +131,12 @@ def _rouge(folder: Path, job: FinetuneJob) -> list[float]:
     """Mean F1 × 100 of the first validation rows' summaries; of several references the best counts."""
     pairs = list(islice(_pairs(job, job.data.validation), job.evaluation.rows))
     summarizer = Summarizer.from_pretrained(
-        folder, device=job.placement.device, long="truncate", check=False, batch_size=job.evaluation.batch
+        folder,
+        device=job.placement.device,
+        long="truncate",
+        check=False,
+        unknown="ignore",
+        batch_size=job.evaluation.batch,
     )
     ends = summarizer.attempt([pair.document for pair in pairs], max_input_tokens=job.data.max_source)
     written = ["" if isinstance(end, PegasusError) else end.text for end in ends]
