@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from pegasus.data import sentences
-from pegasus.summarizer import figures, lengths, proper_names, repetition
+from pegasus.summarizer import characters, figures, folding, lengths, proper_names, repetition, roman
 from pegasus.summarizer.checks import check_summary
 from pegasus.summarizer.figures import known_values, unknown_numbers
 from pegasus.summarizer.proper_names import KnownNames, unknown_names
@@ -136,7 +136,9 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(
-    "module", [sentences, figures, proper_names, repetition, lengths], ids=lambda m: m.__name__
+    "module",
+    [sentences, characters, figures, folding, proper_names, repetition, roman, lengths],
+    ids=lambda m: m.__name__,
 )
 def test_every_pattern_is_linear_on_hostile_text(module: ModuleType) -> None:
     patterns = [value for value in vars(module).values() if isinstance(value, re.Pattern)]

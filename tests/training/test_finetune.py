@@ -123,7 +123,7 @@ def test_characters_that_the_vocabulary_lacks_are_told_before_it_begins(tables, 
     ]
     file = tmp_path / "odd.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    changed = {"data": {"train": [str(file)], "validation": []}, "run": {"steps": 1, "measure_every": 0}}
+    changed = {"data": {"train": [str(file)], "validation": []}, "run": {"steps": 3, "measure_every": 0}}
     lines = []
     finetune(make_job(FinetuneJob, merge(tables, changed)), lambda line, passing: lines.append(line))
     told = [line for line in lines if "vocabulary lacks" in line]

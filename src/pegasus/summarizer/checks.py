@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
-from pegasus.summarizer.figures import known_values, unknown_numbers
+from pegasus.summarizer.figures import dated_months, known_values, unknown_numbers
+from pegasus.summarizer.number_words import ORDINALS, UNITS
 from pegasus.summarizer.proper_names import KnownNames, LooksLikeName, unknown_names
 from pegasus.summarizer.repetition import measure_repetition
+from pegasus.summarizer.roman import roman_value
 
 _MOST_LISTED = 8
 
@@ -29,11 +32,20 @@ def check_summary(
     repetition = measure_repetition(summary)
     if repetition.found:
         warnings.append(f"repetition: {repetition}")
-    if numbers := unknown_numbers(summary, known_values(text)):
+    values = known_values(text)
+    if numbers := unknown_numbers(summary, values):
         warnings.append(f"numbers: not in the text: {_listed(numbers)}")
-    if names := unknown_names(summary, KnownNames(text), looks_like_name):
+    names = unknown_names(summary, KnownNames(text), looks_like_name)
+    months = dated_months(text) if names else frozenset()
+    if names := [name for name in names if name.lower() not in months and not _is_number(name, values)]:
         warnings.append(f"names: not in the text: {_listed(names)}")
     return tuple(warnings)
+
+
+def _is_number(name: str, values: frozenset[Fraction]) -> bool:
+    """Whether a capitalized word is a number that the text has: the "Second" war of "World War II"."""
+    number = roman_value(name) or UNITS.get(name.lower()) or ORDINALS.get(name.lower())
+    return number is not None and number in values
 
 
 def _listed(found: Sequence[str]) -> str:

@@ -1,45 +1,62 @@
-"""Numbers of a summary that its text does not contain, whether in figures or in words.
+"""Numbers of a summary that its text does not contain, compared by value, in figures and in words.
 
-"1,200" is 1200 and 1200.0; "two million" is 2,000,000; "third" is 3rd; "5bn" is 5 billion. Values are
-compared, not what they count: what is reported is a reason to look, silence is no proof.
+"1,200", "1 200" and "1.200" are 1200; "two million" is 2,000,000; "20th" is twentieth, "the nineties" are
+the 1990s, "2½" is "two and a half", "three quarters" are 75 %. Values are compared, not what they count:
+what is reported is a reason to look, silence is no proof. Where a way to write is ambiguous (1.350 is 1350
+or 1.35) a number has several values, and one that fits suffices.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, field
+from fractions import Fraction
 
-_FIGURES = re.compile(r"\d[\d,.']{0,40}")
-_WORD = re.compile(r"[^\W\d_]+")
+from pegasus.summarizer.number_words import VOCABULARY, NumberWords, Token
+from pegasus.summarizer.roman import find_numerals
 
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-_ONES = _words(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
+_VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_FIGURES = re.compile(
+    rf"""
+    (?= [\d.{_VULGAR}] ) (?:
+      (?P<spaced> (?<![\d.,]) \d{{1,3}} (?:[ \u00a0\u2007\u2009\u202f]\d{{3}}){{1,6}} (?!\d)
+                  (?:[.,]\d{{1,2}}(?!\d))? )
+    | (?P<mixed> (?:(?<![\d.,]) \d{{1,6}} [ \u00a0]?)? [{_VULGAR}] )
+    | (?P<slash> (?<![\d/⁄.,]) (?:\d{{1,4}}[ -])? \d{{1,3}}[/⁄]\d{{1,3}} (?![\d/⁄]) )
+    | (?P<clock> (?<![\d.,:]) \d{{1,2}}[:.h]\d{{2}} (?=\s?[ap]\.?m\b)
+                 | (?<![\d.,:]) \d{{1,2}}:\d{{2}}(?!\d) )
+    | (?P<plain> \d[\d.,'’_٫٬]{{0,40}} | (?<![\w.,]) \.\d{{1,12}} )
+    )
+    """,
+    re.VERBOSE,
 )
-_TENS = _words("twenty thirty forty fifty sixty seventy eighty ninety")
-_ORDINALS = _words("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth")
-_SPELLED = {
-    **{word: value for value, word in enumerate(_ONES)},
-    **{word: 10 * value for value, word in enumerate(_TENS, 2)},
-    **{word: value for value, word in enumerate(_ORDINALS, 1)},
-    "once": 1,
-    "twice": 2,
-    "dozen": 12,
-    "hundred": 100,
-    "thousand": 1000,
-    "million": 10**6,
-    "billion": 10**9,
-}
-_SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_WORD = re.compile(r"[^\W\d_]+")
+_GROUPED = re.compile(r"\d{1,3}(?:([,.])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}")
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        (
+            "January Jan", "February Feb", "March Mar", "April Apr", "May May", "June Jun", "July Jul",
+            "August Aug", "September Sep Sept", "October Oct", "November Nov", "December Dec",
+        ),
+        1,
+    )
+    for name in names.split()
+}  # fmt: skip
+_DATED = re.compile(
+    rf"(?=[ADFJMNOS])(?:\b({'|'.join(_MONTHS)})\b(?=\.?[ \u00a0]\d)|(?<=\d )({'|'.join(_MONTHS)})\b"
+    rf"|(?<=\d(?:st|nd|rd|th) )({'|'.join(_MONTHS)})\b|(?<= of )({'|'.join(_MONTHS)})\b)"
+)
+_FIGURE_DATE = re.compile(
+    r"(?<!\d)(?:\d{4}[-/.](\d{1,2})[-/.]\d{1,2}|(\d{1,2})[-/.](\d{1,2})[-/.]\d{2,4})(?!\d)"
+)
+_AND_A_PART = re.compile(r"\ban? [^\W\d_]{1,20} and a (half|quarter)\b")  # an hour and a half
 # Figures may mean these as a scale or as a unit: 5m is 5 million or 5 metres.
 _SHORT_SCALES = {"k": 10**3, "m": 10**6, "mn": 10**6, "bn": 10**9, "b": 10**9, "tn": 10**12}
+_SPACED_SCALES = ("bn", "mn", "tn")
+_LEAST_SPOKEN = 13  # words for less than this are too common to hold a summary to
 
 
 @dataclass(frozen=True)
@@ -50,54 +67,203 @@ class Number:
         written: the characters.
         values: every value that a reader may take it for, the unscaled one among them ("2" of "2 million").
         needed: the values of which a source must have one for the number to be known.
+        parts: the numbers it is written with, each with its values; a source that has all of them has it
+            too ("9/11", "3.5.2020").
+        exact: whether a summary can be held to it.
     """
 
     written: str
-    values: frozenset[Decimal]
-    needed: frozenset[Decimal]
+    values: frozenset[Fraction]
+    needed: frozenset[Fraction]
+    parts: tuple[frozenset[Fraction], ...] = field(default=())
+    exact: bool = True
+
+    def known_by(self, known: frozenset[Fraction]) -> bool:
+        """Whether a source with these values has the number."""
+        return bool(self.needed & known) or (bool(self.parts) and all(part & known for part in self.parts))
 
 
 def find_numbers(text: str) -> Iterator[Number]:
-    """Yield every number of a text: first those in figures, then those in words."""
+    """Yield every number of a text, in figures and in words."""
+    figures = {}
     for match in _FIGURES.finditer(text):
-        written = match.group().rstrip(",.'")
-        yield _number(written, Decimal(_plain(written)), text, match.start() + len(written))
-    tens = 0
+        written = match.group().rstrip(",.'’_٫٬")
+        figures[match.start()] = written, _values(match.lastgroup or "", written)
+    yield from _read(text, figures)
+    for match in _DATED.finditer(text):
+        value = frozenset({Fraction(_MONTHS[match.group()])})
+        yield Number(match.group(), value, value, exact=False)
+    for numeral, worth in find_numerals(text):
+        values = frozenset({Fraction(worth)})
+        # "Washington DC" is no 600: a summary is held to small numerals alone.
+        yield Number(numeral, values, values, exact=len(numeral) > 1 and set(numeral) <= set("IVX"))
+    for match in _AND_A_PART.finditer(text):
+        more = Fraction(3, 2) if match.group(1) == "half" else Fraction(5, 4)
+        yield Number(match.group(), frozenset({more}), frozenset({more}), exact=False)
+
+
+def known_values(text: str) -> frozenset[Fraction]:
+    """Return every value that some number of the text may stand for; "a" says one everywhere."""
+    found = {value for number in find_numbers(text) for value in number.values}
+    return frozenset(found | {Fraction(1)})
+
+
+def dated_months(text: str) -> frozenset[str]:
+    """Return the names of months, in small letters, that dates in figures say: "2020-05-03", "3.5.2020"."""
+    numbers = {int(part) for match in _FIGURE_DATE.finditer(text) for part in match.groups() if part}
+    return frozenset(name.lower() for name, number in _MONTHS.items() if number in numbers)
+
+
+def unknown_numbers(summary: str, known: frozenset[Fraction]) -> list[str]:
+    """Return the numbers that the summary writes and that are not among the known values."""
+    found = (number for number in find_numbers(summary) if number.exact)
+    return list(dict.fromkeys(number.written for number in found if not number.known_by(known)))
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """What figures say by themselves: any of the readings, or all of the parts."""
+
+    readings: tuple[Fraction, ...]
+    parts: tuple[Fraction, ...] = ()
+
+
+def _read(text: str, figures: dict[int, tuple[str, _Figure]]) -> Iterator[Number]:
+    """Read figures and words together: "1.2 million", "2 and a half"."""
+    tokens = [
+        Token("", start, start + len(written), figure.readings[0])
+        for start, (written, figure) in figures.items()
+    ]
     for match in _WORD.finditer(text):
-        value = _SPELLED.get(match.group().lower())
-        if value is not None:
-            joined = tens + value if 0 < value < 10 else value  # "twenty-one"
-            yield _number(match.group(), Decimal(joined), text, match.end())
-        tens = value if value is not None and 20 <= value < 100 else 0
+        if (word := match.group()) in VOCABULARY:
+            tokens.append(Token(word.lower(), match.start(), match.end()))
+    tokens.sort(key=lambda token: token.start)
+    words, place = NumberWords(text, tokens), 0
+    while place < len(tokens):
+        token, spoken = tokens[place], words.read(place)
+        if spoken is None:
+            place += 1
+            continue
+        end = tokens[spoken.stop - 1].end
+        if token.value is None:
+            values = frozenset({spoken.value, *spoken.others, *_percent(spoken.value)})
+            values |= _years_of_century(spoken.value, text[end : end + 9])
+            held = spoken.exact and spoken.value >= _LEAST_SPOKEN
+            yield Number(text[token.start : end], values, values, exact=held)
+        else:
+            yield _number(text, figures[token.start], spoken.value, end)
+        place = spoken.stop
 
 
-def known_values(text: str) -> frozenset[Decimal]:
-    """Return every value that some number of the text may stand for."""
-    return frozenset(value for number in find_numbers(text) for value in number.values)
+def _number(text: str, found: tuple[str, _Figure], value: Fraction, end: int) -> Number:
+    """Make the number of figures, with what stands after them."""
+    written, figure = found
+    factor = value / figure.readings[0] if figure.readings[0] else Fraction(1)
+    if value != figure.readings[0]:
+        if value - figure.readings[0] < 1 and len(figure.readings) == 1:  # 2 and a half
+            return Number(written, frozenset({value, figure.readings[0]}), frozenset({value}))
+        scaled = frozenset(reading * factor for reading in figure.readings)
+        return Number(written, scaled | {*figure.readings}, scaled)
+    values = {
+        *figure.readings,
+        *_after(figure.readings[0], text[end : end + 14], text[max(0, end - 24) : end]),
+    }
+    for reading in figure.readings:
+        values |= _percent(reading)
+    parts = tuple(frozenset({part}) for part in figure.parts)
+    if len(parts) == 3 and figure.parts[-1] < 100:  # 3.5.20
+        parts = (*parts[:2], frozenset({figure.parts[-1] + century for century in (0, 1900, 2000)}))
+    return Number(written, frozenset(values.union(*parts)), frozenset(values), parts)
 
 
-def unknown_numbers(summary: str, known: frozenset[Decimal]) -> list[str]:
-    """Return the numbers that the summary writes in figures and that are not among the known values."""
-    found = (number for number in find_numbers(summary) if number.written[0].isdigit())
-    return list(dict.fromkeys(number.written for number in found if not number.needed & known))
-
-
-def _number(written: str, value: Decimal, text: str, end: int) -> Number:
-    after = text[end : end + 12]
-    match = _WORD.match(after.lstrip(" -\t\n"))
+def _after(value: Fraction, after: str, until: str) -> set[Fraction]:
+    """Return what a figure may also say by the letters that follow it."""
+    match = _WORD.match(after.lstrip(" -\t\n\u00a0\u202f"))
     word = match.group().lower() if match else ""
-    if scale := _SCALES.get(word):
-        return Number(written, frozenset({value, value * scale}), frozenset({value * scale}))
-    attached = after[:1].isalpha() or word in ("bn", "mn", "tn")
-    both = frozenset({value, value * _SHORT_SCALES.get(word, 1) if attached else value})
-    return Number(written, both, both)
+    attached = after[:1].isalpha()
+    found = set()
+    if word in _SHORT_SCALES and (attached or word in _SPACED_SCALES):
+        found.add(value * _SHORT_SCALES[word])
+    if attached and word == "s" and value % 10 == 0 and value < 100:  # the '90s
+        found |= {1900 + value, 2000 + value}
+    if re.match(r"\s?p\.?m\b", after) and value < 12:
+        found.add(value + 12)
+    found |= _years_of_century(value, re.sub(r"^(?:st|nd|rd|th)", "", after))
+    if value < 100 and value.denominator == 1 and re.search(r"\b(?:1[0-9]|20)\d\d[-–/]\d\d$", until):
+        start = int(re.search(r"(\d\d)\d\d[-–/]\d\d$", until)[1])  # type: ignore[index]
+        found.add(100 * start + value)  # 2019-20
+    if value < 100 and re.search(r"\b\d{1,2}/\d{1,2}/\d\d$", until):
+        found |= {1900 + value, 2000 + value}  # 5/3/20
+    return found
 
 
-def _plain(figures: str) -> str:
-    """Return figures as one decimal: "1,200.50" → "1200.50", "3,5" → "3.5", "1.2.3" → "123"."""
-    figures = figures.replace("'", "")
-    if re.fullmatch(r"\d+(?:,\d{3})*(?:\.\d+)?", figures):
-        return figures.replace(",", "")
-    if re.fullmatch(r"\d+,\d{1,2}", figures):
-        return figures.replace(",", ".")
-    return re.sub(r"\D", "", figures)
+def _years_of_century(value: Fraction, after: str) -> set[Fraction]:
+    return {100 * (value - 1)} if re.match(r"[ -]century", after) else set()
+
+
+def _percent(value: Fraction) -> set[Fraction]:
+    """A part of a whole is so many per cent of it, rounded as people do."""
+    if not 0 < value < 1 or value.denominator > 20:
+        return set()
+    percent = 100 * value
+    return {percent, Fraction(round(percent)), Fraction(int(percent)), Fraction(round(10 * percent), 10)}
+
+
+def _values(kind: str, written: str) -> _Figure:
+    if kind == "spaced":
+        parts = re.split(r"\s", written)
+        joined = _decimal("".join(parts))
+        return _Figure(joined, tuple(_decimal(part)[0] for part in parts) if " " in written else ())
+    if kind == "mixed":
+        whole = written[:-1].strip()
+        return _Figure((Fraction(int(whole or 0)) + _vulgar(written[-1]),))
+    if kind == "slash":
+        return _slashed(written)
+    if kind == "clock":
+        hour, minute = (Fraction(int(part)) for part in re.split(r"[:.h]", written))
+        other = hour - 12 if hour > 13 else hour + 12  # 13:00 is no 1: that every text has
+        if minute == 0:
+            return _Figure((hour, other))
+        return _Figure((hour + minute / 60, other + minute / 60), (hour, minute))
+    plain = written.replace("٫", ".").replace("٬", ",")
+    return _plain(re.sub(r"['’_]", "", plain))
+
+
+def _vulgar(character: str) -> Fraction:
+    return Fraction(unicodedata.numeric(character)).limit_denominator(10)
+
+
+def _slashed(written: str) -> _Figure:
+    *whole, above, below = (Fraction(int(part)) for part in re.findall(r"\d+", written))
+    parts = (*whole, above, below)
+    if not below or above >= below * 20:
+        return _Figure((above,), parts)
+    return _Figure((sum(whole, Fraction(0)) + above / below,), parts)
+
+
+def _plain(figures: str) -> _Figure:
+    """Read figures with points and commas: as groups, as decimals, as both where both are usual."""
+    if figures.startswith("."):
+        return _Figure(_decimal(f"0{figures}"))
+    if re.fullmatch(r"\d+", figures):
+        return _Figure((Fraction(int(figures)),))
+    marks = [mark for mark in figures if not mark.isdigit()]
+    if len(set(marks)) == 2 and marks.count(marks[-1]) == 1:  # 1.350,5 and 1,350.5
+        whole, _, decimals = figures.rpartition(marks[-1])
+        if _GROUPED.fullmatch(whole) or whole.isdigit():
+            return _Figure(_decimal(f"{re.sub(r'[.,]', '', whole)}.{decimals}"))
+    joined = Fraction(int(re.sub(r"\D", "", figures)))
+    if len(marks) == 1:
+        decimal = _decimal(figures)[0]
+        if _GROUPED.fullmatch(figures) and not figures.startswith("0"):
+            return _Figure((joined, decimal) if marks == [","] else (decimal, joined))
+        if marks == ["."] or len(figures.partition(",")[2]) <= 3:
+            return _Figure((decimal,))
+    elif _GROUPED.fullmatch(figures):
+        return _Figure((joined,))
+    return _Figure((joined,), tuple(Fraction(int(part)) for part in re.findall(r"\d+", figures)))
+
+
+def _decimal(figures: str) -> tuple[Fraction, ...]:
+    whole, _, decimals = figures.replace(",", ".").partition(".")
+    return (Fraction(int((whole or "0") + decimals), 10 ** len(decimals)),)

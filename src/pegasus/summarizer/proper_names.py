@@ -1,8 +1,9 @@
 """Capitalized names of a summary that its text does not contain.
 
 Words are compared, not people: what is reported is a reason to look, silence is no proof. The comparison
-leans to silence: a name is known where the text has the word in any case, a possessive, another ending of
-it (America, American, Americans), its abbreviation (Sen., Senator) or its initials (UN, United Nations).
+leans to silence: a name is known where the text has the word in any case, without its accents, a
+possessive, another ending of it (America, American, Americans), its abbreviation (Sen., Senator) or its
+initials (UN, United Nations).
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from pegasus.summarizer.folding import fold, tidy
+
 #: Whether a word that opens a sentence is more likely a name than an ordinary word with a capital.
 LooksLikeName = Callable[[str], bool]
 
 # Dotted initials (U.S.) or a word with at most one apostrophe in it.
 _WORD = re.compile(r"(?:[^\W\d_]\.){2,8}|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _POSSESSIVE = re.compile(r"['’]s?$")
+# A stop that ends a title does not end a sentence.
+_TITLE = re.compile(r"\b(?:Mr|Mrs|Ms|Mx|Dr|Prof|St|Sen|Rep|Gov|Gen|Col|Lt|Capt|Sgt|Rev|Hon|Pres)\.$")
 _OPENERS = "\"'“”‘’«([{-–—•*#> \t"
 _ENDERS = ".!?…:;\n。！？"
 
@@ -30,7 +35,8 @@ def _words(text: str) -> list[str]:
 _NO_NAMES = frozenset(
     _words(
         "i i'm i'd i've i'll a an the this that these those he she it they we you and but or of for "
-        "to in on at by mr mrs ms dr miss sir lady no yes ok however meanwhile furthermore additionally "
+        "to in on at by mr mrs ms mx dr prof professor miss sir lady lord dame no yes ok however meanwhile "
+        "furthermore additionally "
         "unfortunately fortunately nevertheless nonetheless moreover therefore consequently according"
     )
 )
@@ -56,25 +62,30 @@ class KnownNames:
     text: str
 
     @cached_property
+    def folded(self) -> str:
+        """The text as it is compared."""
+        return fold(self.text)
+
+    @cached_property
     def words(self) -> list[str]:
         """Every word of the text once, in small letters, sorted."""
-        return sorted({form for match in _WORD.finditer(self.text) for form in _forms(match.group())})
+        return sorted({form for match in _WORD.finditer(self.folded) for form in _forms(match.group())})
 
     @cached_property
     def capitalized(self) -> list[str]:
         """Those with a capital, in small letters all the same."""
-        words = (match.group() for match in _WORD.finditer(self.text))
+        words = (match.group() for match in _WORD.finditer(self.folded))
         return sorted({form for word in words if word[0].isupper() for form in _forms(word)})
 
     @cached_property
     def abbreviations(self) -> tuple[str, ...]:
         """Capitalized words of three to five letters that a stop follows, in small letters."""
-        matches = (match for match in _WORD.finditer(self.text) if 3 <= len(match.group()) <= 5)
+        matches = (match for match in _WORD.finditer(self.folded) if 3 <= len(match.group()) <= 5)
         return tuple(
             {
                 match.group().lower()
                 for match in matches
-                if match.group()[0].isupper() and self.text[match.end() : match.end() + 1] == "."
+                if match.group()[0].isupper() and self.folded[match.end() : match.end() + 1] == "."
             }
         )
 
@@ -82,7 +93,7 @@ class KnownNames:
     def initials(self) -> str:
         """The initials of each run of capitalized words, small words passed over, one run a line."""
         letters: list[str] = []
-        for match in _WORD.finditer(self.text):
+        for match in _WORD.finditer(self.folded):
             word = match.group()
             if word[0].isupper():
                 letters.append(word[0].lower())
@@ -93,11 +104,11 @@ class KnownNames:
     @cached_property
     def all_initials(self) -> str:
         """The initials of every word, small words passed over."""
-        words = (match.group().lower() for match in _WORD.finditer(self.text))
+        words = (match.group().lower() for match in _WORD.finditer(self.folded))
         return "".join(word[0] for word in words if word not in _SMALL_WORDS)
 
     def __contains__(self, name: str) -> bool:
-        word = _bare(name)
+        word = _bare(fold(name))
         # Plurals of abbreviations: LEAs, Sens
         return self._knows(word) or (len(word) > 3 and word.endswith("s") and self._knows(word[:-1]))
 
@@ -141,12 +152,17 @@ def unknown_names(summary: str, known: KnownNames, looks_like_name: LooksLikeNam
 
 
 def _capitalized(text: str) -> Iterator[tuple[str, bool]]:
+    text = tidy(text)
     for match in _WORD.finditer(text):
         if match.group()[0].isupper():
             before = text[max(0, match.start() - 8) : match.start()].rstrip(_OPENERS)
             name = _POSSESSIVE.sub("", match.group())
             if len(_bare(name)) > 1:  # a single letter is an initial or a vitamin
-                yield name, not before or before[-1] in _ENDERS
+                yield name, _opens_sentence(before)
+
+
+def _opens_sentence(before: str) -> bool:
+    return not before or (before[-1] in _ENDERS and _TITLE.search(before) is None)
 
 
 def _starts(words: list[str], start: str) -> bool:
@@ -156,7 +172,7 @@ def _starts(words: list[str], start: str) -> bool:
 
 def _forms(word: str) -> tuple[str, ...]:
     small = _bare(word).lower()
-    return small, _POSSESSIVE.sub("", small)
+    return small, _POSSESSIVE.sub("", small), small.replace("'", "")
 
 
 def _bare(word: str) -> str:
