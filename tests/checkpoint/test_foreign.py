@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pegasus.checkpoint.files import read_weights
 from pegasus.checkpoint.foreign import read_bin
+from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound, PegasusError
 
 torch = pytest.importorskip("torch")
@@ -99,12 +99,12 @@ class TestReading:
         torch.save({"b": torch.zeros(3)}, tmp_path / names[1])
         index = {"metadata": {}, "weight_map": dict(zip("ab", names, strict=True))}
         (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-        weights = read_weights(tmp_path)
+        weights = open_checkpoint(tmp_path)
         assert weights.format == "bin"
         assert sorted(weights.tensors) == ["a", "b"]
         (tmp_path / names[1]).unlink()
         with pytest.raises(CheckpointNotFound, match=f"1 of the 2 weight files .*{names[1]}"):
-            read_weights(tmp_path)
+            open_checkpoint(tmp_path)
 
 
 class Harmful:
@@ -188,7 +188,7 @@ class TestWrongFiles:
     def test_one_sentence(self, tmp_path: Path, content: bytes, sentence: str) -> None:
         (tmp_path / "pytorch_model.bin").write_bytes(content)
         with pytest.raises(CheckpointCorrupt, match=sentence) as caught:
-            read_weights(tmp_path)
+            open_checkpoint(tmp_path)
         assert "\n" not in str(caught.value)
 
     @FORMATS

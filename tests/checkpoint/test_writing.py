@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pegasus.checkpoint.files import read_weights
+from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.writing import size_in_bytes, write_checkpoint
 from pegasus.errors import BadSetting, CheckpointNotFound
@@ -22,7 +22,7 @@ def _arrays(value: float, names: str = "abcd") -> list[tuple[str, RawTensor]]:
 
 
 def _values(folder: Path) -> set[float]:
-    return {float(tensor.array()[0]) for tensor in read_weights(folder).tensors.values()}
+    return {float(tensor.array()[0]) for tensor in open_checkpoint(folder).tensors.values()}
 
 
 def _values_if_it_loads(folder: Path) -> set[float]:
@@ -53,11 +53,11 @@ class TestShape:
 
     def test_a_tensor_larger_than_a_shard_has_a_file_of_its_own(self, tmp_path: Path) -> None:
         write_checkpoint(tmp_path, _arrays(1.0), max_shard_size=10)
-        assert len(read_weights(tmp_path).files) == 4
+        assert len(open_checkpoint(tmp_path).files) == 4
 
     def test_no_tensors_at_all(self, tmp_path: Path) -> None:
         write_checkpoint(tmp_path, [])
-        assert read_weights(tmp_path).tensors == {}
+        assert open_checkpoint(tmp_path).tensors == {}
 
     def test_the_format_that_other_loaders_ask_for(self, tmp_path: Path) -> None:
         from safetensors import safe_open
@@ -69,7 +69,7 @@ class TestShape:
     def test_each_tensor_starts_at_a_multiple_of_its_width(self, tmp_path: Path) -> None:
         arrays = {"a": np.ones(3, np.uint8), "b": np.ones(3, np.float16), "c": np.ones(3, np.float64)}
         write_checkpoint(tmp_path, [(name, RawTensor.from_array(array)) for name, array in arrays.items()])
-        for name, tensor in read_weights(tmp_path).tensors.items():
+        for name, tensor in open_checkpoint(tmp_path).tensors.items():
             assert tensor.array().flags.aligned, name
 
     @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
@@ -113,7 +113,7 @@ class TestTheSaveBefore:
 
     def test_may_be_the_file_that_is_being_read(self, tmp_path: Path) -> None:
         write_checkpoint(tmp_path, _arrays(1.0))
-        tensors = read_weights(tmp_path).tensors
+        tensors = open_checkpoint(tmp_path).tensors
         write_checkpoint(tmp_path, [*tensors.items(), *_arrays(2.0, "e")])
         assert _values(tmp_path) == {1.0, 2.0}
 

@@ -1,4 +1,4 @@
-"""Which files of a folder hold the weights, and how safetensors files are read.
+"""How safetensors files and lists of shards are read, and what is said where there are none.
 
 Nothing here trusts a file: every offset, name and size is checked before the first byte of a tensor is
 touched, and reading the weights of a folder costs no memory until somebody looks at them.
@@ -13,28 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pegasus.checkpoint.foreign import read_bin
 from pegasus.checkpoint.raw import ITEM_SIZES, MappedFile, RawTensor
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound, NotOffered
-
-__all__ = ["PACKED", "RawTensor", "Weights", "is_packed", "read_index", "read_safetensors", "read_weights"]
+from pegasus.spec.names import FLAX_DOTTED, KERAS, PYTORCH, Spelling
 
 #: The one file of weights of a packed model, see ``backends.packed.folder``.
 PACKED = "packed.safetensors"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-BIN_SINGLE, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 _HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
 
 #: Weight files of other frameworks, to say what is there when nothing can be read.
 _FOREIGN_NAMES = {
-    "tf_model.h5": "TensorFlow (tf_model.h5)",
-    "flax_model.msgpack": "Flax (flax_model.msgpack)",
     "model.ckpt.index": "the authors' TensorFlow checkpoint (model.ckpt)",
     "model.bin": "CTranslate2 (model.bin)",
     "rust_model.ot": "rust-bert (rust_model.ot)",
 }
 
-Format = Literal["safetensors", "bin"]
+Format = Literal["safetensors", "bin", "msgpack", "h5"]
+Tensors = Mapping[str, RawTensor]
+#: Who wrote a safetensors file, by its metadata → how names are spelled in it.
+_WRITERS = {"pt": PYTORCH, "np": PYTORCH, "flax": FLAX_DOTTED, "tf": KERAS}
 
 
 @dataclass(frozen=True)
@@ -44,30 +42,12 @@ class Weights:
     Attributes:
         format: which kind of file they came from.
         files: the files, in order.
-        tensors: by the names that the files give them.
+        tensors: by canonical name.
     """
 
     format: Format
     files: tuple[Path, ...]
     tensors: Mapping[str, RawTensor]
-
-
-def read_weights(folder: Path, formats: Sequence[Format] = ("safetensors", "bin")) -> Weights:
-    """The weights of a folder, one file or sharded, in the first of ``formats`` that it holds.
-
-    Raises:
-        CheckpointNotFound: no weights, or a shard is missing; names every one.
-        CheckpointCorrupt: a file is not what its name says.
-        NotOffered: safetensors written by another framework, whose names differ.
-    """
-    for form in formats:
-        single, index = (SINGLE, INDEX) if form == "safetensors" else (BIN_SINGLE, BIN_INDEX)
-        read = _read_torch_safetensors if form == "safetensors" else read_bin
-        if (folder / single).is_file():
-            return Weights(form, (folder / single,), read(folder / single))
-        if (folder / index).is_file():
-            return _read_sharded(form, folder / index, read)
-    raise CheckpointNotFound(_nothing_found(folder, formats))
 
 
 def is_packed(folder: Path) -> bool:
@@ -114,35 +94,49 @@ def read_safetensors(path: Path) -> tuple[dict[str, RawTensor], dict[str, str]]:
     return tensors, metadata if isinstance(metadata, dict) else {}
 
 
-def _read_torch_safetensors(path: Path) -> dict[str, RawTensor]:
+def read_spelled_safetensors(path: Path) -> tuple[Tensors, Spelling]:
+    """The tensors of a file, and how its writer spells their names.
+
+    Raises:
+        NotOffered: nobody known wrote it.
+    """
     tensors, metadata = read_safetensors(path)
-    if metadata.get("format", "pt") not in ("pt", "np"):
+    writer = metadata.get("format", "pt")
+    if writer not in _WRITERS:
         raise NotOffered(
-            f"{path} was written by {metadata['format']!r}, whose names and matrices differ from "
-            "PyTorch's: "
-            "take the PyTorch files of this checkpoint."
+            f"{path} was written by {writer!r}, whose names are not known: take the PyTorch files of this "
+            "checkpoint."
         )
-    return tensors
+    return tensors, _WRITERS[writer]
 
 
-def _read_sharded(form: Format, index: Path, read: Callable[[Path], Mapping[str, RawTensor]]) -> Weights:
+def read_sharded(
+    index: Path, read: Callable[[Path], tuple[Tensors, Spelling]]
+) -> tuple[tuple[Path, ...], Tensors, Spelling]:
+    """The files that an index names, and their tensors.
+
+    Raises:
+        CheckpointNotFound: a file is missing; names every one.
+        CheckpointCorrupt: a file lacks what the index says of it.
+    """
     shards = read_index(index)
     files = [index.parent / name for name in sorted(set(shards.values()))]
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise CheckpointNotFound(
             f"{len(missing)} of the {len(files)} weight files that {index} names are missing "
-            f"({', '.join(missing)}): "
-            "fetch the whole checkpoint again."
+            f"({', '.join(missing)}): fetch the whole checkpoint again."
         )
-    contents = {path.name: read(path) for path in files}
+    read_files = {path.name: read(path) for path in files}
+    contents = {name: tensors for name, (tensors, _) in read_files.items()}
     lost = [tensor for tensor, name in shards.items() if tensor not in contents[name]]
     if lost:
         raise CheckpointCorrupt(
             f"{index} names {len(lost)} tensors that its files do not hold ({_some(lost)}): "
             "index and files belong to different saves, fetch the whole checkpoint again."
         )
-    return Weights(form, tuple(files), {tensor: contents[name][tensor] for tensor, name in shards.items()})
+    tensors = {tensor: contents[name][tensor] for tensor, name in shards.items()}
+    return tuple(files), tensors, read_files[files[0].name][1]
 
 
 def _header(mapped: MappedFile) -> tuple[dict[str, Any], int]:
@@ -238,8 +232,14 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _nothing_found(folder: Path, formats: Sequence[Format]) -> str:
-    wanted = " or ".join(SINGLE if form == "safetensors" else BIN_SINGLE for form in formats)
+def nothing_found(folder: Path, looked_for: Sequence[str]) -> str:
+    """What to say of a folder without the files looked for.
+
+    Args:
+        folder: the folder.
+        looked_for: names of files.
+    """
+    wanted = " or ".join(looked_for)
     there = sorted(path.name for path in folder.iterdir())
     shards = [name for name in there if name.endswith((".safetensors", ".bin")) and "-of-" in name]
     if shards:

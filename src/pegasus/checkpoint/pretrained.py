@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pegasus import hub
-from pegasus.checkpoint.files import Format, Weights, read_weights
+from pegasus.checkpoint.files import Format, Weights
+from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.checkpoint.raw import FLOATS, RawTensor
 from pegasus.checkpoint.report import Fit, fit
 from pegasus.checkpoint.writing import write_checkpoint
@@ -150,7 +151,7 @@ class PretrainedMixin:
         own_positions = "position_table" in kwargs
         config = cls._configuration(folder, config, kwargs)
         config._name_or_path = os.fspath(name)
-        weights = read_weights(folder, _formats(use_safetensors))
+        weights = open_checkpoint(folder, _formats(use_safetensors))
         fitted = (
             _without_positions(weights, config, cls.kind)
             if own_positions
@@ -337,9 +338,9 @@ def _refuse(kwargs: dict[str, Any], refused: Mapping[str, str], no_effect: Seque
             raise UnsupportedArgument(f"`{name}` is not taken here: {advice}. {_GUIDE}")
 
 
-def _formats(use_safetensors: bool | None) -> tuple[Format, ...]:
+def _formats(use_safetensors: bool | None) -> tuple[Format, ...] | None:
     if use_safetensors is None:
-        return ("safetensors", "bin")
+        return None
     return ("safetensors",) if use_safetensors else ("bin",)
 
 

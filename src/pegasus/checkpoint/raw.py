@@ -71,6 +71,11 @@ class RawTensor:
             )
         return self.data.view(np.dtype(NUMPY_TYPES[self.dtype]).newbyteorder("<")).reshape(self.shape)
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it is, without reading them."""
+        return math.prod(self.shape) * ITEM_SIZES[self.dtype]
+
     def release(self) -> None:
         """Gives the mapped memory back to the system: the bytes are read anew if they are touched again.
 
@@ -78,6 +83,32 @@ class RawTensor:
         """
         if self._home is not None:
             self._home.release(self.data)
+
+
+class TurnedTensor(RawTensor):
+    """A matrix that another framework keeps the other way round; it is turned each time it is looked at.
+
+    Args:
+        source: the matrix [in, out].
+    """
+
+    def __init__(self, source: RawTensor) -> None:
+        rows, columns = source.shape
+        object.__setattr__(self, "dtype", source.dtype)
+        object.__setattr__(self, "shape", (columns, rows))
+        object.__setattr__(self, "_source", source)
+
+    @property
+    def data(self) -> Bytes:  # type: ignore[override]
+        """The bytes row by row, made anew."""
+        source: RawTensor = self.__dict__["_source"]
+        item = ITEM_SIZES[self.dtype]
+        matrix = source.data.reshape(-1).view(np.dtype(("V", item))).reshape(source.shape)
+        return np.ascontiguousarray(matrix.T).reshape(-1).view(np.uint8)
+
+    def release(self) -> None:
+        """Gives the mapped memory back."""
+        self.__dict__["_source"].release()
 
 
 class MappedFile:

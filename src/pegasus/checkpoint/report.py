@@ -77,7 +77,7 @@ class Fit:
 
         Largest first, so that the moment at which a tensor exists twice comes while the model is small.
         """
-        for name, tensor in sorted(self.sources.items(), key=lambda item: -item[1].data.nbytes):
+        for name, tensor in sorted(self.sources.items(), key=lambda item: -item[1].nbytes):
             yield name, tensor
             tensor.release()
 

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pegasus.backends.packed.folder import load_packed
-from pegasus.checkpoint.files import is_packed, read_weights
+from pegasus.checkpoint.files import is_packed
+from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.data.gap import GapSettings
 from pegasus.data.mask import Symbols, WordMasking
 from pegasus.data.pretraining import (
@@ -78,7 +79,7 @@ def _part(name: str) -> str:
 
 
 def _fit(folder: Path, config: PegasusConfig, expected: Mapping[str, Any]) -> Iterator[Text]:
-    weights = read_weights(folder)
+    weights = open_checkpoint(folder)
     size = sum(tensor.data.nbytes for tensor in weights.tensors.values())
     types = Counter(tensor.dtype for tensor in weights.tensors.values())
     kinds = ", ".join(f"{count} of {dtype}" for dtype, count in types.items())

@@ -24,6 +24,10 @@ WEIGHT_FORMATS: tuple[tuple[str, ...], ...] = (
     ("model.safetensors.index.json", "model-*-of-*.safetensors"),
     ("pytorch_model.bin",),
     ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
+    ("flax_model.msgpack",),
+    ("flax_model.msgpack.index.json", "flax_model-*-of-*.msgpack"),
+    ("tf_model.h5",),
+    ("tf_model.h5.index.json", "tf_model-*-of-*.h5"),
 )
 
 

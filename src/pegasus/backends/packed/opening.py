@@ -11,7 +11,8 @@ from pegasus.backends.packed.packing import pack_tensors
 from pegasus.backends.packed.panels import PanelPacker
 from pegasus.backends.packed.threads import usual_threads
 from pegasus.backends.packed.weights import Kind, PackedWeights, kind_of
-from pegasus.checkpoint.files import Weights, is_packed, read_weights
+from pegasus.checkpoint.files import Weights, is_packed
+from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.spec.config import PegasusConfig
 
@@ -45,7 +46,7 @@ def open_weights(folder: Path, dtype: Any = "auto", threads: int | None = None) 
     if not (folder / "config.json").is_file():
         raise CheckpointNotFound(f"{folder} has no config.json: give the folder of a saved model.")
     config = PegasusConfig.from_json_file(folder / "config.json")
-    stored = read_weights(folder)
+    stored = open_checkpoint(folder)
     kind = _lossless(stored) if dtype == "auto" else kind_of(dtype)
     return pack_tensors(stored.tensors, config, kind, PanelPacker(threads), str(folder))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pegasus.backends.packed.native.records import Linear
 from pegasus.backends.packed.weights import Kind, PackedWeights, Packer
-from pegasus.checkpoint.files import read_weights
+from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.report import Fit, fit
 from pegasus.errors import CheckpointMismatch, NotOffered
@@ -30,7 +30,7 @@ def pack_folder(folder: Path, config: PegasusConfig, kind: Kind, packer: Packer)
         CheckpointMismatch: a parameter is missing or has another shape.
         NotOffered: the encoder or the decoder has no layer.
     """
-    return pack_tensors(read_weights(folder).tensors, config, kind, packer, str(folder))
+    return pack_tensors(open_checkpoint(folder).tensors, config, kind, packer, str(folder))
 
 
 def pack_tensors(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pegasus.backends.torch.layers import Attention, SinusoidalPositions
-from pegasus.checkpoint.files import RawTensor
 from pegasus.checkpoint.pretrained import PretrainedMixin
+from pegasus.checkpoint.raw import RawTensor
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
 from pegasus.spec.parameters import parameters

@@ -1,0 +1,98 @@
+"""The table of checkpoint formats (which files, who reads them, how names are spelled), and opening.
+
+Whoever opens weights gets them by canonical name and turned as PyTorch has them, whatever wrote them. A new
+format is one file with a reader and one row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pegasus.checkpoint.files import (
+    Format,
+    Tensors,
+    Weights,
+    nothing_found,
+    read_sharded,
+    read_spelled_safetensors,
+)
+from pegasus.checkpoint.flax_file import read_msgpack
+from pegasus.checkpoint.foreign import read_bin
+from pegasus.checkpoint.keras_file import read_h5
+from pegasus.checkpoint.raw import RawTensor, TurnedTensor
+from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
+from pegasus.spec.names import FLAX, KERAS, PYTORCH, Spelling
+
+Read = Callable[[Path], tuple[Tensors, Spelling]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One format.
+
+    Attributes:
+        name: what it is called.
+        single: the file of a checkpoint in one piece.
+        index: the list of the files of one in several.
+        read: a file → its tensors by the names that it gives them, and how those are spelled.
+    """
+
+    name: Format
+    single: str
+    index: str
+    read: Read
+
+
+def _spelled(read: Callable[[Path], Tensors], spelling: Spelling) -> Read:
+    return lambda path: (read(path), spelling)
+
+
+#: In the order in which they are looked for: safe and mapped formats first.
+FORMATS: tuple[Row, ...] = (
+    Row("safetensors", "model.safetensors", "model.safetensors.index.json", read_spelled_safetensors),
+    Row("bin", "pytorch_model.bin", "pytorch_model.bin.index.json", _spelled(read_bin, PYTORCH)),
+    Row("msgpack", "flax_model.msgpack", "flax_model.msgpack.index.json", _spelled(read_msgpack, FLAX)),
+    Row("h5", "tf_model.h5", "tf_model.h5.index.json", _spelled(read_h5, KERAS)),
+)
+
+
+def open_checkpoint(folder: Path, formats: Sequence[Format] | None = None) -> Weights:
+    """The weights of a folder, one file or sharded, in the first of ``formats`` that it holds.
+
+    Nothing is read but names and sizes, where the format keeps numbers as they are in memory.
+
+    Args:
+        folder: a checkpoint.
+        formats: names of rows of the table; None: all, in its order.
+
+    Raises:
+        CheckpointNotFound: no weights, or a shard is missing; names every one.
+        CheckpointCorrupt: a file is not what its name says.
+        BackendMissing: a package that reads this format is not installed.
+    """
+    rows = [row for row in FORMATS if formats is None or row.name in formats]
+    for row in rows:
+        if (folder / row.single).is_file():
+            tensors, spelling = row.read(folder / row.single)
+            return Weights(row.name, (folder / row.single,), canonical(folder, tensors, spelling))
+        if (folder / row.index).is_file():
+            files, tensors, spelling = read_sharded(folder / row.index, row.read)
+            return Weights(row.name, files, canonical(folder, tensors, spelling))
+    raise CheckpointNotFound(nothing_found(folder, [row.single for row in rows]))
+
+
+def canonical(folder: Path, tensors: Tensors, spelling: Spelling) -> Mapping[str, RawTensor]:
+    """The same tensors by their canonical names, matrices turned where the framework turns them."""
+    if spelling is PYTORCH:
+        return tensors
+    found: dict[str, RawTensor] = {}
+    for name, tensor in tensors.items():
+        mine, turned = spelling.canonical(name)
+        if mine in found:
+            raise CheckpointCorrupt(
+                f"{folder} holds {mine} twice, the second time as {name}: fetch it again."
+            )
+        found[mine] = TurnedTensor(tensor) if turned and len(tensor.shape) == 2 else tensor
+    return found
