@@ -2,8 +2,9 @@
 
 The canonical name of a parameter is the hub's, which is PyTorch's (``spec.parameters``):
 ``model.encoder.layers.0.fc1.weight``, a matrix [out, in]. Flax calls the same parameter
-``model/encoder/layers/0/fc1/kernel``, Keras ``model/encoder/layers.0/fc1/kernel``, and both keep it [in, out]. Only the last word and the separator differ, so that a name can be translated
-without knowing the configuration.
+``model/encoder/layers/0/fc1/kernel``, Keras ``model/encoder/layers.0/fc1/kernel``, and both keep it
+[in, out]. Only separators and the last word differ, so that a name can be translated without knowing the
+configuration.
 """
 
 from __future__ import annotations
