@@ -1,11 +1,11 @@
-"""Holding many conversations at once: everybody's jobs of a round go into common batches."""
+"""A scheduler: texts are submitted at any time, and each step computes one batch of everybody's jobs."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -20,57 +20,130 @@ logger = logging.getLogger(__name__)
 
 #: Is told how many jobs of a round are done, and of how many.
 Progress = Callable[[int, int], None]
+#: How a text ended.
+End = Summary | PegasusError
 
 
-def hold(
-    conversations: Sequence[Conversation],
-    writer: Writer,
-    settings: Settings,
-    progress: Progress | None = None,
-) -> list[Summary | PegasusError]:
-    """Hold conversations to their ends, in step, and return how each ended: a summary or its error."""
-    ends: list[Summary | PegasusError | None] = [None] * len(conversations)
-    heard: Mapping[int, list[Draft] | None] = dict.fromkeys(range(len(conversations)))
-    while heard:
-        asked: dict[int, list[Job]] = {}
-        for index, drafts in heard.items():
-            try:
-                asked[index] = (
-                    next(conversations[index]) if drafts is None else conversations[index].send(drafts)
-                )
-            except StopIteration as end:
-                ends[index] = end.value
-            except PegasusError as error:
-                ends[index] = error
-        jobs = [job for each in asked.values() for job in each]
-        done = iter(write_jobs(jobs, writer, settings, progress))
-        heard = {index: [next(done) for _ in jobs] for index, jobs in asked.items()}
-    return [end for end in ends if end is not None]
+@dataclass
+class _Talk:
+    """A text on its way: what it asked for, and the drafts of that which are done."""
+
+    conversation: Conversation
+    jobs: Sequence[Job] = ()
+    drafts: dict[int, Draft] = field(default_factory=dict)
+    begun: bool = False
+
+    @property
+    def answered(self) -> bool:
+        return len(self.drafts) == len(self.jobs)
+
+    def go_on(self) -> None:
+        """Hand over what it asked for; raises ``StopIteration`` with its summary, or its error."""
+        while self.answered:
+            drafts = [self.drafts[place] for place in range(len(self.jobs))]
+            self.jobs = self.conversation.send(drafts) if self.begun else next(self.conversation)
+            self.drafts, self.begun = {}, True
+            if self.jobs:
+                return
 
 
-def write_jobs(
-    jobs: Sequence[Job], writer: Writer, settings: Settings, progress: Progress | None = None
-) -> list[Draft]:
-    """Have jobs done in batches of like length and equal settings; drafts come back in the jobs' order."""
-    drafts: dict[int, Draft] = {}
-    batches = _batches(jobs, settings)
-    for number, batch in enumerate(batches, 1):
+class Scheduler:
+    """Computes texts together, in rounds: what a text asks for joins the batches of the next round.
+
+    A batch holds jobs of like length and equal limits. Texts of one round that have all they asked for go
+    on after each batch, so that a text ends as soon as its last job is done.
+
+    Args:
+        writer: the model.
+        settings: how large batches are, and how the model writes.
+        progress: is told (done, of how many) after each batch of a round.
+    """
+
+    def __init__(self, writer: Writer, settings: Settings, progress: Progress | None = None) -> None:
+        self.writer, self.settings, self.progress = writer, settings, progress
+        self._talks: dict[int, _Talk] = {}
+        self._fresh: list[int] = []
+        self._batches: list[list[tuple[int, int]]] = []
+        self._done = self._planned = self._number = self._tickets = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether any text has not ended."""
+        return bool(self._talks)
+
+    def submit(self, conversation: Conversation) -> int:
+        """Take a text, whose jobs join the next round; return the number by which `step` names it."""
+        ticket, self._tickets = self._tickets, self._tickets + 1
+        self._talks[ticket] = _Talk(conversation)
+        self._fresh.append(ticket)
+        return ticket
+
+    def step(self) -> list[tuple[int, End]]:
+        """Compute one batch, and return the texts that have ended by it, with their numbers."""
+        if self._batches:
+            return self._compute(self._batches.pop(0))
+        fresh, self._fresh = self._fresh, []
+        ended = self._advance([ticket for ticket in fresh if not self._talks[ticket].begun])
+        self._plan([ticket for ticket in fresh if ticket in self._talks])
+        return ended
+
+    def _plan(self, tickets: Sequence[int]) -> None:
+        """Lay out the batches of a round."""
+        places = [(ticket, place) for ticket in tickets for place in range(len(self._talks[ticket].jobs))]
+        jobs = [self._talks[ticket].jobs[place] for ticket, place in places]
+        self._batches = [[places[index] for index in batch] for batch in _batches(jobs, self.settings)]
+        self._done, self._planned, self._number = 0, len(jobs), len(self._batches)
+
+    def _compute(self, batch: Sequence[tuple[int, int]]) -> list[tuple[int, End]]:
+        jobs = [self._talks[ticket].jobs[place] for ticket, place in batch]
         begin = time.perf_counter()
-        written = writer.write([jobs[index] for index in batch], settings.for_generate())
+        written = self.writer.write(jobs, self.settings.for_generate())
         share = (time.perf_counter() - begin) / len(batch)
-        drafts.update((index, replace(draft, seconds=share)) for index, draft in zip(batch, written))
-        tokens = sum(len(jobs[index].tokens) for index in batch)
+        for (ticket, place), draft in zip(batch, written, strict=True):
+            self._talks[ticket].drafts[place] = replace(draft, seconds=share)
+        self._tell(jobs, share)
+        touched = dict.fromkeys(ticket for ticket, _ in batch)
+        answered = [ticket for ticket in touched if self._talks[ticket].answered]
+        ended = self._advance(answered)
+        self._fresh += [ticket for ticket in answered if ticket in self._talks]
+        return ended
+
+    def _advance(self, tickets: Sequence[int]) -> list[tuple[int, End]]:
+        """Let texts go on, and return those that end."""
+        ended: list[tuple[int, End]] = []
+        for ticket in tickets:
+            try:
+                self._talks[ticket].go_on()
+                continue
+            except StopIteration as end:
+                ended.append((ticket, end.value))
+            except PegasusError as error:
+                ended.append((ticket, error))
+            del self._talks[ticket]
+        return ended
+
+    def _tell(self, jobs: Sequence[Job], share: float) -> None:
+        self._done += len(jobs)
         logger.info(
             "batch %d of %d: %d texts, %d tokens, %.2f s",
-            number,
-            len(batches),
-            len(batch),
-            tokens,
-            share * len(batch),
+            self._number - len(self._batches),
+            self._number,
+            len(jobs),
+            sum(len(job.tokens) for job in jobs),
+            share * len(jobs),
         )
-        if progress is not None:
-            progress(len(drafts), len(jobs))
-    return [drafts[index] for index in range(len(jobs))]
+        if self.progress is not None:
+            self.progress(self._done, self._planned)
+
+
+def in_order(scheduler: Scheduler, conversations: Sequence[Conversation]) -> Iterator[End]:
+    """Yield how each text ended, in order, each as soon as it and those before it have ended."""
+    tickets = [scheduler.submit(conversation) for conversation in conversations]
+    ended: dict[int, End] = {}
+    for ticket in tickets:
+        while ticket not in ended:
+            ended.update(scheduler.step())
+        yield ended.pop(ticket)
 
 
 def _batches(jobs: Sequence[Job], settings: Settings) -> list[list[int]]:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -18,7 +18,7 @@ from pegasus.summarizer.desk import Desk
 from pegasus.summarizer.document import summarize_text
 from pegasus.summarizer.reader import Reader
 from pegasus.summarizer.records import Summary
-from pegasus.summarizer.rounds import Progress, hold
+from pegasus.summarizer.rounds import Progress, Scheduler, in_order
 from pegasus.summarizer.settings import Settings
 from pegasus.summarizer.writer import ModelWriter, Writer
 
@@ -133,8 +133,7 @@ class Summarizer:
             progress: see `__call__`.
             settings: see `__call__`.
         """
-        desk = Desk(self.reader, self.writer, self.settings.changed(**settings), self.name)
-        return hold([summarize_text(text, desk) for text in texts], self.writer, desk.settings, progress)
+        return list(self._ends(list(texts), progress, settings))
 
     def stream(
         self, texts: Iterable[str], *, window: int = 64, progress: Progress | None = None, **settings: Any
@@ -151,8 +150,31 @@ class Summarizer:
             For each text its summary, or the error that it ended in.
         """
         source = iter(texts)
-        while batch := list(islice(source, window)):
-            yield from self.attempt(batch, progress=progress, **settings)
+        while True:
+            batch, failure = _take(source, window)
+            yield from self._ends(batch, progress, settings)
+            if failure is not None:
+                raise failure
+            if len(batch) < window:
+                return
+
+    def _ends(
+        self, texts: Sequence[str], progress: Progress | None, settings: Mapping[str, Any]
+    ) -> Iterator[Summary | PegasusError]:
+        desk = Desk(self.reader, self.writer, self.settings.changed(**settings), self.name)
+        scheduler = Scheduler(self.writer, desk.settings, progress)
+        return in_order(scheduler, [summarize_text(text, desk) for text in texts])
+
+
+def _take(source: Iterator[str], most: int) -> tuple[list[str], Exception | None]:
+    """Return the next texts of a source, and what it raised where it broke off."""
+    taken: list[str] = []
+    try:
+        for text in islice(source, most):
+            taken.append(text)
+    except Exception as error:
+        return taken, error
+    return taken, None
 
 
 def _open_tokenizer(folder: Path, newline: Newline | None) -> Any:
