@@ -11,7 +11,8 @@
     ├── UnsupportedArgument  (ValueError)   an argument that exists elsewhere and is refused here by name
     ├── BadSetting           (ValueError)   a setting or a combination of settings makes no sense
     ├── TextTooLong          (ValueError)   more tokens than the model takes, and cutting was not allowed
-    └── BadData              (ValueError)   a row or a file of input cannot be used; knows file and line
+    ├── BadData              (ValueError)   a row or a file of input cannot be used; knows file and line
+    └── WriteFailed          (OSError)      a result cannot be written: a full disk, a closed stream
 
 Those that users of transformers catch also inherit the builtin in brackets. A message has three parts:
 what is wrong, what was found, what to do.
@@ -71,3 +72,7 @@ class BadData(PegasusError, ValueError):
         super().__init__(place + message)
         self.file = file
         self.line = line
+
+
+class WriteFailed(PegasusError, OSError):
+    """A result cannot be written where it shall go; the message says where, why, and what is kept."""

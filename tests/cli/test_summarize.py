@@ -179,7 +179,7 @@ def test_warnings_are_told_on_stderr(run, notes, writer) -> None:
     ran = run("summarize", "a.txt", "--sentences", "2", "--format", "json")
     warnings = json.loads(ran.out)["warnings"]
     assert warnings == ["empty: the model wrote nothing", "sentences: 2 asked for, the model wrote 0"]
-    assert ran.err == "".join(f"pegasus: a.txt: warning: {warning}\n" for warning in warnings)
+    assert ran.err == f"pegasus: a.txt: warning: {'; '.join(warnings)}\n"
 
 
 def test_explanations_are_printed_below(run, notes) -> None:
@@ -313,13 +313,13 @@ def test_the_model_may_come_from_the_environment(run, notes, monkeypatch) -> Non
 
 def test_rows_are_held_a_window_at_a_time(run, notes, monkeypatch) -> None:
     held = []
-    attempt = Summarizer.attempt
+    stream = Summarizer.stream
 
     def counted(self, texts, **settings):
         held.append(len(texts))
-        return attempt(self, texts, **settings)
+        return stream(self, texts, **settings)
 
-    monkeypatch.setattr(Summarizer, "attempt", counted)
+    monkeypatch.setattr(Summarizer, "stream", counted)
     (notes / "rows.jsonl").write_text('{"text": "One two three four."}\n' * 50)
     ran = run("summarize", "rows.jsonl", "--batch-size", "4")
     assert len(lines(ran.out)) == 50

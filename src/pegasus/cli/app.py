@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pegasus
 from pegasus.cli.exits import FAILED, OK, STOPPED, UNREAD, USAGE, say
+from pegasus.cli.streams import prepare_streams, silence_stdout, write_out
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows `pegasus`; None takes the process's own.
     """
+    prepare_streams()
     parser = build_parser()
     parsed = parser.parse_args(arguments)
     if parsed.verb is None:
@@ -43,12 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _set_up_logging(parsed)
     with contextlib.suppress(ValueError):  # only the main thread may say what a signal does
         signal.signal(signal.SIGTERM, _terminated)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, _terminated)
     try:
         code: int = parsed.run(parsed)
-        sys.stdout.flush()
+        write_out("", expected=False)
     except BrokenPipeError:
-        # Python flushes stdout once more on its way out: let it write to nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         return UNREAD
     except KeyboardInterrupt:
         say("stopped")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
 
 OK = 0
@@ -15,7 +17,17 @@ STOPPED = 130
 #: Whoever read stdout went away.
 UNREAD = 141
 
+#: What moves a terminal's cursor, colours or turns its text around; line breaks and tabs are not among it.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 
 def say(message: str) -> None:
-    """Print a line for people on stderr."""
-    print(f"pegasus: {message}", file=sys.stderr, flush=True)
+    """Print a line for people on stderr; where nobody can hear it, it is dropped."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:  # print would take stdout instead
+            print(f"pegasus: {visible(message)}", file=sys.stderr, flush=True)
+
+
+def visible(text: str) -> str:
+    """Return a text of unknown origin as a terminal may be shown it: control characters as escapes."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)

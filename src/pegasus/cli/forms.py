@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any, Protocol
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pegasus.cli.exits import visible
 from pegasus.cli.inputs import Item
 from pegasus.errors import PegasusError
 
 if TYPE_CHECKING:
     from pegasus.summarizer import Summary
 
+#: Takes whole lines, or a piece of a JSON list, and passes them on at once.
+Sink = Callable[[str], None]
+Record = Mapping[str, Any]
+
 
 class Form(Protocol):
-    """Writes results to a stream, in order."""
+    """Writes results, in order."""
 
-    def write(self, item: Item, end: Summary | PegasusError) -> bool:
-        """Write the summary of an item, or its error; whether there was anything to write."""
+    def write(self, record: Record) -> bool:
+        """Write a result, or an error; whether there was anything to write."""
         ...
 
     def close(self) -> None:
@@ -25,19 +31,19 @@ class Form(Protocol):
         ...
 
 
-def choose_form(name: str, stream: IO[str], *, single: bool) -> Form:
-    """Return the form of that name over a stream.
+def choose_form(name: str, sink: Sink, *, single: bool) -> Form:
+    """Return the form of that name over a sink.
 
     Args:
         name: "text", "json" or "jsonl".
-        stream: where it writes.
+        sink: where it writes.
         single: whether there is exactly one text, which then needs no heading and no list.
     """
     if name == "jsonl":
-        return JsonLines(stream)
+        return JsonLines(sink)
     if name == "json":
-        return Json(stream, single)
-    return Text(stream, single)
+        return Json(sink, single)
+    return Text(sink, single)
 
 
 def to_record(item: Item, end: Summary | PegasusError) -> dict[str, Any]:
@@ -51,43 +57,51 @@ def to_record(item: Item, end: Summary | PegasusError) -> dict[str, Any]:
     return {**record, "summary": facts.pop("text"), **facts}
 
 
+def to_line(record: Record) -> str:
+    """Return a result as a line of JSON, without its end."""
+    return _json(record)
+
+
 class Text:
     """Summaries to be read: under a heading each where there are several, on one line each for rows."""
 
-    def __init__(self, stream: IO[str], single: bool) -> None:
-        self.stream = stream
-        self.single = single
+    def __init__(self, sink: Sink, single: bool) -> None:
+        self.sink, self.single = sink, single
 
-    def write(self, item: Item, end: Summary | PegasusError) -> bool:
+    def write(self, record: Record) -> bool:
         """Print a summary. Errors are for stderr alone, but a row keeps its line, then an empty one."""
-        if isinstance(end, PegasusError):
-            if item.line is not None:
+        row = "line" in record
+        if "error" in record:
+            if row:
                 self._print("")
-            return item.line is not None
-        if item.line is not None:
-            self._print(" ".join(end.text.split()))
+            return row
+        if row:
+            self._print(" ".join(record["summary"].split()))
+        elif self.single:
+            self._print(record["summary"])
         else:
-            self._print(end.text if self.single else f"==> {item.name} <==\n{end.text}\n")
-        if end.explanation is not None:
-            self._print("\n".join(["", *_explained(end), ""]))
+            name = "stdin" if record["file"] == "-" else record["file"]
+            self._print(f"==> {name} <==\n{record['summary']}\n")
+        if record.get("explanation") is not None:
+            self._print("\n".join(["", *_explained(record["explanation"]), ""]))
         return True
 
     def close(self) -> None:
         """Nothing comes after the last."""
 
     def _print(self, text: str) -> None:
-        print(_writable(text), file=self.stream, flush=True)
+        self.sink(_writable(visible(text)) + "\n")
 
 
 class JsonLines:
     """One object a line."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
 
-    def write(self, item: Item, end: Summary | PegasusError) -> bool:
+    def write(self, record: Record) -> bool:
         """Print a result, or an error, as a line."""
-        print(_json(to_record(item, end)), file=self.stream, flush=True)
+        self.sink(_json(record) + "\n")
         return True
 
     def close(self) -> None:
@@ -97,28 +111,41 @@ class JsonLines:
 class Json:
     """One object, or a list of them."""
 
-    def __init__(self, stream: IO[str], single: bool) -> None:
-        self.stream = stream
-        self.single = single
+    def __init__(self, sink: Sink, single: bool) -> None:
+        self.sink, self.single = sink, single
         self.count = 0
 
-    def write(self, item: Item, end: Summary | PegasusError) -> bool:
+    def write(self, record: Record) -> bool:
         """Print a result, or an error, as the object or the next of the list."""
         if self.single:
-            print(_json(to_record(item, end), indent=2), file=self.stream, flush=True)
+            self.sink(_json(record, indent=2) + "\n")
         else:
-            self.stream.write(("[\n" if self.count == 0 else ",\n") + _json(to_record(item, end)))
+            self.sink(("[\n" if self.count == 0 else ",\n") + _json(record))
         self.count += 1
         return True
 
     def close(self) -> None:
         """End the list."""
         if not self.single:
-            self.stream.write("\n]\n" if self.count else "[]\n")
+            self.sink("\n]\n" if self.count else "[]\n")
 
 
-def _json(record: dict[str, Any], indent: int | None = None) -> str:
-    return _writable(json.dumps(record, ensure_ascii=False, indent=indent))
+def _json(record: Record, indent: int | None = None) -> str:
+    try:
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=indent)
+    except ValueError:  # an id NaN or Infinity, which JSON has no word for
+        text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False, indent=indent)
+    return _writable(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
 
 
 def _writable(text: str) -> str:
@@ -126,8 +153,8 @@ def _writable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _explained(summary: Summary) -> Iterator[str]:
-    for number, told in enumerate(summary.explanation or (), 1):
-        yield f"{number:3}. {' '.join(told.sentence.split())}"
-        for support in told.support:
-            yield f"     {support.share:4.0%}  {' '.join(support.text.split())}"
+def _explained(explanation: Any) -> Iterator[str]:
+    for number, told in enumerate(explanation, 1):
+        yield f"{number:3}. {' '.join(told['sentence'].split())}"
+        for support in told["support"]:
+            yield f"     {support['share']:4.0%}  {' '.join(support['text'].split())}"

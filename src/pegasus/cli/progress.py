@@ -38,8 +38,9 @@ class Bar:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
             columns = (TextColumn("summarizing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._progress = Progress(*columns, console=self._console, transient=True)
-            self._task = self._progress.add_task("summarizing", total=None)
+            if self._progress is None:
+                self._progress = Progress(*columns, console=self._console, transient=True)
+                self._task = self._progress.add_task("summarizing", total=None)
             self._progress.start()
         return self
 

@@ -16,12 +16,13 @@ _HEAD = """\
 Made from the command's own help by `python -m pegasus.cli.reference > docs/cli.md`; do not edit it here.
 
 Data goes to stdout, everything else to stderr. stdin is read when it is piped or named as `-`. Progress is
-shown only on a terminal. Files are written whole or not at all, and replaced only with `--overwrite`.
+shown only on a terminal. Files are written whole or not at all, and replaced only with `--overwrite`; what
+an interrupted `summarize` has finished is kept, and the same command goes on.
 """
 
 _EXITS = (
     (exits.OK, "done"),
-    (exits.FAILED, "failed"),
+    (exits.FAILED, "failed; a result cannot be written"),
     (exits.USAGE, "wrong usage: an option, a value, or an output that exists"),
     (exits.PARTLY, "some inputs failed, the rest is done"),
     (exits.STOPPED, "stopped by Ctrl-C"),

@@ -3,6 +3,8 @@
 Each FILE is one text, in UTF-8; a FILE that ends in .jsonl holds one text a line, in the column
 document, text, article, body or content, or the one that --column names. `-` is stdin.
 Nothing is ever cut without being told: a text that is too long for the model is read in pieces.
+Each result is written when it is done. With -o, what an interrupted run has finished waits in FILE.part:
+the same command goes on from there, and other settings are refused.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import cache
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pegasus.cli.exits import FAILED, OK, PARTLY, USAGE, say
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pegasus.cli.inputs import Item
+    from pegasus.cli.outputs import Output
     from pegasus.cli.progress import Bar
     from pegasus.errors import PegasusError
     from pegasus.summarizer import Summarizer, Summary
@@ -45,6 +47,7 @@ _SETTINGS = (
 )
 # Texts that are held and computed together; more rows make better batches, fewer make results come sooner.
 _WINDOW_BATCHES = 4
+_LARGEST_WINDOW = 1024
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +77,11 @@ def _declare_files(group: Any) -> None:
         choices=["text", "json", "jsonl"],
         help="default: by the name of the output, then of the input",
     )
-    group.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace outputs that exist, also unfinished ones (.part) of another run",
+    )
 
 
 def _declare_summary(group: Any) -> None:
@@ -121,42 +128,96 @@ def _declare_model(group: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Summarize everything and return the exit code."""
+    from pegasus.cli.arriving import windows
     from pegasus.cli.inputs import find_inputs, read_items
-    from pegasus.cli.notes import notes
     from pegasus.cli.outputs import open_output
     from pegasus.cli.progress import Bar
-    from pegasus.errors import PegasusError
 
-    if not arguments.files and sys.stdin.isatty():
+    if not arguments.files and _nothing_is_piped_in():
         arguments.parser.print_help(sys.stderr)
         return USAGE
     settings = _settings(arguments)
     inputs = find_inputs(arguments.files or ["-"], arguments.column)
     bar = Bar.on_stderr(quiet=arguments.quiet)
-    done = failed = 0
-    items = read_items(inputs, arguments.column)
-    with open_output(inputs, arguments.output, arguments.format, overwrite=arguments.overwrite) as output:
-        for item, end in _ends(items, _opener(arguments, bar), settings, bar):
-            for note in notes(item, end, quiet=arguments.quiet):
-                say(note)
-            output.write(item, end)
-            done, failed = done + 1, failed + isinstance(end, PegasusError)
+    most = min(_WINDOW_BATCHES * settings["batch_size"], _LARGEST_WINDOW)
+    opened = open_output(
+        inputs,
+        arguments.output,
+        arguments.format,
+        _identity(arguments, settings),
+        overwrite=arguments.overwrite,
+        tell=_silence if arguments.quiet else say,
+    )
+    with opened as output:
+        items = output.fresh(read_items(inputs, arguments.column))
+        ends = _ends(windows(items, most, inputs), _opener(arguments, bar), settings, bar)
+        single = len(inputs) == 1 and not inputs[0].rows
+        done, failed = _write_all(ends, output, arguments, single)
     return OK if not failed else FAILED if failed == done else PARTLY
 
 
+def _nothing_is_piped_in() -> bool:
+    return sys.stdin is None or sys.stdin.isatty()
+
+
+def _silence(message: str) -> None:
+    """Takes the place of `say` for those who want quiet."""
+
+
+def _write_all(
+    ends: Iterator[tuple[Item, Summary | PegasusError]],
+    output: Output,
+    arguments: argparse.Namespace,
+    single: bool,
+) -> tuple[int, int]:
+    """Write each result when it comes, and return how many there are in all and how many are errors."""
+    from pegasus.cli.forms import to_record
+    from pegasus.cli.notes import Tally, note
+
+    tally = Tally()
+    for item, end in ends:
+        said = note(item, end, quiet=arguments.quiet, detailed=single or arguments.verbose)
+        if said:
+            say(said)
+        output.write(item, to_record(item, end))
+        tally.count(end)
+    if not (arguments.quiet or arguments.verbose or single) and (line := tally.line()):
+        say(line)
+    return tally.texts + output.kept, tally.failed + output.failed
+
+
 def _ends(
-    items: Iterator[Item], summarizer: Callable[[], Summarizer], settings: dict[str, Any], bar: Bar
+    windows: Iterator[list[Item]],
+    summarizer: Callable[[], Summarizer],
+    settings: dict[str, Any],
+    bar: Bar,
 ) -> Iterator[tuple[Item, Summary | PegasusError]]:
-    """Yield each item with its summary or error, in order, holding one window of items at a time."""
-    while window := list(islice(items, _WINDOW_BATCHES * settings["batch_size"])):
+    """Yield each item with its summary or error, in order, each as soon as it is there."""
+    for window in windows:
         texts = [item.text for item in window if isinstance(item.text, str)]
         ends: Iterator[Summary | PegasusError] = iter(())
         if texts:
-            opened = summarizer()
-            with bar:
-                ends = iter(opened.attempt(texts, progress=bar.show, **settings))
+            ends = summarizer().stream(texts, window=len(texts), progress=bar.show, **settings)
         for item in window:
-            yield item, next(ends) if isinstance(item.text, str) else item.text
+            if isinstance(item.text, str):
+                with bar:
+                    end = next(ends)
+                yield item, end
+            else:
+                yield item, item.text
+
+
+def _identity(arguments: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what results depend on, by the names of the options."""
+    from pegasus.cli.weights import name_weights
+
+    named = {name: value for name, value in settings.items() if name != "batch_size"}
+    options = {"column": arguments.column, "dtype": arguments.dtype, **named}
+    return {
+        "model": arguments.model,
+        "its weights": name_weights(arguments.model),
+        **{f"--{name.replace('_', '-')}": value for name, value in options.items()},
+    }
 
 
 def _opener(arguments: argparse.Namespace, bar: Bar) -> Callable[[], Summarizer]:
