@@ -37,6 +37,36 @@ def test_a_subfolder_cannot_lead_out(tmp_path: Path) -> None:
         hub.locate(tmp_path / "model", hub.HubOptions(subfolder=".."))
 
 
+@pytest.mark.parametrize(
+    ("inner", "said"),
+    [
+        (["model", "best"], r"a training run and no checkpoint: use .*/run/best or .*/run/model\.$"),
+        (["model"], r"use .*/run/model\.$"),
+        ([], r"it has exported none yet"),
+    ],
+)
+def test_the_folder_of_a_run_names_its_checkpoints(tmp_path: Path, inner: list[str], said: str) -> None:
+    run = tmp_path / "run"
+    for name in ("checkpoints", *inner):
+        (run / name).mkdir(parents=True)
+    for name in inner:
+        (run / name / "config.json").write_text("{}")
+    (run / "job.toml").write_text("")
+    with pytest.raises(CheckpointNotFound, match=said):
+        hub.locate(run)
+    if inner:
+        assert hub.locate(run / inner[-1]) == run / inner[-1]
+        assert hub.locate(run, hub.HubOptions(subfolder=inner[0])) == run / inner[0]
+
+
+def test_a_folder_of_folders_names_those_that_are_checkpoints(tmp_path: Path) -> None:
+    for name in ("small", "large", "notes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "small" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointNotFound, match=r"is a folder of checkpoints .* use .*/small\.$"):
+        hub.locate(tmp_path)
+
+
 def test_a_file_is_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(CheckpointNotFound, match=f"is a file.*give '{tmp_path}'"):

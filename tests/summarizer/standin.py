@@ -47,7 +47,11 @@ class LeadWriter:
     usual: Budget = Budget(0, 8)  # noqa: RUF009 - frozen
     batches: list[list[Job]] = field(default_factory=list)
     asked: list[Mapping[str, Any]] = field(default_factory=list)
+    fitting: int = 1_000_000  # jobs that can be computed together
     says: Any = None  # a function of a job to the tokens it is answered with
+
+    def fit(self, source: int, budget: Budget | None, settings: Mapping[str, Any]) -> int:
+        return self.fitting
 
     def write(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> list[Draft]:
         self.batches.append(list(batch))

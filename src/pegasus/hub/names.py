@@ -60,6 +60,32 @@ def _inside(folder: Path, subfolder: str) -> Path:
     inner = folder / subfolder if subfolder else folder
     if not inner.is_dir():
         raise CheckpointNotFound(f"{folder} has no folder {subfolder!r} in it: check `subfolder`.")
+    if not subfolder:
+        _refuse_run(folder)
     if subfolder and not inner.resolve().is_relative_to(folder.resolve()):
         raise CheckpointNotFound(f"The folder {subfolder!r} leads out of {folder}: give one inside it.")
     return inner
+
+
+def _refuse_run(folder: Path) -> None:
+    """A folder that holds no checkpoint but has some in it: a training run's, or a collection.
+
+    Raises:
+        CheckpointNotFound: which names them.
+    """
+    if (folder / "config.json").is_file():
+        return
+    run = (folder / "job.toml").is_file()
+    if not run and any(path.is_file() for path in folder.iterdir()):
+        return  # a tokenizer alone, or files that somebody else will miss something in
+    inner = sorted(path.parent for path in folder.glob("*/config.json"))
+    if run:
+        inner.sort(key=lambda path: path.name != "best")
+        kind = "the folder of a training run"
+    elif inner:
+        kind = "a folder of checkpoints"
+    else:
+        return
+    use = " or ".join(str(path) for path in inner[:3])
+    todo = f"use {use}." if use else "it has exported none yet, let it go on."
+    raise CheckpointNotFound(f"{folder} is {kind} and no checkpoint: {todo}")

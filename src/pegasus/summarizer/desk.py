@@ -59,6 +59,7 @@ class Written:
         draft: the tokens they came from, which may go on after the last of them.
         seconds: time spent on it, discarded drafts included.
         retried: whether it was written again because it was repetitive.
+        cut: whether its last sentence is broken off.
         shares: [sentences, sentences of the piece], how much each leans on what was read; None unless
             that was asked for.
     """
@@ -67,6 +68,7 @@ class Written:
     draft: Draft
     seconds: float
     retried: bool = False
+    cut: bool = False
     shares: np.ndarray | None = None
 
     @property

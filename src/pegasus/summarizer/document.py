@@ -26,6 +26,7 @@ from pegasus.summarizer.drafting import BLOCKED_RUN, write_pieces, write_sentenc
 from pegasus.summarizer.explain import explain, token_ends
 from pegasus.summarizer.lengths import Budget, plan_length
 from pegasus.summarizer.records import Chunk, Finish, How, Summary
+from pegasus.summarizer.texts import not_a_text
 from pegasus.summarizer.writer import Draft, Job
 
 Conversation = Generator[list[Job], list[Draft], Summary]
@@ -41,6 +42,7 @@ class Text:
     tokens: tuple[int, ...]
     budget: Budget | None
     unknown: Unknown
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -72,20 +74,37 @@ def summarize_text(text: str, desk: Desk) -> Conversation:
         TextTooLong: it does not fit and may not be cut, read in pieces or extended.
     """
     if not isinstance(text, str):
-        raise BadData(f"A text must be a string; found {type(text).__name__}.")
+        raise BadData(f"A text must be a string; {not_a_text(text)}")
     if not text.strip():
         raise BadData("The text is empty: there is nothing to summarize.")
     unknown = desk.reader.characters.find_unknown(text)
     refuse_unknown(unknown, desk.settings.unknown)
     (tokens,) = desk.reader.encode([text])
     how = _how(len(tokens), desk)
-    budget = plan_length(
-        desk.settings.length, desk.writer.usual, words=len(text.split()), tokens=len(tokens) - 1
-    )
-    planned = Text(text, tokens, budget, unknown)
+    budget, notes = _budget(text, tokens, how, desk)
+    planned = Text(text, tokens, budget, unknown, notes)
     if how == "chunk":
         return (yield from _read_in_pieces(planned, desk))
     return (yield from _read_at_once(planned, how, desk))
+
+
+def _budget(
+    text: str, tokens: Sequence[int], how: How, desk: Desk
+) -> tuple[Budget | None, tuple[str, ...]]:
+    """Return how long the summary shall be, as far as text and model let it, and what to say of that."""
+    words = len(text.split())
+    asked = plan_length(desk.settings.length, desk.writer.usual, words=words, tokens=len(tokens) - 1)
+    if asked is None:
+        return None, ()
+    # Pieces have limits of their own, and together as many tokens as the text.
+    most = len(tokens) if how == "chunk" else min(len(tokens), desk.limit)
+    budget = asked.within(most)
+    if budget == asked or asked.words is None:
+        return budget, ()
+    told = f"length: {asked.words:,} words were asked for"
+    if most == len(tokens):
+        return budget, (f"{told} of a text of {words:,}: it was not asked for more than the text has",)
+    return budget, (f"{told}: this model writes at most {most:,} tokens at once",)
 
 
 def _how(tokens: int, desk: Desk) -> How:
@@ -244,20 +263,27 @@ def _told(text: Text, written: Sequence[Written], desk: Desk) -> Summary:
     warnings = check_summary(summary, text.text, desk.reader.looks_like_name) if desk.settings.check else ()
     if text.unknown and desk.settings.unknown != "ignore":
         warnings = (f"unknown: the vocabulary lacks {text.unknown}", *warnings)
+    size, cut = _size(summary, written, desk), any(each.cut for each in written)
+    if desk.settings.check and size > len(text.tokens):
+        warnings = (*warnings, f"longer: {size:,} tokens, and the text has {len(text.tokens):,}")
+    if cut:
+        warnings = (*warnings, "cut: it met its limit and ends in the middle of a sentence")
     wanted, found = desk.settings.sentences, sum(len(each.sentences) for each in written)
     if wanted is not None and found < wanted:
         warnings = (*warnings, f"sentences: {wanted} asked for, the model wrote {found}")
     if any(each.retried for each in written):
         warnings = (*warnings, _RETRIED)
+    warnings = (*warnings, *text.notes)
     return Summary(
         text=summary,
         score=float(np.mean([each.draft.score for each in written])),
         input_tokens=len(text.tokens),
         used_tokens=len(text.tokens),
         truncated=False,
-        summary_tokens=_size(summary, written, desk),
+        summary_tokens=size,
         finish_reason=finish,
         unknown=text.unknown,
+        cut=cut,
         warnings=warnings,
         seconds=sum(each.seconds for each in written),
         model=desk.name,

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from pegasus.summarizer.desk import Desk, Piece, Written
+from pegasus.summarizer.endings import end_at_word, is_finished, within_words, words_of
 from pegasus.summarizer.explain import lean, token_ends
-from pegasus.summarizer.lengths import Budget
+from pegasus.summarizer.lengths import SMALLEST, Budget
 from pegasus.summarizer.repetition import measure_repetition
 from pegasus.summarizer.writer import Draft, Job
 
@@ -17,8 +18,6 @@ from pegasus.summarizer.writer import Draft, Job
 Drafting = Generator[list[Job], list[Draft], list[Written]]
 
 BLOCKED_RUN = 3
-_STOPS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
-_CLOSERS = "\"'”’»)]}"
 _MOST_LONGER = 4
 
 
@@ -26,7 +25,7 @@ def write_pieces(pieces: Sequence[Piece], budget: Budget | None, desk: Desk) -> 
     """Have each piece summarized within a budget."""
     jobs = [Job(piece.tokens, budget) for piece in pieces]
     drafts = yield jobs
-    written = [_read(draft, budget, desk) for draft in drafts]
+    written = [_read(draft, job, desk) for draft, job in zip(drafts, jobs)]
     if desk.settings.retry_repetition:
         written = yield from _write_again(jobs, written, desk)
     return [_explained(each, piece, desk) for each, piece in zip(written, pieces)]
@@ -38,23 +37,33 @@ def write_sentences(piece: Piece, budget: Budget | None, wanted: int, desk: Desk
     if 0 < len(written.sentences) < wanted:
         least = len(written.draft.tokens) * wanted // len(written.sentences)
         least = min(least, _MOST_LONGER * desk.writer.usual.most)
-        longer = Budget(least, max(2 * least, desk.writer.usual.most))
+        most = max(SMALLEST, min(len(piece.tokens), desk.writer.limit))
+        longer = Budget(min(least, most), min(max(2 * least, desk.writer.usual.most), most))
         (fresh,) = yield from write_pieces([piece], longer, desk)
         seconds = written.seconds + fresh.seconds
         better = fresh if len(fresh.sentences) > len(written.sentences) else written
         written = replace(better, seconds=seconds)
     shares = written.shares[:wanted] if written.shares is not None else None
-    return [replace(written, sentences=written.sentences[:wanted], shares=shares)]
+    cut = written.cut and len(written.sentences) <= wanted
+    return [replace(written, sentences=written.sentences[:wanted], shares=shares, cut=cut)]
 
 
-def _read(draft: Draft, budget: Budget | None, desk: Desk) -> Written:
-    sentences = desk.split(desk.reader.decode(draft.tokens))
-    # A limit that was asked for by length ends the text wherever it falls: back to the last whole sentence.
-    if budget is not None and draft.finish_reason == "length" and len(sentences) > 1:
-        finished = sentences[-1].rstrip().rstrip(_CLOSERS).endswith(_STOPS)
-        if not finished and 2 * sum(map(len, sentences[:-1])) >= len(sentences[-1]):
-            sentences = sentences[:-1]
-    return Written(tuple(sentences), draft, draft.seconds)
+def _read(draft: Draft, job: Job, desk: Desk) -> Written:
+    sentences, cut = list(desk.split(desk.reader.decode(draft.tokens))), False
+    if draft.finish_reason == "length" and sentences and not is_finished(sentences[-1]):
+        sentences, cut = _broken_off(sentences, job, desk)
+    if job.budget is not None and job.budget.words is not None and sentences:
+        sentences, shortened = within_words(sentences, job.budget.words)
+        cut = shortened or (cut and not is_finished(sentences[-1]))
+    return Written(tuple(sentences), draft, draft.seconds, cut=cut)
+
+
+def _broken_off(sentences: list[str], job: Job, desk: Desk) -> tuple[list[str], bool]:
+    """End at a whole sentence where a length was asked for and enough is left, else at a whole word."""
+    if job.budget is not None and 2 * sum(map(len, sentences[:-1])) >= len(sentences[-1]):
+        return sentences[:-1], False
+    known = words_of(desk.reader.decode(job.tokens))
+    return [*sentences[:-1], end_at_word(sentences[-1], known)], True
 
 
 def _write_again(jobs: Sequence[Job], written: Sequence[Written], desk: Desk) -> Drafting:
@@ -65,7 +74,7 @@ def _write_again(jobs: Sequence[Job], written: Sequence[Written], desk: Desk) ->
         return result
     drafts = yield [replace(jobs[index], no_repeat_ngram_size=BLOCKED_RUN) for index in again]
     for index, draft in zip(again, drafts):
-        fresh = _read(draft, jobs[index].budget, desk)
+        fresh = _read(draft, jobs[index], desk)
         better = (
             fresh if measure_repetition(fresh.text).badness <= measured[index].badness else result[index]
         )

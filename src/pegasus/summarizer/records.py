@@ -68,6 +68,7 @@ class Summary:
         truncated: whether the rest was left out.
         summary_tokens: tokens of the summary, the end token included.
         finish_reason: "eos" where the model ended by itself, "length" where it met the limit.
+        cut: whether the summary ends in the middle of a sentence, because it met its limit.
         long: how the text was read: "whole" (it fits), "truncate", "chunk" or "extend".
         chunks: the pieces, where it was read in pieces.
         merged: how often joined summaries were summarized again; 0 where they were only joined.
@@ -85,6 +86,7 @@ class Summary:
     truncated: bool
     summary_tokens: int
     finish_reason: Finish
+    cut: bool = False
     long: How = "whole"
     chunks: tuple[Chunk, ...] = ()
     merged: int = 0

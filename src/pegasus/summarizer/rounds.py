@@ -91,7 +91,9 @@ class Scheduler:
         """Lay out the batches of a round."""
         places = [(ticket, place) for ticket in tickets for place in range(len(self._talks[ticket].jobs))]
         jobs = [self._talks[ticket].jobs[place] for ticket, place in places]
-        self._batches = [[places[index] for index in batch] for batch in _batches(jobs, self.settings)]
+        self._batches = [
+            [places[index] for index in batch] for batch in _batches(jobs, self.settings, self.writer)
+        ]
         self._done, self._planned, self._number = 0, len(jobs), len(self._batches)
 
     def _compute(self, batch: Sequence[tuple[int, int]]) -> list[tuple[int, End]]:
@@ -146,7 +148,7 @@ def in_order(scheduler: Scheduler, conversations: Sequence[Conversation]) -> Ite
         yield ended.pop(ticket)
 
 
-def _batches(jobs: Sequence[Job], settings: Settings) -> list[list[int]]:
+def _batches(jobs: Sequence[Job], settings: Settings, writer: Writer) -> list[list[int]]:
     """Return batches of job numbers; only jobs with equal limits can be computed together."""
 
     def limits(index: int) -> tuple[Any, ...]:
@@ -156,8 +158,8 @@ def _batches(jobs: Sequence[Job], settings: Settings) -> list[list[int]]:
     batches = []
     for _, group in groupby(sorted(range(len(jobs)), key=lambda i: str(limits(i))), key=limits):
         own = list(group)
-        packed = pack(
-            [len(jobs[index].tokens) for index in own], settings.batch_size, settings.batch_tokens
-        )
+        lengths = [len(jobs[index].tokens) for index in own]
+        fitting = writer.fit(max(lengths), jobs[own[0]].budget, settings.for_generate())
+        packed = pack(lengths, min(settings.batch_size, fitting), settings.batch_tokens)
         batches += [[own[place] for place in batch] for batch in packed]
     return sorted(batches, key=lambda batch: -len(jobs[batch[0]].tokens))

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from pegasus.data.sentences import Splitter, find_splitter
 from pegasus.errors import BadSetting
-from pegasus.summarizer.lengths import parse_length
+from pegasus.summarizer.lengths import parse_length, shown
 
 Long = Literal["chunk", "truncate", "extend", "error"]
 OnUnknown = Literal["warn", "error", "ignore"]
+
+#: A search costs as many times one summary as it has beams; the authors' widest has 8.
+MOST_BEAMS = 64
+_MOST_WHOLE = 2**31 - 1
+_MOST_PENALTY = 100
+_WHOLE = {
+    "sentences": 1,
+    "num_beams": 1,
+    "batch_size": 1,
+    "batch_tokens": 1,
+    "extend_limit": 1,
+    "no_repeat_ngram_size": 0,
+    "max_input_tokens": 8,
+}
+_LENGTHS = {"max_length": 2, "min_length": 0, "max_new_tokens": 1, "min_new_tokens": 0}
 
 
 @dataclass(frozen=True)
@@ -26,7 +43,7 @@ class Settings:
         length: "short", "medium", "long", a number of words (80) or a share of the text ("10%");
             `pegasus.summarizer.lengths` has the table.
         sentences: how many sentences to write.
-        num_beams: beams of the search.
+        num_beams: beams of the search, at most 64.
         length_penalty: above 1 favours longer summaries, below 1 shorter ones.
         no_repeat_ngram_size: no run of so many tokens comes twice; 0 allows all.
         retry_repetition: write a repetitive summary again with `no_repeat_ngram_size=3`, keep the better.
@@ -61,21 +78,23 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.long not in get_args(Long):
-            raise BadSetting(f"long={self.long!r} is not known: use one of {', '.join(get_args(Long))}.")
+            raise BadSetting(
+                f"long={shown(self.long)} is not known: use one of {', '.join(get_args(Long))}."
+            )
         if self.unknown is not None and self.unknown not in get_args(OnUnknown):
             options = ", ".join(get_args(OnUnknown))
             raise BadSetting(f"unknown={self.unknown!r} is not known: use one of {options}.")
-        for name in ("sentences", "num_beams", "batch_size", "batch_tokens", "extend_limit"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
-        _at_least("max_input_tokens", self.max_input_tokens, 8)
+        for name, least in _WHOLE.items():
+            most = MOST_BEAMS if name == "num_beams" else _MOST_WHOLE
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least, most))
+        for name in ("retry_repetition", "explain", "check"):
+            if not isinstance(getattr(self, name), bool):
+                raise BadSetting(f"{name} must be True or False; found {shown(getattr(self, name))}.")
+        _check_penalty(self.length_penalty)
         if self.length is not None:
             parse_length(self.length)
         find_splitter(self.splitter)
-        if self.generate.get("num_return_sequences", 1) != 1:
-            raise BadSetting(
-                "A summarizer writes one summary a text: for several, use the model's generate()."
-            )
+        _check_generate(self.generate)
 
     def changed(self, **changes: Any) -> Settings:
         """Return a copy with some settings changed.
@@ -102,6 +121,40 @@ class Settings:
         return {**self.generate, **{name: value for name, value in named.items() if value is not None}}
 
 
-def _at_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise BadSetting(f"{name} must be a whole number of at least {least}; found {value!r}.")
+def whole_number(name: str, value: Any, least: int, most: int) -> int | None:
+    """Return a setting as a plain whole number; None stays.
+
+    Raises:
+        BadSetting: it is none (a truth value, a fraction, a text), or too small or too large.
+    """
+    if value is None:
+        return None
+    number = None
+    if not isinstance(value, bool) and hasattr(value, "__index__"):  # NumPy's whole numbers have it too
+        number = operator.index(value)
+    if number is None or number < least:
+        raise BadSetting(f"{name} must be a whole number of at least {least}; found {shown(value)}.")
+    if number > most:
+        raise BadSetting(f"{name} must be at most {most:,}; found {shown(value)}.")
+    return number
+
+
+def _check_penalty(value: Any) -> None:
+    if value is None:
+        return
+    # A length to the power of more than this is no number any more.
+    if isinstance(value, bool) or not isinstance(value, Real) or not abs(float(value)) <= _MOST_PENALTY:
+        raise BadSetting(
+            f"length_penalty must be a number between -{_MOST_PENALTY} and {_MOST_PENALTY}; "
+            f"found {shown(value)}."
+        )
+
+
+def _check_generate(options: Any) -> None:
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        raise BadSetting(f"generate must be a dictionary of names and values; found {shown(options)}.")
+    for name, least in _LENGTHS.items():
+        whole_number(f"generate's {name}", options.get(name), least, _MOST_WHOLE)
+    whole_number("generate's num_beams", options.get("num_beams"), 1, MOST_BEAMS)
+    if options.get("num_return_sequences", 1) != 1:
+        raise BadSetting("A summarizer writes one summary a text: for several, use the model's generate().")

@@ -19,13 +19,15 @@ from pegasus.summarizer.document import summarize_text
 from pegasus.summarizer.reader import Reader
 from pegasus.summarizer.records import Summary
 from pegasus.summarizer.rounds import Progress, Scheduler, in_order
-from pegasus.summarizer.settings import Settings
+from pegasus.summarizer.settings import Settings, whole_number
+from pegasus.summarizer.texts import many_texts
 from pegasus.summarizer.writer import ModelWriter, Writer
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "pegasus-mini"
 Newline = Literal["drop", "authors", "flax"]
+_MOST_WINDOW = 2**31 - 1
 
 
 class Summarizer:
@@ -99,15 +101,15 @@ class Summarizer:
     def __call__(self, texts: str, *, progress: Progress | None = None, **settings: Any) -> Summary: ...
     @overload
     def __call__(
-        self, texts: Sequence[str], *, progress: Progress | None = None, **settings: Any
+        self, texts: Iterable[str], *, progress: Progress | None = None, **settings: Any
     ) -> list[Summary]: ...
     def __call__(
-        self, texts: str | Sequence[str], *, progress: Progress | None = None, **settings: Any
+        self, texts: str | Iterable[str], *, progress: Progress | None = None, **settings: Any
     ) -> Summary | list[Summary]:
-        """Summarize a text, or several: a text gives a summary, a sequence a list in the same order.
+        """Summarize a text, or several: a text gives a summary, several a list in the same order.
 
         Args:
-            texts: one text or a sequence of texts.
+            texts: one text, or several: a list, a generator, an array or a column of a table.
             progress: is told (done, of how many) after each batch.
             settings: those of `Settings` that differ from this summarizer's own.
 
@@ -124,7 +126,7 @@ class Summarizer:
         return summaries[0] if isinstance(texts, str) else summaries
 
     def attempt(
-        self, texts: Sequence[str], *, progress: Progress | None = None, **settings: Any
+        self, texts: Iterable[str], *, progress: Progress | None = None, **settings: Any
     ) -> list[Summary | PegasusError]:
         """Summarize texts, and return the error in the place of each text that cannot be summarized.
 
@@ -132,13 +134,19 @@ class Summarizer:
             texts: the texts.
             progress: see `__call__`.
             settings: see `__call__`.
+
+        Raises:
+            BadData: these are not several texts at all.
         """
-        return list(self._ends(list(texts), progress, settings))
+        return list(self._ends(list(many_texts(texts)), progress, settings))
 
     def stream(
         self, texts: Iterable[str], *, window: int = 64, progress: Progress | None = None, **settings: Any
     ) -> Iterator[Summary | PegasusError]:
         """Summarize any number of texts in bounded memory, in order.
+
+        Each end is handed out as soon as it and those before it are there. Where the source of the texts
+        raises, the texts before that are handed out first.
 
         Args:
             texts: read as far as needed, `window` at a time; batches are made within a window.
@@ -149,7 +157,8 @@ class Summarizer:
         Yields:
             For each text its summary, or the error that it ended in.
         """
-        source = iter(texts)
+        source = iter(many_texts(texts))
+        window = whole_number("window", window, 1, _MOST_WINDOW) or 1
         while True:
             batch, failure = _take(source, window)
             yield from self._ends(batch, progress, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import numpy as np
 
 from pegasus.backends.contract import InferenceModel
 from pegasus.summarizer.lengths import Budget
+from pegasus.summarizer.limits import check_lengths, most_texts
 from pegasus.summarizer.records import Finish
 
 
@@ -58,6 +60,14 @@ class Writer(Protocol):
         """The limits of a summary that the checkpoint states, in new tokens."""
         ...
 
+    def fit(self, source: int, budget: Budget | None, settings: Mapping[str, Any]) -> int:
+        """Return how many jobs of so many tokens can be computed together.
+
+        Raises:
+            BadSetting: not even one can, or a setting is beyond the model.
+        """
+        ...
+
     def write(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> list[Draft]:
         """Summarize a batch of jobs that have the same budget and n-gram size."""
         ...
@@ -89,9 +99,23 @@ class ModelWriter:
         most = config.max_new_tokens or config.max_length - 1
         return Budget(config.min_new_tokens or max(0, config.min_length - 1), most)
 
+    def fit(self, source: int, budget: Budget | None, settings: Mapping[str, Any]) -> int:
+        """Return how many jobs of so many tokens can be computed together.
+
+        Raises:
+            BadSetting: not even one can, or a setting is beyond the model.
+        """
+        check_lengths(settings, self.limit)
+        beams = settings.get("num_beams", self.model.generation_config.num_beams)
+        stated = settings.get("max_new_tokens") or settings.get("max_length") or self.usual.most
+        summary = stated if budget is None else budget.most
+        # An accelerator's memory is its own.
+        free = None if str(self.model.device) == "cpu" else sys.maxsize
+        return most_texts(self.model.config, source, min(summary, self.limit), beams, free)
+
     def write(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> list[Draft]:
         """Summarize a batch of jobs that have the same budget and n-gram size."""
-        options = {**settings, **_limits(batch[0])}
+        options = {**settings, **self._limits(batch[0], settings)}
         tokens_BS, mask_BS = _padded([job.tokens for job in batch], self.model.config.pad_token_id)
         found = self.model.generate(
             tokens_BS,
@@ -112,6 +136,20 @@ class ModelWriter:
         """Return where the decoder looked, [summary tokens, source tokens], mean of layers and heads."""
         return self.model.attend(source, summary)
 
+    def _limits(self, job: Job, settings: Mapping[str, Any]) -> dict[str, int]:
+        limits = {}
+        if job.budget is not None:
+            limits = {
+                "max_new_tokens": job.budget.most,
+                "min_new_tokens": min(job.budget.least, job.budget.most - 1),
+                "min_length": 0,
+            }
+        elif self.usual.most > self.limit and not {"max_length", "max_new_tokens"} & set(settings):
+            limits = {"max_new_tokens": self.limit}  # a checkpoint that states more than it has positions
+        if job.no_repeat_ngram_size is not None:
+            limits["no_repeat_ngram_size"] = job.no_repeat_ngram_size
+        return limits
+
     def _draft(self, row: np.ndarray, score: float, most: int) -> Draft:
         tokens = [int(token) for token in row[1:]]
         eos, pad = self.model.config.eos_token_id, self.model.config.pad_token_id
@@ -120,19 +158,6 @@ class ModelWriter:
         while tokens and tokens[-1] == pad:
             tokens.pop()
         return Draft(tuple(tokens), score, "length" if len(tokens) >= most else "eos")
-
-
-def _limits(job: Job) -> dict[str, int]:
-    limits = {}
-    if job.budget is not None:
-        limits = {
-            "max_new_tokens": job.budget.most,
-            "min_new_tokens": min(job.budget.least, job.budget.most - 1),
-            "min_length": 0,
-        }
-    if job.no_repeat_ngram_size is not None:
-        limits["no_repeat_ngram_size"] = job.no_repeat_ngram_size
-    return limits
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:

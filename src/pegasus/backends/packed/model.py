@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pegasus.backends.packed.weights import PackedWeights
     from pegasus.generation.config import GenerationConfig
 
+_OPENING = threading.RLock()  # held while a copy is opened: two threads may use it first
 _PLAIN = "PegasusForConditionalGeneration has it."
 
 
@@ -92,6 +94,39 @@ class PackedModel(GenerationMixin):
     def save_packed(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that opens without packing: weights, configuration, and the tokenizer if known."""
         save_packed(Path(folder), self.weights, self.generation_config, self.source)
+
+    # -- copies ------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Where it came from: a copy, or another process, opens that again when it is first used."""
+        closed = self.__dict__.get("_closed")
+        if closed is None:
+            if self.source is None:
+                raise NotOffered(
+                    "A packed model that came from no folder cannot be copied: save it with save_packed, "
+                    "and open that folder."
+                )
+            closed = (self.source.resolve(), self.weights.kind, self.threads)
+        return {"closed": closed, "generation_config": self.generation_config}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Remember what to open."""
+        self.__dict__["_closed"] = state["closed"]
+        self.generation_config = state["generation_config"]
+
+    def __getattr__(self, name: str) -> Any:
+        """Open the folder that a copy came from; asked only for what is not there yet."""
+        if "_closed" not in self.__dict__ or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        with _OPENING:
+            if "_closed" in self.__dict__:
+                self._open_again(*self.__dict__["_closed"])
+        return getattr(self, name)
+
+    def _open_again(self, source: Path, dtype: str, threads: int) -> None:
+        weights = open_weights(source, dtype, threads)
+        del self.__dict__["_closed"]
+        PackedModel.__init__(self, weights, self.generation_config, threads=threads, source=source)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Refused: there is no forward pass to call."""
