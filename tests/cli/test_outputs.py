@@ -101,6 +101,11 @@ def test_a_folder_is_no_file_for_all(run, text) -> None:
     assert (text / "folder" / "in.summary.txt").read_text() == SUMMARY
 
 
+def test_an_output_must_have_a_name(run, text) -> None:
+    ran = run("summarize", "in.txt", "-o", "")
+    assert (ran.code, ran.err[:31]) == (2, "pegasus: --output names nothing")
+
+
 @pytest.mark.parametrize("source", ["in.txt", "rows.jsonl"])
 def test_a_full_disk_is_named_and_nothing_half_is_left(run, text, monkeypatch, source) -> None:
     before = sorted(text.iterdir())

@@ -76,6 +76,8 @@ def open_output(
             another run wait there to be gone on from.
         WriteFailed: it cannot be written.
     """
+    if not target:
+        raise BadSetting("--output names nothing: give a file, a folder, or - for stdout.")
     form = form or _form(target, all(each.rows for each in inputs))
     single = len(inputs) == 1 and not inputs[0].rows
     run = {"inputs": [each.name for each in inputs], "form": form, **run}

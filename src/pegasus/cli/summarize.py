@@ -98,7 +98,7 @@ def _declare_summary(group: Any) -> None:
         help="a text longer than the model takes: read all of it in pieces (chunk, the default), only its "
         "beginning (truncate), all at once with untrained positions (extend), or refuse it (error)",
     )
-    group.add_argument("--num-beams", type=int, metavar="N", help="beams of the search")
+    group.add_argument("--num-beams", type=int, metavar="N", help="beams of the search, at most 64")
     group.add_argument(
         "--length-penalty", type=float, metavar="X", help="above 1: longer; below 1: shorter"
     )
