@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pegasus import PegasusTokenizerFast
 from pegasus.errors import BadSetting, UnsupportedArgument
 
 ONE, TWO = "We are a nation of laws.", "The state of the union is strong, and the people know it."
@@ -44,7 +45,7 @@ def test_no_texts_give_no_rows(tokenizer) -> None:
     assert tokenizer([]).data == {"input_ids": [], "attention_mask": []}
 
 
-@pytest.mark.parametrize("keyword", ["pad_to_max_length", "truncation_strategy", "return_tensor"])
+@pytest.mark.parametrize("keyword", ["pad_to_maximum", "truncation_side", "return_tensor"])
 def test_unknown_keywords_are_refused_by_name(tokenizer, keyword: str) -> None:
     with pytest.raises(UnsupportedArgument, match=keyword):
         tokenizer(ONE, **{keyword: True})
@@ -129,7 +130,8 @@ def test_the_left_side(tokenizer) -> None:
     assert padded.attention_mask[0][0] == 0
 
 
-def test_overflowing_rows_cover_the_text(tokenizer) -> None:
+def test_overflowing_rows_cover_the_text(small: str) -> None:
+    tokenizer = PegasusTokenizerFast(small)
     ids = tokenizer(TWO, add_special_tokens=False).input_ids
     for side in ("right", "left"):
         tokenizer.truncation_side = side
@@ -216,5 +218,10 @@ def test_sampling_cuts_differently_and_spells_the_same(small: str) -> None:
     cuts = {tuple(tokenizer(TWO).input_ids) for _ in range(20)}
     assert len(cuts) > 1
     assert {tokenizer.decode(list(cut), skip_special_tokens=True) for cut in cuts} == {TWO}
-    with pytest.raises(BadSetting, match="at random"):
-        tokenizer(TWO, return_offsets_mapping=True)
+    spelled = {tuple(tokenizer.tokenize(TWO)) for _ in range(20)}
+    assert len(spelled) > 1
+    assert {"".join(tokens) for tokens in spelled} == {"▁" + TWO.replace(" ", "▁")}
+    found = tokenizer(TWO + " ☃", return_offsets_mapping=True)
+    assert found.tokens()[-2:] == ["☃", "</s>"]
+    assert len(found["offset_mapping"]) == len(found.input_ids)
+    assert found["offset_mapping"][-2] == (len(TWO) + 1, len(TWO) + 2)

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from pegasus import BatchEncoding
+from pegasus import BatchEncoding, PegasusTokenizerFast
 from pegasus.errors import BadSetting
 
 TEXT = "We are  a nation of ﬁne ½ laws. <mask_1> ☃"
@@ -74,7 +74,8 @@ def test_pairs_know_their_texts(tokenizer) -> None:
     assert tokenizer("We").n_sequences == 1
 
 
-def test_a_row_that_was_cut_knows_its_place(tokenizer) -> None:
+def test_a_row_that_was_cut_knows_its_place(small: str) -> None:
+    tokenizer = PegasusTokenizerFast(small)
     rows = tokenizer(TEXT, truncation=True, max_length=6, return_overflowing_tokens=True)
     whole = tokenizer(TEXT, return_offsets_mapping=True)
     spans = [

@@ -37,7 +37,8 @@ def test_saved_and_loaded(tokenizer, kind, tmp_path: Path) -> None:
     tokenizer.add_tokens(["<one>"])
     tokenizer.padding_side, tokenizer.truncation_side, tokenizer.newline = "left", "left", "authors"
     paths = tokenizer.save_pretrained(tmp_path)
-    assert sorted(Path(path).name for path in paths) == sorted(path.name for path in tmp_path.iterdir())
+    untold = set() if tokenizer.is_fast else {"tokenizer.json"}
+    assert {Path(path).name for path in paths} | untold == {path.name for path in tmp_path.iterdir()}
     again = kind.from_pretrained(tmp_path)
     for name in (
         "padding_side",
@@ -201,8 +202,8 @@ def test_a_subfolder(kind, small: str, tmp_path: Path) -> None:
 
 
 def test_a_prefix(tokenizer, tmp_path: Path) -> None:
-    paths = tokenizer.save_pretrained(tmp_path, filename_prefix="mine")
-    assert {Path(path).name for path in paths} == {
+    tokenizer.save_pretrained(tmp_path, filename_prefix="mine")
+    assert {path.name for path in tmp_path.iterdir()} == {
         "mine-spiece.model",
         "mine-tokenizer.json",
         "mine-tokenizer_config.json",
@@ -235,8 +236,10 @@ def test_refusals(kind, tokenizer, saved: Path, tmp_path: Path) -> None:
         kind()
     with pytest.raises(CheckpointNotFound, match="no folder"):
         tokenizer.save_vocabulary(empty / "nowhere")
-    with pytest.raises(UnsupportedArgument, match="push_to_hub"):
-        tokenizer.save_pretrained(empty, push_to_hub=True)
+    with pytest.raises(UnsupportedArgument, match="variant"):
+        tokenizer.save_pretrained(empty, variant="fp16")
+    with pytest.raises(BadSetting, match="is a file"):
+        tokenizer.save_pretrained(saved / "spiece.model")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from pegasus import PegasusTokenizer
 from pegasus.errors import BadSetting
-from pegasus.tokenization.specials import AddedToken, as_token, rules_of
+from pegasus.tokenization.added_tokens import AddedToken, as_token, rules_of
 from pegasus.tokenization.vocabulary import Layout
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pegasus.errors import NotOffered
 from pegasus.hub import TOKENIZER_FILES, HubOptions, locate
 from pegasus.tokenization.fast import PegasusTokenizerFast
-from pegasus.tokenization.folder import CONFIG, SPIECE, TOKENIZER_JSON, read_json
+from pegasus.tokenization.folder import CONFIG, SPIECE, TOKENIZER_JSON, read_json, without_notes
 from pegasus.tokenization.slow import PegasusTokenizer
 
 _OURS = ("PegasusTokenizer", "PegasusTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend", None)
@@ -35,7 +35,7 @@ class AutoTokenizer:
         Raises:
             NotOffered: when the files are those of another model's tokenizer.
         """
-        kwargs.pop("trust_remote_code", None)  # there is no code in what this package loads
+        kwargs = without_notes(kwargs)
         name = os.fspath(pretrained_model_name_or_path)
         folder = locate(name, HubOptions.take(kwargs), patterns=TOKENIZER_FILES)
         stated = read_json(folder / CONFIG).get("tokenizer_class")

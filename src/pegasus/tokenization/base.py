@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
-import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,113 +15,93 @@ from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.hub import TOKENIZER_FILES, HubOptions, locate, push
 from pegasus.tokenization import inputs, lengths
 from pegasus.tokenization.bulk import BulkCutter, BulkEncoding
+from pegasus.tokenization.chat import ChatTemplates
 from pegasus.tokenization.cutting import Engine, StretchCutter, TextEncoder
-from pegasus.tokenization.encoding import BatchEncoding, EncodedText
-from pegasus.tokenization.folder import read_settings
+from pegasus.tokenization.deprecated import DeprecatedCalls
+from pegasus.tokenization.encoding import BatchEncoding, EncodedText, Encoding
+from pegasus.tokenization.folder import read_settings, settings_of_file, without_notes
 from pegasus.tokenization.inputs import Text
-from pegasus.tokenization.lengths import Limits
+from pegasus.tokenization.lengths import Limits, Side
+from pegasus.tokenization.naming import TokenNames
 from pegasus.tokenization.newline import Newline, check_newline
-from pegasus.tokenization.padding import Encoded, pad_columns
-from pegasus.tokenization.request import Wanted, refuse_unknown, settle
+from pegasus.tokenization.preparing import LOST, IdPreparation, cut_away, refuse_pairs
+from pegasus.tokenization.released import MODEL_COLUMNS, Released
+from pegasus.tokenization.request import Defaults, Wanted, refuse_unknown, settle
 from pegasus.tokenization.rows import Row, columns, rows_of
 from pegasus.tokenization.saving import write_folder, write_vocabulary
-from pegasus.tokenization.specials import AddedTokens, SpecialTokens, as_token
 from pegasus.tokenization.table import TokenTable
 from pegasus.tokenization.vocabulary import NEWLINE_PIECE, Layout, Vocabulary
 
 logger = logging.getLogger(__name__)
-_SHIFTED = re.compile(r"<unk_\d+>")
 _MADE = ("_engine", "_cutter", "_bulk")  # what cannot be copied
 
 
-class TokenizerBase(TokenTable, SpecialTokens, BulkEncoding):
+class TokenizerBase(
+    TokenTable, TokenNames, BulkEncoding, IdPreparation, DeprecatedCalls, ChatTemplates, Released
+):
     """Text ↔ ids of PEGASUS; the classes to use are PegasusTokenizer and PegasusTokenizerFast.
 
     Args:
         vocabulary: the pieces.
         layout: the ids that are not pieces, by name.
-        additional_special_tokens: more of them; those that are not reserved get ids after the pieces.
-        sp_model_kwargs: passed to ``sentencepiece.SentencePieceProcessor``.
+        stated: the named arguments of the constructor, as they were given: the vocabulary's files, the
+            tokens that the layout names, with their rules if they have some,
+            ``additional_special_tokens`` (those that are not reserved get ids after the pieces) and
+            ``sp_model_kwargs``, which are passed to ``sentencepiece.SentencePieceProcessor``.
         settings: ``model_max_length``, ``padding_side``, ``truncation_side``, ``newline``,
-            ``clean_up_tokenization_spaces``, ``added_tokens_decoder``, ``bos_token``, ``sep_token``,
-            ``cls_token``; anything else is kept and written back on save.
+            ``clean_up_tokenization_spaces``, ``split_special_tokens``, ``model_input_names``,
+            ``chat_template``, ``added_tokens_decoder``, ``bos_token``, ``sep_token``, ``cls_token``;
+            anything else is kept in ``init_kwargs`` and written back on save.
     """
 
-    model_input_names: ClassVar[list[str]] = ["input_ids", "attention_mask"]
+    model_input_names: list[str] = [*MODEL_COLUMNS]  # noqa: RUF012
+    padding_side: Side = "right"
+    truncation_side: Side = "right"
     is_fast: ClassVar[bool] = False
+    slow_tokenizer_class: ClassVar[type[TokenizerBase] | None] = None
 
     def __init__(
-        self,
-        vocabulary: Vocabulary,
-        layout: Layout,
-        additional_special_tokens: Sequence[Any] | None,
-        sp_model_kwargs: dict[str, Any] | None,
-        settings: dict[str, Any],
+        self, vocabulary: Vocabulary, layout: Layout, stated: dict[str, Any], settings: dict[str, Any]
     ) -> None:
+        self.init_inputs: tuple[Any, ...] = ()
+        self.init_kwargs: dict[str, Any] = copy.deepcopy({**settings, **stated})
         self._vocabulary, self._layout, self.offset = vocabulary, layout, layout.offset
-        self.sp_model_kwargs = dict(sp_model_kwargs or {})
-        self._said: set[str] = set()
+        self.vocab_file: str | None = stated["vocab_file"]
+        self.sp_model_kwargs: dict[str, Any] = dict(stated["sp_model_kwargs"] or {})
+        self.deprecation_warnings: dict[str, bool] = {}
         self._open()
         self._take_settings(settings)
-        self._name_tokens(settings, additional_special_tokens)
+        self._name_tokens(stated, settings, stated["additional_special_tokens"])
+        self.init_kwargs["additional_special_tokens"] = self.additional_special_tokens
         self.newline = settings.pop("newline", None) or "drop"
-        self.init_kwargs = settings
 
     def _take_settings(self, settings: dict[str, Any]) -> None:
-        limit = settings.pop("model_max_length", None)
+        limit = settings.pop("model_max_length", settings.pop("max_len", None))
         self.model_max_length = lengths.UNLIMITED if limit is None else int(limit)
-        self.padding_side = lengths.settle_side(settings.pop("padding_side", "right"), "padding_side")
-        self.truncation_side = lengths.settle_side(
-            settings.pop("truncation_side", "right"), "truncation_side"
-        )
+        for name in ("padding_side", "truncation_side"):
+            setattr(self, name, lengths.settle_side(settings.pop(name, getattr(self, name)), name))
         tidy = settings.pop("clean_up_tokenization_spaces", None)
         self.clean_up_tokenization_spaces = True if tidy is None else bool(tidy)
         self.name_or_path = str(settings.pop("name_or_path", "") or "")
+        self.split_special_tokens = bool(settings.pop("split_special_tokens", False))
+        self.model_input_names = list(settings.pop("model_input_names", None) or self.model_input_names)
+        self.chat_template = settings.pop("chat_template", None)
+        self.verbose = bool(settings.pop("verbose", True))
 
-    def _name_tokens(self, settings: dict[str, Any], additional: Sequence[Any] | None) -> None:
-        layout = self._layout
-        self._added = AddedTokens.reserved(layout)
-        names = ("unk_token", "pad_token", "eos_token", "mask_token", "mask_token_sent")
-        self._named = {name: text for name in names if (text := getattr(layout, name)) is not None}
-        named = set(self._named.values()) - {layout.mask_token_sent}
-        self._additional = [text for text in layout.reserved.values() if text not in named]
-        for number, token in sorted((settings.pop("added_tokens_decoder", None) or {}).items()):
-            self._restore(int(number), token)
-        if layout.mask_token is not None and layout.mask_token not in self._added.ids:
-            self._name("mask_token", layout.mask_token)
-        for name in ("bos_token", "sep_token", "cls_token"):
-            if (token := settings.pop(name, None)) is not None:
-                self._name(name, token)
-        if additional is not None:
-            self._set_additional(
-                [token for token in additional if not self._is_misplaced(token)], replace=False
-            )
-
-    def _restore(self, number: int, token: Any) -> None:
-        """Take over a token that a file lists, unless it says nothing new about the vocabulary."""
-        token = as_token(token, special=False)
-        known = self._added.ids.get(token.content)
-        if number < self._layout.unk_id + 1 or known is not None or self._is_misplaced(token):
-            return
-        if number < self.vocab_size and (
-            self._piece_id(token.content) != number or not self._is_learnt(number)
-        ):
-            return
-        self._added = self._added.with_token(number, token)
-        if token.special:
-            self._additional.append(token.content)
-
-    def _is_misplaced(self, token: Any) -> bool:
-        """Whether this is a reserved name that a faulty version of transformers shifted or wrote twice."""
-        text = token["content"] if isinstance(token, Mapping) else str(getattr(token, "content", token))
-        if _SHIFTED.fullmatch(text) is None or text in self._added.ids:
-            return False
-        logger.warning(
-            "%s stands among the added tokens of %s and is no token here: left out.",
-            text,
-            self.name_or_path,
-        )
-        return True
+    def __repr__(self) -> str:
+        shown = {
+            "name_or_path": self.name_or_path,
+            "vocab_size": self.vocab_size,
+            "model_max_length": self.model_max_length,
+            "is_fast": self.is_fast,
+            "padding_side": self.padding_side,
+            "truncation_side": self.truncation_side,
+            "special_tokens": self.special_tokens_map,
+            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
+        }
+        values = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        added = "".join(f"\n\t{number}: {token!r}," for number, token in self.added_tokens_decoder.items())
+        return f"{type(self).__name__}({values}),  added_tokens_decoder={{{added}\n}}"
 
     # -- files ------------------------------------------------------------------------------------
 
@@ -138,30 +119,50 @@ class TokenizerBase(TokenTable, SpecialTokens, BulkEncoding):
             CheckpointCorrupt: when a file cannot be read.
         """
         name = os.fspath(pretrained_model_name_or_path)
-        place = locate(name, HubOptions.take(kwargs), patterns=TOKENIZER_FILES)
+        options, kwargs = HubOptions.take(kwargs), without_notes(kwargs)
+        if os.path.isfile(name):
+            return cls(**{**settings_of_file(name), "name_or_path": name, **kwargs})
+        place = locate(name, options, patterns=TOKENIZER_FILES)
         return cls(**{**read_settings(place), "name_or_path": name, **kwargs})
 
     def save_pretrained(
-        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None, **kwargs: Any
+        self,
+        save_directory: str | os.PathLike[str],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
     ) -> tuple[str, ...]:
         """Write every file that readers of PEGASUS look for, in the explicit form.
 
-        ``spiece.model``, ``tokenizer.json`` (for unigram vocabularies), ``tokenizer_config.json``,
-        ``special_tokens_map.json`` and, where tokens were added, ``added_tokens.json``.
+        ``tokenizer_config.json``, ``special_tokens_map.json``, ``spiece.model``, where tokens were added
+        ``added_tokens.json``, and ``tokenizer.json`` (for unigram vocabularies).
 
         Args:
             save_directory: the folder, made when it is not there.
+            legacy_format: True leaves ``tokenizer.json`` out, False writes of the vocabulary nothing else.
             filename_prefix: put before every file name, with a hyphen.
-            kwargs: ``legacy_format`` changes nothing, all files are written; anything else is refused.
+            push_to_hub: whether to upload the folder then, to ``repo_id`` or under its own name.
+            kwargs: keywords of :func:`pegasus.hub.push`.
 
         Returns:
             The paths of the files.
+
+        Raises:
+            BadSetting: when the folder is a file.
         """
-        kwargs.pop("legacy_format", None)
-        refuse_unknown({name: value for name, value in kwargs.items() if value}, "save_pretrained")
         target = Path(save_directory)
+        if target.is_file():
+            raise BadSetting(f"{target} is a file, and a tokenizer is saved as a folder. Give another.")
+        repository = kwargs.pop("repo_id", None) or target.name
+        if not push_to_hub:
+            refuse_unknown({name: value for name, value in kwargs.items() if value}, "save_pretrained")
         target.mkdir(parents=True, exist_ok=True)
-        return write_folder(self, target, f"{filename_prefix}-" if filename_prefix else "")
+        prefix = f"{filename_prefix}-" if filename_prefix else ""
+        written = write_folder(self, target, prefix, legacy_format)
+        if push_to_hub:
+            push(target, repository, **kwargs)
+        return written
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
@@ -232,8 +233,9 @@ class TokenizerBase(TokenTable, SpecialTokens, BulkEncoding):
             is_split_into_words: texts are given as lists of words.
             kwargs: ``pad_to_multiple_of``, ``padding_side``, ``return_tensors`` ("pt", "np", "tf", "jax"),
                 ``return_attention_mask`` (on unless False), ``return_token_type_ids``,
-                ``return_overflowing_tokens``, ``return_special_tokens_mask``, ``return_offsets_mapping``,
-                ``return_length``, ``verbose``.
+                ``return_overflowing_tokens`` (further rows of the fast class, ``overflowing_tokens`` and
+                ``num_truncated_tokens`` beside the one row of the other), ``return_special_tokens_mask``,
+                ``return_offsets_mapping``, ``return_length``, ``split_special_tokens``, ``verbose``.
 
         Returns:
             ``input_ids`` and ``attention_mask`` and what was asked for: lists, rows of lists for several
@@ -273,60 +275,31 @@ class TokenizerBase(TokenTable, SpecialTokens, BulkEncoding):
         return self._encode(list(firsts), list(seconds), batched=True, **kwargs)
 
     def tokenize(
-        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
+        self,
+        text: str,
+        pair: str | None = None,
+        add_special_tokens: bool = False,
+        split_special_tokens: bool | None = None,
+        **kwargs: Any,
     ) -> list[str]:
-        """Cut a text into tokens, spelled as they stand in the normalized text."""
+        """Cut a text into tokens, spelled as they stand in the normalized text.
+
+        Args:
+            text: the text.
+            pair: a second text, whose tokens follow.
+            add_special_tokens: whether eos ends them.
+            split_special_tokens: whether special tokens in the text are cut like any other text; None: as
+                the attribute of that name says.
+            kwargs: nothing else is taken.
+        """
         refuse_unknown(kwargs, "tokenize")
         texts = [text] if pair is None else [text, pair]
-        tokens = [token for part in self._encoder.encode(texts, False) for token in part.details.tokens]
+        for given in texts:
+            if not isinstance(given, str):
+                raise TypeError(f"tokenize cuts a string, got {type(given).__name__}.")
+        encoded = self._encoder(split_special_tokens).encode(texts, False)
+        tokens = [token for part in encoded for token in part.details.tokens]
         return [*tokens, self._named["eos_token"]] if add_special_tokens else tokens
-
-    def prepare_for_model(
-        self, ids: list[int], pair_ids: list[int] | None = None, **kwargs: Any
-    ) -> BatchEncoding:
-        """Cut, close and pad ids that have no special tokens yet.
-
-        Takes the keywords of a call. ``return_overflowing_tokens`` gives ``overflowing_tokens`` and
-        ``num_truncated_tokens`` here, not further rows.
-        """
-        overflow = kwargs.pop("return_overflowing_tokens", False)
-        tensors, prepend = kwargs.pop("return_tensors", None), kwargs.pop("prepend_batch_axis", False)
-        limits, wanted = self._settle(kwargs)
-        closing = self._closing(wanted.specials)
-        given = [self._encoder.given(part) for part in (ids, pair_ids) if part is not None]
-        rows = rows_of(0, given[0], given[1] if pair_ids is not None else None, limits, closing, False)
-        self._warn_if_long(rows, limits, wanted)
-        table, encodings = columns(rows, limits, closing, wanted)
-        found: dict[str, Any] = {name: value[0] for name, value in table.items()}
-        if overflow:
-            total = len(ids) + len(pair_ids or ()) + self.num_special_tokens_to_add() * wanted.specials
-            found["num_truncated_tokens"] = total - (limits.max_length or total)
-            found["overflowing_tokens"] = _cut_away(given, rows[0], limits)
-        return BatchEncoding(found, encodings, tensors, prepend_batch_axis=prepend)
-
-    def pad(
-        self,
-        encoded_inputs: Encoded,
-        padding: bool | str = True,
-        max_length: int | None = None,
-        return_attention_mask: bool | None = None,
-        return_tensors: str | None = None,
-        **kwargs: Any,
-    ) -> BatchEncoding:
-        """Fill up encodings to one length: a batch, or a list of single encodings.
-
-        ``input_ids``, ``attention_mask``, ``token_type_ids`` and ``special_tokens_mask`` are filled;
-        other entries stay as they are. Tensors come back as tensors of their kind. Takes
-        ``pad_to_multiple_of``, ``padding_side`` and ``verbose`` too.
-        """
-        limits, _ = self._settle(
-            {"padding": padding, "truncation": False, "max_length": max_length, **kwargs}
-        )
-        fillings = {"input_ids": self._id_of("pad_token"), "token_type_ids": self.pad_token_type_id}
-        fillings |= {"attention_mask": 0, "special_tokens_mask": 1}
-        return pad_columns(
-            encoded_inputs, limits, fillings, return_attention_mask is not False, return_tensors
-        )
 
     def _encode(
         self,
@@ -337,27 +310,50 @@ class TokenizerBase(TokenTable, SpecialTokens, BulkEncoding):
         **kwargs: Any,
     ) -> BatchEncoding:
         limits, wanted = self._settle(kwargs)
+        text, pair = inputs.as_lists(text), inputs.as_lists(pair)
         batched = inputs.is_batch(text, is_split_into_words) if batched is None else batched
         firsts, seconds = inputs.aligned(text, pair, batched)
-        encoded = self._encoder.encode([*firsts, *(seconds or ())], is_split_into_words)
-        closing = self._closing(wanted.specials)
-        rows: list[Row] = []
-        for sample, first in enumerate(encoded[: len(firsts)]):
-            second = None if seconds is None else encoded[len(firsts) + sample]
-            rows += rows_of(sample, first, second, limits, closing, wanted.overflow)
-        self._warn_if_long(rows, limits, wanted)
-        table, encodings = columns(rows, limits, closing, wanted)
-        if not batched and not wanted.overflow and wanted.tensors is None:
+        encoder = self._encoder(wanted.split_specials)
+        encoded = encoder.encode([*firsts, *(seconds or ())], is_split_into_words)
+        samples = [[first] for first in encoded[: len(firsts)]]
+        for sample, second in zip(samples, encoded[len(firsts) :]):
+            sample.append(second)
+        table, encodings = self._columns(samples, limits, wanted)
+        further_rows = wanted.overflow and self.is_fast
+        if not batched and not further_rows and wanted.tensors is None:
             return BatchEncoding({name: value[0] for name, value in table.items()}, encodings)
         return BatchEncoding(table, encodings, wanted.tensors)
 
-    @property
-    def _encoder(self) -> TextEncoder:
-        return TextEncoder(self._added, self.newline, self._cutter, self._token_id, self._tokens_of)
+    def _columns(
+        self, samples: list[list[EncodedText]], limits: Limits, wanted: Wanted
+    ) -> tuple[dict[str, list], list[Encoding]]:
+        """The columns of texts or pairs; of what was cut away the one class makes rows, the other lists."""
+        closing = self._closing(wanted.specials)
+        further_rows = wanted.overflow and self.is_fast
+        rows: list[Row] = []
+        for number, sample in enumerate(samples):
+            second = sample[1] if len(sample) == 2 else None
+            rows += rows_of(number, sample[0], second, limits, closing, further_rows)
+        self._warn_if_long(rows, limits, wanted)
+        table, encodings = columns(rows, limits, closing, replace(wanted, overflow=further_rows))
+        if wanted.overflow and not further_rows:
+            refuse_pairs(any(len(sample) == 2 for sample in samples), limits)
+            lost = [cut_away(sample, row, limits, closing) for sample, row in zip(samples, rows)]
+            table |= {name: [one[name] for one in lost] for name in LOST}
+        return table, encodings
+
+    def _encoder(self, split_special_tokens: bool | None = None) -> TextEncoder:
+        splits = self.split_special_tokens if split_special_tokens is None else split_special_tokens
+        added = self._added.ordinary if splits else self._added
+        return TextEncoder(added, self.newline, self._cutter, self._token_id, self._tokens_of)
 
     def _settle(self, options: dict[str, Any]) -> tuple[Limits, Wanted]:
-        defaults = Limits(padding_side=self.padding_side, truncation_side=self.truncation_side)
-        return settle(options, defaults, self.model_max_length, self._say_once)
+        sides = Limits(padding_side=self.padding_side, truncation_side=self.truncation_side)
+        defaults = Defaults(sides, self.model_max_length, self.model_input_names)
+        limits, wanted = settle(options, defaults, self._say_once)
+        if limits.padding != "do_not_pad":
+            self._id_of("pad_token")  # refused even where no row needs it
+        return limits, wanted
 
     def _warn_if_long(self, rows: Sequence[Row], limits: Limits, wanted: Wanted) -> None:
         longest = max((len(row.ids) for row in rows), default=0)
@@ -368,9 +364,9 @@ class TokenizerBase(TokenTable, SpecialTokens, BulkEncoding):
                 "long",
             )
 
-    def _say_once(self, message: str, key: str = "") -> None:
-        if (key or message) not in self._said:
-            self._said.add(key or message)
+    def _say_once(self, message: str, key: str) -> None:
+        if self.verbose and not self.deprecation_warnings.get(key):
+            self.deprecation_warnings[key] = True
             logger.warning(message)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -388,13 +384,3 @@ class TokenizerBase(TokenTable, SpecialTokens, BulkEncoding):
     def _make_engine(self) -> Engine:
         """The library that cuts, over this vocabulary."""
         raise NotImplementedError
-
-
-def _cut_away(given: Sequence[EncodedText | None], kept: Row, limits: Limits) -> list[int]:
-    """The ids that were cut from one text, with the stride before them; nothing when both texts gave."""
-    for text, part in zip(given, kept.parts):
-        removed = 0 if text is None or part.text is None else len(text.ids) - len(part.ids)
-        if text is not None and removed and (len(given) == 1 or limits.truncation != "longest_first"):
-            window = removed + limits.stride
-            return text.ids[-window:] if limits.truncation_side == "right" else text.ids[:window]
-    return []

@@ -9,7 +9,6 @@ texts with added tokens in them, the ids are made the usual way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -96,18 +95,19 @@ class BulkEncoding:
         texts: Sequence[str],
         add_special_tokens: bool = True,
         max_length: int | None = None,
-        split_special_tokens: bool = False,
+        split_special_tokens: bool | None = None,
     ) -> list[Ids]:
         """The ids of many texts, for whoever wants no more than that.
 
         They equal ``tokenizer(texts, add_special_tokens=…, truncation=max_length is not None,
-        max_length=…)["input_ids"]``.
+        max_length=…, split_special_tokens=…)["input_ids"]``.
 
         Args:
             texts: the texts.
             add_special_tokens: end each with eos.
             max_length: tokens that each keeps, eos included; None keeps all, however many.
-            split_special_tokens: take ``</s>``, ``<mask_1>`` and their like in a text for text.
+            split_special_tokens: whether special tokens in a text are cut like any other text; None: as
+                the attribute of that name says.
 
         Returns:
             One array [S] for each text.
@@ -120,9 +120,7 @@ class BulkEncoding:
             raise TypeError("encode_ids takes a list of strings. For pairs and words call the tokenizer.")
         check_limits(Limits(max_length=max_length))
         eos = self._id_of("eos_token") if add_special_tokens else None
-        encoder = self._encoder
-        if split_special_tokens:
-            encoder = replace(encoder, added=encoder.added.without_special)
+        encoder = self._encoder(split_special_tokens)
         rows = [row for some in _some(texts) for row in self._rows(some, encoder, eos)]
         if max_length is None:
             return rows
@@ -143,8 +141,7 @@ class BulkEncoding:
         half = len(texts) // 2
         return [row for some in (texts[:half], texts[half:]) for row in self._rows(some, encoder, eos)]
 
-    @property
-    def _encoder(self) -> TextEncoder:
+    def _encoder(self, split_special_tokens: bool | None = None) -> TextEncoder:
         """What cuts whole texts the usual way."""
         raise NotImplementedError
 

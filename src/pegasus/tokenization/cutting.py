@@ -8,14 +8,13 @@ from functools import cached_property, partial
 from itertools import compress
 from typing import Protocol
 
-from pegasus.errors import BadSetting
 from pegasus.tokenization import inputs
+from pegasus.tokenization.added_tokens import AddedTokens
 from pegasus.tokenization.encoding import Details, EncodedText, Span
 from pegasus.tokenization.inputs import Text
 from pegasus.tokenization.model_file import NORMAL
 from pegasus.tokenization.newline import Newline, newline_origins, write_newlines
 from pegasus.tokenization.origins import piece_spans, shift
-from pegasus.tokenization.specials import AddedTokens
 from pegasus.tokenization.vocabulary import SPACE, Layout, Vocabulary
 from pegasus.tokenization.words import ExactCutter, FreshCutter, WordCutter, spellings, words_of
 
@@ -73,21 +72,25 @@ class StretchCutter:
             return self._words.cut(self.normalize(stretches))
         return self._engine.cut_texts(stretches)
 
-    def explain(self, text: str) -> tuple[list[str], list[Span]]:
+    @property
+    def samples(self) -> bool:
+        """Whether the same text may be cut in another way the next time."""
+        return self._engine.samples
+
+    def explain(self, text: str, ids: Sequence[int] | None = None) -> tuple[list[str], list[Span]]:
         """The pieces of one stretch as they are spelled after normalization, and where they stand in it.
 
-        Raises:
-            BadSetting: when texts are cut at random.
+        Args:
+            text: the stretch.
+            ids: how it was cut, where cutting it again may give something else.
         """
-        if self._engine.samples:
-            raise BadSetting(
-                "Text that is cut at random has no tokens or offsets to look up afterwards. "
-                "Use convert_ids_to_tokens on the ids, or a tokenizer without enable_sampling."
-            )
         normalized, origins = self._vocabulary.normalizer.Normalize(text, with_offsets=True)
-        words = words_of(normalized) if self._by_words else [normalized]
-        found = self._words.cut(words) if self._by_words else self._engine.cut_texts([text])
-        pieces = [piece for word, ids in zip(words, found) for piece in self._spell(word, ids)]
+        words = words_of(normalized) if self._by_words and ids is None else [normalized]
+        if ids is not None:
+            found: Sequence[Sequence[int]] = [ids]
+        else:
+            found = self._words.cut(words) if self._by_words else self._engine.cut_texts([text])
+        pieces = [piece for word, own in zip(words, found) for piece in self._spell(word, own)]
         return pieces, piece_spans(pieces, normalized, origins, len(text))
 
     def _spell(self, word: str, ids: Sequence[int]) -> list[str]:
@@ -136,7 +139,7 @@ class TextEncoder:
         return [
             self.given(item)
             if plan is None
-            else EncodedText(_assemble(plan, found), partial(self._details, item, in_words))
+            else EncodedText(_assemble(plan, found), self._explained(item, in_words, plan, found))
             for item, plan in zip(items, plans)
         ]
 
@@ -159,21 +162,32 @@ class TextEncoder:
                     stretches.append(text[start:end])
         return plan
 
-    def _details(self, item: Text, in_words: bool) -> Details:
+    def _explained(
+        self, item: Text, in_words: bool, plan: Sequence[int], found: Sequence[list[int]]
+    ) -> Callable[[], Details]:
+        """Where the tokens stand, worked out when asked for; only what was cut at random is remembered."""
+        cuts = [found[~number] for number in plan if number < 0] if self.cutter.samples else None
+        return partial(self._details, item, in_words, cuts)
+
+    def _details(self, item: Text, in_words: bool, cuts: Sequence[list[int]] | None) -> Details:
         details = Details([], [], [])
+        remembered = iter(cuts or ())
         for index, word in enumerate(inputs.words_of(item, in_words) or ()):
             text, origins = write_newlines(word, self.newline), newline_origins(word, self.newline)
             for start, end, number in self.added.split(text):
-                tokens, spans = self._stretch(text[start:end], number)
+                ids = next(remembered, None) if number is None else None
+                tokens, spans = self._stretch(text[start:end], number, ids)
                 first = details.words[-1] + 1 if details.words else 0
                 details.words.extend([index] * len(tokens) if in_words else _count_words(tokens, first))
                 details.tokens.extend(tokens)
                 details.offsets.extend(shift(spans, start, origins))
         return details
 
-    def _stretch(self, text: str, number: int | None) -> tuple[list[str], list[Span]]:
+    def _stretch(
+        self, text: str, number: int | None, ids: Sequence[int] | None
+    ) -> tuple[list[str], list[Span]]:
         if number is None:
-            return self.cutter.explain(text)
+            return self.cutter.explain(text, ids)
         return [self.added.by_id[number].content], [(0, len(text))]
 
     def _details_of_ids(self, ids: list[int]) -> Details:

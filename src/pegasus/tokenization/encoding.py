@@ -14,6 +14,20 @@ from pegasus.spec.tensors import to_tensor
 Span = tuple[int, int]
 
 
+class CharSpan(NamedTuple):
+    """A stretch of characters: where it begins, and the character after it."""
+
+    start: int
+    end: int
+
+
+class TokenSpan(NamedTuple):
+    """A stretch of tokens: the first, and the one after the last."""
+
+    start: int
+    end: int
+
+
 class Details(NamedTuple):
     """The tokens of one text: their spelling, their place in the text, the word each belongs to."""
 
@@ -111,19 +125,19 @@ class Encoding:
                 return place
         return None
 
-    def token_to_chars(self, token: int) -> Span | None:
+    def token_to_chars(self, token: int) -> CharSpan | None:
         """Start and end of a token in its text, or None for special tokens."""
-        return None if self.sequence_ids[token] is None else self.offsets[token]
+        return None if self.sequence_ids[token] is None else CharSpan(*self.offsets[token])
 
-    def word_to_tokens(self, word: int, sequence: int = 0) -> Span | None:
+    def word_to_tokens(self, word: int, sequence: int = 0) -> TokenSpan | None:
         """The first token of a word and the one after its last."""
         places = [place for place, _ in self._of(sequence) if self.word_ids[place] == word]
-        return (places[0], places[-1] + 1) if places else None
+        return TokenSpan(places[0], places[-1] + 1) if places else None
 
-    def word_to_chars(self, word: int, sequence: int = 0) -> Span | None:
+    def word_to_chars(self, word: int, sequence: int = 0) -> CharSpan | None:
         """Start and end of a word in its text."""
         span = self.word_to_tokens(word, sequence)
-        return None if span is None else (self.offsets[span[0]][0], self.offsets[span[1] - 1][1])
+        return None if span is None else CharSpan(self.offsets[span[0]][0], self.offsets[span[1] - 1][1])
 
     def char_to_word(self, char: int, sequence: int = 0) -> int | None:
         """The word that a character of the text belongs to."""
@@ -155,20 +169,23 @@ class BatchEncoding(UserDict):
 
     Args:
         data: name → rows (or one row).
-        encodings: the origin of each row, or None.
+        encoding: the origin of each row, or None.
         tensor_type: "pt", "np", "tf" or "jax" to turn the rows into tensors.
         prepend_batch_axis: whether ``data`` is one row that becomes a batch of one.
+        n_sequences: how many texts each row holds, where ``encoding`` does not say it.
     """
 
     def __init__(
         self,
         data: Mapping[str, Any] | None = None,
-        encodings: Encoding | Sequence[Encoding] | None = None,
+        encoding: Encoding | Sequence[Encoding] | None = None,
         tensor_type: str | None = None,
         prepend_batch_axis: bool = False,
+        n_sequences: int | None = None,
     ) -> None:
         super().__init__(data or {})
-        self._encodings = [encodings] if isinstance(encodings, Encoding) else encodings
+        self._encodings = [encoding] if isinstance(encoding, Encoding) else encoding
+        self._n_sequences = n_sequences
         if tensor_type is not None:
             self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
@@ -187,7 +204,7 @@ class BatchEncoding(UserDict):
         return self.data[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"data": self.data, "_encodings": None}
+        return {"data": self.data, "_encodings": None, "_n_sequences": self.n_sequences}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -205,7 +222,7 @@ class BatchEncoding(UserDict):
     @property
     def n_sequences(self) -> int | None:
         """How many texts each row holds."""
-        return self._encodings[0].n_sequences if self._encodings else None
+        return self._encodings[0].n_sequences if self._encodings else self._n_sequences
 
     def convert_to_tensors(
         self, tensor_type: str | None, prepend_batch_axis: bool = False
@@ -253,7 +270,7 @@ class BatchEncoding(UserDict):
         row, token = self._place(batch_or_token_index, token_index)
         return row.word_ids[token]
 
-    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> Span | None:
+    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
         """Start and end of a token in its text."""
         row, token = self._place(batch_or_token_index, token_index)
         return row.token_to_chars(token)
@@ -274,14 +291,14 @@ class BatchEncoding(UserDict):
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
-    ) -> Span | None:
+    ) -> TokenSpan | None:
         """The first token of a word and the one after its last."""
         row, word = self._place(batch_or_word_index, word_index)
         return row.word_to_tokens(word, sequence_index)
 
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
-    ) -> Span | None:
+    ) -> CharSpan | None:
         """Start and end of a word in its text."""
         row, word = self._place(batch_or_word_index, word_index)
         return row.word_to_chars(word, sequence_index)

@@ -10,18 +10,19 @@ sentencepiece's scores, so that both tokenizers give the same ids for every text
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import Unigram
 
 from pegasus.errors import NotOffered
 from pegasus.tokenization.base import TokenizerBase
 from pegasus.tokenization.model_file import UNIGRAM
+from pegasus.tokenization.retraining import FROM_VOCABULARY, learn_unigram, renamed_tokens
 from pegasus.tokenization.saving import tokenizer_json_of
-from pegasus.tokenization.slow import PegasusTokenizer, masks, open_vocabulary
+from pegasus.tokenization.slow import PegasusTokenizer, layout_of, open_vocabulary
 from pegasus.tokenization.vocabulary import OFFSET, SPACE, Layout, Vocabulary
 
 #: Before names that no text may match: normalized text has never two space markers in a row.
@@ -108,15 +109,22 @@ class PegasusTokenizerFast(TokenizerBase):
         offset: int = OFFSET,
         **kwargs: Any,
     ) -> None:
-        layout = Layout(
-            offset, str(pad_token), str(eos_token), str(unk_token), *masks(mask_token, mask_token_sent)
-        )
-        vocabulary = open_vocabulary(vocab_file, tokenizer_file, layout)
-        sp_model_kwargs = kwargs.pop("sp_model_kwargs", None) or {}
-        if sp_model_kwargs.get("enable_sampling"):
+        kwargs.pop("from_slow", None)  # both files say the same
+        stated: dict[str, Any] = {
+            "vocab_file": vocab_file, "tokenizer_file": tokenizer_file, "pad_token": pad_token,
+            "eos_token": eos_token, "unk_token": unk_token, "mask_token": mask_token,
+            "mask_token_sent": mask_token_sent, "additional_special_tokens": additional_special_tokens,
+            "offset": offset, "sp_model_kwargs": kwargs.pop("sp_model_kwargs", None) or {},
+        }  # fmt: skip
+        if stated["sp_model_kwargs"].get("enable_sampling"):
             raise NotOffered("The tokenizers library does not cut at random here. Use PegasusTokenizer.")
-        super().__init__(vocabulary, layout, additional_special_tokens, sp_model_kwargs, kwargs)
-        self.vocab_file = vocab_file
+        layout = layout_of(stated)
+        pipeline = kwargs.pop("tokenizer_object", None)
+        if pipeline is not None:
+            vocabulary = Vocabulary.from_tokenizer_json(json.loads(pipeline.to_str()), layout)
+        else:
+            vocabulary = open_vocabulary(vocab_file, tokenizer_file, layout)
+        super().__init__(vocabulary, layout, stated, kwargs)
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
@@ -124,9 +132,53 @@ class PegasusTokenizerFast(TokenizerBase):
         return Tokenizer.from_str(json.dumps(tokenizer_json_of(self)))
 
     @property
+    def decoder(self) -> Any:
+        """The part of :attr:`backend_tokenizer` that turns tokens into text."""
+        return self.backend_tokenizer.decoder
+
+    @property
     def can_save_slow_tokenizer(self) -> bool:
         """Always: a ``spiece.model`` is rebuilt where there was none."""
         return True
+
+    def set_truncation_and_padding(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: lengths belong to a call here, and no call changes what the next one does.
+
+        Raises:
+            NotOffered: always.
+        """
+        raise NotOffered("A tokenizer keeps no lengths. Give truncation, padding and max_length to a call.")
+
+    def train_new_from_iterator(
+        self,
+        text_iterator: Iterable[str] | Iterable[list[str]],
+        vocab_size: int,
+        length: int | None = None,
+        new_special_tokens: Sequence[str | AddedToken] | None = None,
+        special_tokens_map: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> PegasusTokenizerFast:
+        """Learn another vocabulary for a tokenizer like this one, with the tokenizers library.
+
+        :func:`pegasus.tokenization.train.train_vocabulary` learns one with sentencepiece, which is what
+        PEGASUS was made with.
+
+        Args:
+            text_iterator: texts, or lists of texts.
+            vocab_size: how many ids are wanted; the reserved ones and every letter are there in any case.
+            length: how many items the iterator has; it changes nothing.
+            new_special_tokens: more special tokens, with ids after the pieces.
+            special_tokens_map: special token → its new name.
+            kwargs: keywords of ``tokenizers.trainers.UnigramTrainer``.
+        """
+        stated = {name: value for name, value in self.init_kwargs.items() if name not in FROM_VOCABULARY}
+        stated |= renamed_tokens(self, special_tokens_map or {})
+        learnt = learn_unigram(
+            tokenizer_json_of(self), layout_of(stated), text_iterator, vocab_size, kwargs
+        )
+        fresh = type(self)(**stated, tokenizer_object=learnt)
+        fresh.add_tokens(list(new_special_tokens or ()), special_tokens=True)
+        return fresh
 
     def _make_engine(self) -> TokenizersEngine:
         return TokenizersEngine(self._vocabulary, self._layout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ _ABOUT_FILES = (
     "extra_special_tokens",
     "added_tokens_map",
 )
+
+#: Keywords that callers of transformers give to find a class or a file; here both are found.
+_NOTES = ("config", "use_fast", "tokenizer_type", "trust_remote_code", "_from_auto", "_commit_hash")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -82,10 +86,26 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Named special tokens as text; files also write them with their rules."""
-    if name.endswith("_token") or name == "mask_token_sent":
-        return value["content"] if isinstance(value, Mapping) else value
+    """Named special tokens as text, unless a file states a rule that a text does not have."""
+    if (name.endswith("_token") or name == "mask_token_sent") and isinstance(value, Mapping):
+        swallows = bool(value.get("lstrip")), bool(value.get("rstrip"))
+        ruled = (any(swallows) and not all(swallows)) or value.get("single_word")
+        return {key: item for key, item in value.items() if key != "__type"} if ruled else value["content"]
     return value
+
+
+def settings_of_file(name: str) -> dict[str, Any]:
+    """The constructor argument for a single vocabulary file."""
+    warnings.warn(
+        f"A tokenizer is loaded from a folder; of {name} nothing but the vocabulary is known. "
+        "Give the folder it is in.", FutureWarning, stacklevel=4,
+    )  # fmt: skip
+    return {"tokenizer_file" if name.endswith(".json") else "vocab_file": name}
+
+
+def without_notes(options: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of ``from_pretrained`` without those that say nothing to a tokenizer."""
+    return {name: value for name, value in options.items() if name not in _NOTES}
 
 
 def _added_tokens(folder: Path, settings: dict[str, Any]) -> dict[int, Any]:

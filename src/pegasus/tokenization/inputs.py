@@ -11,6 +11,13 @@ from pegasus.errors import BadSetting
 Text = str | Sequence[str] | Sequence[int]
 
 
+def as_lists(text: Any) -> Any:
+    """Arrays and columns of texts as lists; anything else as it is."""
+    if isinstance(text, str | bytes | list | tuple) or not hasattr(text, "tolist"):
+        return text
+    return text.tolist()
+
+
 def is_batch(text: Any, in_words: bool) -> bool:
     """Whether this is several texts.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -64,6 +65,18 @@ def settle_side(side: str, what: str) -> Side:
     """
     chosen: Side = _one_of(side, Side, what)
     return chosen
+
+
+def whole_number(value: Any, name: str) -> int | None:
+    """A length as an integer, whichever library's integer it is; None stays None.
+
+    Raises:
+        BadSetting: for anything else, text and fractions among it.
+    """
+    try:
+        return None if value is None else operator.index(value)
+    except TypeError as error:
+        raise BadSetting(f"{name} is a whole number, got {type(value).__name__}: {value!r}.") from error
 
 
 def _one_of(value: object, names: Any, what: str) -> Any:

@@ -21,29 +21,34 @@ def pad_columns(
     Args:
         encoded: one encoding, a batch, or a list of single encodings; lists, arrays or tensors.
         limits: to what length and on which side.
-        fillings: column → the number it is filled with; other columns stay as they are.
+        fillings: column → the number it is filled with, that of the ids first; others stay as they are.
         attention: add an attention mask where there is none.
         tensors: the kind of tensor to make; None: the kind that came in.
 
     Raises:
-        BadSetting: when there are no ``input_ids``.
+        BadSetting: when there are no ids, or another number of rows than of something else.
     """
-    table = _as_columns(encoded)
-    if "input_ids" not in table:
-        raise BadSetting(f"pad() needs 'input_ids', found {', '.join(table) or 'nothing'}.")
-    tensors = tensors or _kind(table["input_ids"])
+    table, main = _as_columns(encoded), next(iter(fillings))
+    if main not in table:
+        raise BadSetting(f"pad() needs {main!r}, found {', '.join(table) or 'nothing'}.")
+    tensors = tensors or _kind(table[main])
     plain = {name: _plain(value) for name, value in table.items()}
-    single = bool(plain["input_ids"]) and not isinstance(plain["input_ids"][0], list)
+    single = bool(plain[main]) and not isinstance(plain[main][0], list)
     rows = {name: [value] for name, value in plain.items()} if single else plain
+    for name, value in rows.items():
+        if not isinstance(value, list) or len(value) != len(rows[main]):
+            raise BadSetting(
+                f"{name!r} does not have {len(rows[main])} rows, as {main!r} has. Give it as many."
+            )
     if attention and "attention_mask" not in rows:
-        rows["attention_mask"] = [[1] * len(ids) for ids in rows["input_ids"]]
-    filled = _fill(rows, limits, fillings)
+        rows["attention_mask"] = [[1] * len(ids) for ids in rows[main]]
+    filled = _fill(rows, main, limits, fillings)
     result = {name: value[0] for name, value in filled.items()} if single else filled
     return BatchEncoding({k: to_tensor(v, tensors, k) if tensors else v for k, v in result.items()})
 
 
-def _fill(rows: dict[str, list], limits: Limits, fillings: Mapping[str, int]) -> dict[str, list]:
-    lengths = [len(ids) for ids in rows["input_ids"]]
+def _fill(rows: dict[str, list], main: str, limits: Limits, fillings: Mapping[str, int]) -> dict[str, list]:
+    lengths = [len(ids) for ids in rows[main]]
     width = padded_length(max(lengths, default=0), limits)
     missing = [width - length if limits.padding != "do_not_pad" else 0 for length in lengths]
     filled = dict(rows)

@@ -16,13 +16,13 @@ class Closing:
 
     Attributes:
         eos: its id and name; None when nothing is to be added.
-        pad: its id and name.
+        pad: its id and name; None where nothing can be filled up.
         special: the ids that a special tokens mask marks inside a text.
         pad_type: the type id of padding.
     """
 
     eos: tuple[int, str] | None
-    pad: tuple[int, str]
+    pad: tuple[int, str] | None
     special: frozenset[int]
     pad_type: int = 0
 
@@ -117,6 +117,7 @@ def _fill(row: Row, missing: int, right: bool, closing: Closing) -> tuple[list[i
     special = closing.special if closing.eos is not None else frozenset[int]()
     if not missing:
         return row.ids, Encoding(row.parts, attention, special)
+    assert closing.pad is not None  # whoever pads has been asked for it
     padding = Part([closing.pad[0]] * missing, name=closing.pad[1])
     parts = [*row.parts, padding] if right else [padding, *row.parts]
     return _beside(row.ids, padding.ids, right), Encoding(parts, attention, special)

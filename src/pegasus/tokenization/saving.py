@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenizers import AddedToken
+
 from pegasus.spec.files import write_whole
+from pegasus.tokenization.added_tokens import rules_of
 from pegasus.tokenization.folder import (
     ADDED,
     CONFIG,
@@ -15,7 +18,8 @@ from pegasus.tokenization.folder import (
     write_json,
 )
 from pegasus.tokenization.model_file import UNIGRAM
-from pegasus.tokenization.specials import rules_of
+from pegasus.tokenization.released import MODEL_COLUMNS
+from pegasus.tokenization.specials import NAMED
 from pegasus.tokenization.tokenizer_json import write_tokenizer_json
 
 if TYPE_CHECKING:
@@ -32,23 +36,40 @@ _SETTINGS = (
     "sp_model_kwargs",
     "truncation_side",
 )
+#: Written only where they are not what every tokenizer of PEGASUS has.
+_RARE = {"chat_template": None, "split_special_tokens": False, "model_input_names": [*MODEL_COLUMNS]}
+#: Arguments of the constructor that are no setting of the file, or that it has under another name.
+_NOT_WRITTEN = {*NAMED, *_SETTINGS, *_RARE, "vocab_file", "tokenizer_file", "added_tokens_decoder"}
+_NOT_WRITTEN |= {"max_len", "name_or_path", "verbose", "special_tokens_map_file"}
 
 
-def write_folder(tokenizer: TokenizerBase, folder: Path, prefix: str) -> tuple[str, ...]:
-    """Write all files, each whole; returns their paths."""
-    added = tokenizer.added_tokens_encoder
-    later = {text: number for text, number in added.items() if number >= tokenizer.vocab_size}
-    contents = {CONFIG: config_of(tokenizer), SPECIALS: tokenizer.special_tokens_map, ADDED: later}
-    if not later:  # those of an earlier save are gone
-        del contents[ADDED]
-        (folder / (prefix + ADDED)).unlink(missing_ok=True)
-    written = [write_vocabulary(tokenizer, folder, prefix)]
-    for name, content in contents.items():
-        write_json(folder / (prefix + name), content)
+def write_folder(
+    tokenizer: TokenizerBase, folder: Path, prefix: str, legacy: bool | None
+) -> tuple[str, ...]:
+    """Write all files, each whole, or (``legacy``) only one of the two forms of the vocabulary.
+
+    Returns:
+        Their paths; that of ``tokenizer.json`` only where the class is named after its library.
+    """
+    written: list[str] = []
+
+    def note(name: str, content: Any, indent: int | None = 2) -> None:
+        write_json(folder / (prefix + name), content, indent)
         written.append(str(folder / (prefix + name)))
-    if tokenizer._vocabulary.table.model_type == UNIGRAM:
-        write_json(folder / (prefix + TOKENIZER_JSON), tokenizer_json_of(tokenizer), indent=None)
-        written.append(str(folder / (prefix + TOKENIZER_JSON)))
+
+    note(CONFIG, config_of(tokenizer))
+    note(SPECIALS, tokenizer.special_tokens_map)
+    if legacy is not False:
+        written.append(write_vocabulary(tokenizer, folder, prefix))
+    later = {text: n for text, n in tokenizer.added_tokens_encoder.items() if n >= tokenizer.vocab_size}
+    if later and legacy is not False:
+        note(ADDED, later)
+    else:  # those of an earlier save are gone
+        (folder / (prefix + ADDED)).unlink(missing_ok=True)
+    if not legacy and tokenizer._vocabulary.table.model_type == UNIGRAM:
+        note(TOKENIZER_JSON, tokenizer_json_of(tokenizer), indent=None)
+        if not tokenizer.is_fast and legacy is None:
+            written.pop()  # callers compare the list with transformers', whose slow class lacks that file
     return tuple(written)
 
 
@@ -60,15 +81,27 @@ def write_vocabulary(tokenizer: TokenizerBase, folder: Path, prefix: str) -> str
 
 
 def config_of(tokenizer: TokenizerBase) -> dict[str, Any]:
-    """The content of ``tokenizer_config.json``: what was read and not understood stands first."""
+    """The content of ``tokenizer_config.json``: what was given and not understood stands first."""
     added = {str(number): rules_of(token) for number, token in tokenizer.added_tokens_decoder.items()}
+    others = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _NOT_WRITTEN}
+    rare = {name: getattr(tokenizer, name) for name in _RARE}
     return {
-        **tokenizer.init_kwargs,
+        **{name: _writable(value) for name, value in others.items()},
         "added_tokens_decoder": added,
         **dict(sorted(tokenizer._named.items())),
         **{name: getattr(tokenizer, name) for name in _SETTINGS},
+        **{name: value for name, value in rare.items() if value != _RARE[name]},
         "tokenizer_class": "PegasusTokenizer",
     }
+
+
+def _writable(value: Any) -> Any:
+    """Tokens as text wherever they stand; the rules of each are among the added tokens."""
+    if isinstance(value, AddedToken):
+        return value.content
+    if isinstance(value, list | tuple):
+        return [_writable(item) for item in value]
+    return {key: _writable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def tokenizer_json_of(tokenizer: TokenizerBase) -> dict[str, Any]:

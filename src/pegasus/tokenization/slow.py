@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pegasus.errors import BadSetting, CheckpointNotFound
+from pegasus.tokenization.added_tokens import text_of
 from pegasus.tokenization.base import TokenizerBase
 from pegasus.tokenization.folder import read_json
+from pegasus.tokenization.lengths import whole_number
 from pegasus.tokenization.vocabulary import OFFSET, Layout, Vocabulary
 
 
@@ -76,12 +78,14 @@ class PegasusTokenizer(TokenizerBase):
         tokenizer_file: str | None = None,
         **kwargs: Any,
     ) -> None:
-        layout = Layout(
-            offset, str(pad_token), str(eos_token), str(unk_token), *masks(mask_token, mask_token_sent)
-        )
-        vocabulary = open_vocabulary(vocab_file, tokenizer_file, layout)
-        super().__init__(vocabulary, layout, additional_special_tokens, sp_model_kwargs, kwargs)
-        self.vocab_file = vocab_file
+        stated: dict[str, Any] = {
+            "vocab_file": vocab_file, "tokenizer_file": tokenizer_file, "pad_token": pad_token,
+            "eos_token": eos_token, "unk_token": unk_token, "mask_token": mask_token,
+            "mask_token_sent": mask_token_sent, "additional_special_tokens": additional_special_tokens,
+            "offset": offset, "sp_model_kwargs": sp_model_kwargs or {},
+        }  # fmt: skip
+        layout = layout_of(stated)
+        super().__init__(open_vocabulary(vocab_file, tokenizer_file, layout), layout, stated, kwargs)
 
     _engine: SentencePieceEngine
 
@@ -90,13 +94,31 @@ class PegasusTokenizer(TokenizerBase):
         """The ``sentencepiece.SentencePieceProcessor``."""
         return self._engine.processor
 
+    def prepare_for_tokenization(
+        self, text: str, is_split_into_words: bool = False, **kwargs: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """The text as it is, and the keywords: nothing happens to a text before it is cut."""
+        return text, kwargs
+
     def _make_engine(self) -> SentencePieceEngine:
         return SentencePieceEngine(self._vocabulary, self.offset, self.sp_model_kwargs)
 
 
-def masks(*tokens: object) -> tuple[str | None, ...]:
-    """Masks as text; a mask may be missing."""
-    return tuple(None if token is None else str(token) for token in tokens)
+def layout_of(stated: dict[str, Any]) -> Layout:
+    """The layout that the arguments of a constructor describe; a mask may be missing.
+
+    Raises:
+        BadSetting: when the offset is no number of ids, or a token that must be there is missing.
+    """
+    offset = whole_number(stated["offset"], "offset")
+    if offset is None or offset < 0:
+        raise BadSetting(f"offset={offset} is no number of reserved ids. Use 103, or 0 for none.")
+    names = ("pad_token", "eos_token", "unk_token", "mask_token", "mask_token_sent")
+    texts = {name: None if stated[name] is None else text_of(stated[name]) for name in names}
+    for name in names[:3]:
+        if texts[name] is None:
+            raise BadSetting(f"{name}=None leaves an id without a name. Leave it out for the usual one.")
+    return Layout(offset, **texts)  # type: ignore[arg-type]
 
 
 def open_vocabulary(vocab_file: str | None, tokenizer_file: str | None, layout: Layout) -> Vocabulary:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
+from tokenizers import AddedToken
+
 from pegasus.errors import BadSetting
+from pegasus.tokenization.added_tokens import AddedTokens
 from pegasus.tokenization.model_file import NORMAL
 from pegasus.tokenization.newline import Newline, read_newlines
 from pegasus.tokenization.request import refuse_unknown
 from pegasus.tokenization.rows import Closing
-from pegasus.tokenization.specials import AddedTokens
 from pegasus.tokenization.vocabulary import SPACE, UNK, Vocabulary
 
 _BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
@@ -90,8 +93,14 @@ class TokenTable:
     def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
     @overload
     def convert_tokens_to_ids(self, tokens: str) -> int: ...
-    def convert_tokens_to_ids(self, tokens: str | list[str] | tuple[str, ...]) -> int | list[int]:
+    @overload
+    def convert_tokens_to_ids(self, tokens: None) -> None: ...
+    def convert_tokens_to_ids(
+        self, tokens: str | list[str] | tuple[str, ...] | None
+    ) -> int | list[int] | None:
         """The id of a token, or of each; the id of ``<unk>`` for what the vocabulary does not have."""
+        if tokens is None:
+            return None
         if isinstance(tokens, str):
             return self._token_id(tokens)
         return [self._token_id(token) for token in tokens]
@@ -108,12 +117,13 @@ class TokenTable:
         Raises:
             BadSetting: for a number that is no id of this vocabulary.
         """
-        numbers = _numbers(ids)
-        if skip_special_tokens and not isinstance(ids, int):
+        single = _is_number(ids)
+        numbers = plain_numbers(ids)
+        if skip_special_tokens and not single:
             special = self._added.special_ids
             numbers = [number for number in numbers if number not in special]
         tokens = self._tokens_of(numbers)
-        return tokens[0] if isinstance(ids, int) else tokens
+        return tokens[0] if single else tokens
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Join tokens into text. Tokens that were added after the vocabulary stand between spaces."""
@@ -134,13 +144,16 @@ class TokenTable:
             skip_special_tokens: leave out pad, eos, masks, ``<unk>`` and special tokens of your own.
             clean_up_tokenization_spaces: take away spaces before punctuation; None: as configured.
             spaces_between_special_tokens: whether tokens added after the vocabulary stand between spaces.
-            kwargs: nothing else is taken.
+            kwargs: ``use_source_tokenizer`` changes nothing; nothing else is taken.
 
         Raises:
             BadSetting: for a number that is no id of this vocabulary.
         """
+        kwargs.pop("use_source_tokenizer", None)
         refuse_unknown(kwargs, "decode")
-        tokens = self.convert_ids_to_tokens(_numbers(token_ids), skip_special_tokens=skip_special_tokens)
+        tokens = self.convert_ids_to_tokens(
+            plain_numbers(token_ids), skip_special_tokens=skip_special_tokens
+        )
         text = self._spell(tokens, spaces_between_special_tokens)
         tidy = clean_up_tokenization_spaces
         if self.clean_up_tokenization_spaces if tidy is None else tidy:
@@ -225,10 +238,11 @@ class TokenTable:
         return self._added.ids[text]
 
     def _closing(self, specials: bool) -> Closing:
-        pad, eos = self._id_of("pad_token"), self._id_of("eos_token") if specials else None
+        eos = self._id_of("eos_token") if specials else None
+        pad = self._named.get("pad_token")
         return Closing(
             eos=None if eos is None else (eos, self._named["eos_token"]),
-            pad=(pad, self._named["pad_token"]),
+            pad=None if pad is None else (self._added.ids[pad], pad),
             special=frozenset(self._added.special_ids - {self._unk_id()}),
             pad_type=self.pad_token_type_id,
         )
@@ -241,6 +255,11 @@ class TokenTable:
         place = self._vocabulary.places.get(text, UNK)
         return place + self.offset if place > UNK else None
 
+    def _token_at(self, number: int) -> AddedToken | str:
+        """The token of an id, with its rules where it has some."""
+        known = self._added.by_id.get(number)
+        return self._tokens_of([number])[0] if known is None else known
+
     def _is_learnt(self, number: int) -> bool:
         """Symbols that a user defined are never cut anyway: adding them as tokens would change nothing."""
         return self._vocabulary.table.kinds[number - self.offset] == NORMAL
@@ -251,15 +270,32 @@ class TokenTable:
         return [pieces[number - offset] if number > offset else "" for number in numbers]
 
 
-def _numbers(ids: Any) -> list[int]:
-    """Plain integers out of a number, a list, an array or a tensor."""
-    if hasattr(ids, "numpy") and not hasattr(ids, "tolist"):  # TensorFlow
-        ids = ids.numpy()
-    if hasattr(ids, "tolist"):
-        ids = ids.tolist()
-    if isinstance(ids, int):
-        return [ids]
-    return [int(number) for number in ids]
+def plain_numbers(ids: Any) -> list[int]:
+    """Plain integers out of a number, a list, an array or a tensor.
+
+    Raises:
+        BadSetting: when they are no whole numbers, or stand in rows.
+    """
+    ids = _plain(ids)
+    try:
+        return [operator.index(number) for number in ([ids] if isinstance(ids, int) else map(_plain, ids))]
+    except TypeError as error:
+        raise BadSetting(
+            f"Ids are whole numbers in one row, got {type(ids).__name__}: {str(ids)[:60]}. "
+            "Use batch_decode for several rows."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Python's own numbers and lists, whatever held them before."""
+    if hasattr(value, "numpy") and not hasattr(value, "tolist"):  # TensorFlow
+        value = value.numpy()
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _is_number(value: Any) -> bool:
+    """Whether this is one id, and not a row of one."""
+    return isinstance(value, int) or (hasattr(value, "shape") and tuple(value.shape) == ())
 
 
 def _read_bytes(match: re.Match[str]) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from tokenizers import AddedToken
 
 from pegasus.errors import NotOffered
+from pegasus.tokenization.added_tokens import rules_of
 from pegasus.tokenization.model_file import UNIGRAM
-from pegasus.tokenization.specials import rules_of
 from pegasus.tokenization.vocabulary import SPACE, Layout, Vocabulary
 
 #: The score under which the released file lists the reserved names: never chosen.
