@@ -10,6 +10,7 @@
     ├── NotOffered           (NotImplementedError)  this session, backend or file kind cannot do that
     ├── UnsupportedArgument  (ValueError)   an argument that exists elsewhere and is refused here by name
     ├── BadSetting           (ValueError)   a setting or a combination of settings makes no sense
+    ├── OriginUnknown        (ValueError, KeyError)  an encoding does not know where its tokens came from
     ├── TextTooLong          (ValueError)   more tokens than the model takes, and cutting was not allowed
     ├── BadData              (ValueError)   a row or a file of input cannot be used; knows file and line
     └── WriteFailed          (OSError)      a result cannot be written: a full disk, a closed stream
@@ -53,6 +54,12 @@ class UnsupportedArgument(PegasusError, ValueError):
 
 class BadSetting(PegasusError, ValueError):
     """A setting, or a combination of settings, that makes no sense."""
+
+
+class OriginUnknown(PegasusError, ValueError, KeyError):
+    """An encoding is asked for the place of its tokens in a text, and was not made from a text here."""
+
+    __str__ = Exception.__str__  # a key error would put the sentence into quotation marks
 
 
 class TextTooLong(PegasusError, ValueError):

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from pegasus import BatchEncoding, PegasusTokenizerFast
-from pegasus.errors import BadSetting
+from pegasus.errors import OriginUnknown
 
 TEXT = "We are  a nation of ﬁne ½ laws. <mask_1> ☃"
 
@@ -106,7 +106,7 @@ def test_pickled_and_copied_numbers_stay(tokenizer) -> None:
     for twin in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
         assert (twin.input_ids == found.input_ids).all()
         assert not twin.is_fast
-        with pytest.raises(BadSetting, match="where its tokens came from"):
+        with pytest.raises(OriginUnknown, match="where its tokens came from"):
             twin.tokens()
 
 

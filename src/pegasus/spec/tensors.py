@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pegasus.errors import BackendMissing, BadSetting
+from pegasus.errors import BackendMissing, BadSetting, NotOffered
 
-#: The word → the room's module and what to install for it.
-ROOMS = {
-    "pt": ("pegasus.backends.torch.tensors", "pip install torch"),
-    "tf": ("pegasus.backends.tensorflow.tensors", "pip install 'pegasus-summarizer[tensorflow]'"),
-    "jax": ("pegasus.backends.jax.tensors", "pip install 'pegasus-summarizer[jax]'"),
-}
+#: The word → the module of the backend that makes such tensors.
+ROOMS = {"pt": "pegasus.backends.torch.tensors"}
+#: Frameworks whose backend this version does not have, and how to come by their tensors all the same.
+ELSEWHERE = {"tf": "tf.constant(array)", "jax": "jnp.asarray(array)"}
 
 
 def to_tensor(value: Any, kind: str, name: str = "value") -> Any:
@@ -55,18 +53,22 @@ def tensor_maker(kind: str) -> Callable[[np.ndarray], Any]:
     Raises:
         BadSetting: for an unknown word.
         BackendMissing: when the framework is not installed.
+        NotOffered: for a framework that has no backend here.
     """
     word = str(getattr(kind, "value", kind))  # transformers' TensorType holds the same words
     if word == "np":
         return np.asarray
+    if word in ELSEWHERE:
+        raise NotOffered(
+            f"This version makes no {word!r} tensors. Use return_tensors='np', and {ELSEWHERE[word]} on them."
+        )
     if word not in ROOMS:
-        raise BadSetting(f"return_tensors={kind!r} is not known. Use 'pt', 'np', 'tf' or 'jax'.")
-    module, remedy = ROOMS[word]
+        raise BadSetting(f"return_tensors={kind!r} is not known. Use 'pt' or 'np'.")
     try:
-        maker: Callable[[np.ndarray], Any] = import_module(module).from_array
+        maker: Callable[[np.ndarray], Any] = import_module(ROOMS[word]).from_array
     except ImportError as error:
         raise BackendMissing(
-            f"Tensors of kind {word!r} cannot be made here ({error}). Run: {remedy}"
+            f"Tensors of kind {word!r} cannot be made here ({error}). Run: pip install torch"
         ) from error
     return maker
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from pegasus.errors import BadSetting
+from pegasus.errors import OriginUnknown
 from pegasus.spec.tensors import to_tensor
 
 Span = tuple[int, int]
@@ -311,7 +311,7 @@ class BatchEncoding(UserDict):
 
     def _rows(self) -> Sequence[Encoding]:
         if self._encodings is None:
-            raise BadSetting(
+            raise OriginUnknown(
                 "This encoding does not know where its tokens came from (it was padded, pickled or built "
                 "from ids). Ask the one that the tokenizer returned."
             )

@@ -40,7 +40,7 @@ class TokenNames(SpecialTokens):
         for number, token in sorted((settings.pop("added_tokens_decoder", None) or {}).items()):
             self._restore(int(number), token)
         if layout.mask_token is not None and layout.mask_token not in self._added.ids:
-            self._name("mask_token", layout.mask_token)
+            self._name("mask_token", layout.mask_token)  # the vocabulary may have a piece for it
         for name in _LAID_OUT:
             if has_own_rules(names[name]):
                 self._add(names[name], special=True)
@@ -64,7 +64,7 @@ class TokenNames(SpecialTokens):
         ):
             return
         self._added = self._added.with_token(number, token)
-        if token.special:
+        if token.special and token.content not in self._named.values():
             self._additional = [*(self._additional or ()), token.content]
 
     def _restore_rules(self, number: int, token: AddedToken) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenizers import AddedToken
-
 from pegasus.spec.files import write_whole
 from pegasus.tokenization.added_tokens import rules_of
 from pegasus.tokenization.folder import (
@@ -86,22 +84,13 @@ def config_of(tokenizer: TokenizerBase) -> dict[str, Any]:
     others = {name: value for name, value in tokenizer.init_kwargs.items() if name not in _NOT_WRITTEN}
     rare = {name: getattr(tokenizer, name) for name in _RARE}
     return {
-        **{name: _writable(value) for name, value in others.items()},
+        **tokenizer.convert_added_tokens(others),
         "added_tokens_decoder": added,
         **dict(sorted(tokenizer._named.items())),
         **{name: getattr(tokenizer, name) for name in _SETTINGS},
         **{name: value for name, value in rare.items() if value != _RARE[name]},
         "tokenizer_class": "PegasusTokenizer",
     }
-
-
-def _writable(value: Any) -> Any:
-    """Tokens as text wherever they stand; the rules of each are among the added tokens."""
-    if isinstance(value, AddedToken):
-        return value.content
-    if isinstance(value, list | tuple):
-        return [_writable(item) for item in value]
-    return {key: _writable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def tokenizer_json_of(tokenizer: TokenizerBase) -> dict[str, Any]:

@@ -88,6 +88,24 @@ class SpecialTokens:
     _added: AddedTokens
     _additional: list[str] | None
 
+    @classmethod
+    def convert_added_tokens(cls, obj: Any, add_type_field: bool = True) -> Any:
+        """Tokens in a nest of lists and dictionaries as files write them, and back.
+
+        Args:
+            obj: the nest. A dictionary with ``__type`` "AddedToken" becomes a token.
+            add_type_field: write tokens as their text; otherwise they stay tokens.
+        """
+        if isinstance(obj, Mapping):
+            if obj.get("__type") == "AddedToken":
+                return AddedToken(**{name: value for name, value in obj.items() if name != "__type"})
+            return {key: cls.convert_added_tokens(value, add_type_field) for key, value in obj.items()}
+        if isinstance(obj, AddedToken):
+            return obj.content if add_type_field else obj
+        if isinstance(obj, list | tuple):
+            return [cls.convert_added_tokens(item, add_type_field) for item in obj]
+        return obj
+
     def add_tokens(
         self, new_tokens: str | AddedToken | Sequence[str | AddedToken], special_tokens: bool = False
     ) -> int:
