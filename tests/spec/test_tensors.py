@@ -56,7 +56,7 @@ def test_a_missing_framework_says_what_to_install(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("kind", ["tf", "jax"])
 def test_a_framework_without_a_backend_says_what_helps(kind: str) -> None:
-    with pytest.raises(NotOffered, match="return_tensors='np', and .*array"):
+    with pytest.raises(NotOffered, match=r"return_tensors='np', and .*array"):
         to_tensor([1], kind)
 
 

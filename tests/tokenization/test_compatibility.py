@@ -168,7 +168,7 @@ def test_special_tokens_as_text(tokenizer) -> None:
     for found in (
         tokenizer(text, split_special_tokens=True).input_ids,
         tokenizer.encode_ids([text], split_special_tokens=True)[0].tolist(),
-        tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text, split_special_tokens=True)) + [1],
+        [*tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text, split_special_tokens=True)), 1],
     ):
         assert not {0, 2, 3} & set(found)
         assert found.count(1) == 1

@@ -60,7 +60,7 @@ def tensor_maker(kind: str) -> Callable[[np.ndarray], Any]:
         return np.asarray
     if word in ELSEWHERE:
         raise NotOffered(
-            f"This version makes no {word!r} tensors. Use return_tensors='np', and {ELSEWHERE[word]} on them."
+            f"This version makes no {word!r} tensors. Use return_tensors='np', and {ELSEWHERE[word]}."
         )
     if word not in ROOMS:
         raise BadSetting(f"return_tensors={kind!r} is not known. Use 'pt' or 'np'.")

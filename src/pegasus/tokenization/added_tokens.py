@@ -39,7 +39,7 @@ class AddedTokens:
         return {number for number, token in self.by_id.items() if token.special}
 
     @cached_property
-    def ordinary(self) -> AddedTokens:
+    def without_special(self) -> AddedTokens:
         """The same table without its special tokens: text in which those are nothing but text."""
         return AddedTokens({number: token for number, token in self.by_id.items() if not token.special})
 

@@ -344,7 +344,7 @@ class TokenizerBase(
 
     def _encoder(self, split_special_tokens: bool | None = None) -> TextEncoder:
         splits = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        added = self._added.ordinary if splits else self._added
+        added = self._added.without_special if splits else self._added
         return TextEncoder(added, self.newline, self._cutter, self._token_id, self._tokens_of)
 
     def _settle(self, options: dict[str, Any]) -> tuple[Limits, Wanted]:
