@@ -39,6 +39,7 @@ FLAGS = (
     "-Wno-psabi",
     "-Wno-uninitialized",
     "-Wno-maybe-uninitialized",
+    "-Wno-unknown-warning-option",  # clang has not got the one before
 )
 AVX2 = ("-mavx2", "-mfma", "-mf16c")
 AVX512 = (
@@ -81,10 +82,25 @@ def compiler() -> list[str]:
 
 def flags_of(source: Path) -> list[str] | None:
     """The compiler's flags for one file; None where the file is for another architecture."""
-    extra = INSTRUCTIONS.get(source.stem.rpartition("_")[2], ())
+    extra = INSTRUCTIONS.get(level_of(source), ())
     if extra and platform.machine().lower() not in ("x86_64", "amd64"):
         return None
     return [*FLAGS, *extra, *shlex.split(os.environ.get("CXXFLAGS", ""))]
+
+
+def by_level(sources: list[Path]) -> list[Path]:
+    """Files of any processor first, then those of each level from least to most.
+
+    Of a function that several files have, as an inline one may be, linkers keep the copy of the first.
+    """
+    levels = [*INSTRUCTIONS]
+    return sorted(sources, key=lambda source: 1 + levels.index(word) if (word := level_of(source)) else 0)
+
+
+def level_of(source: Path) -> str:
+    """The level in a file's name, or ""."""
+    word = source.stem.rpartition("_")[2]
+    return word if word in INSTRUCTIONS else ""
 
 
 def call(words: list[str]) -> None:
@@ -119,7 +135,7 @@ def build(root: Path) -> Path:
     if target.exists() and target.stat().st_mtime > max(path.stat().st_mtime for path in depends):
         return target
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [(source, flags) for source in sources if (flags := flags_of(source)) is not None]
+        jobs = [(source, flags) for source in by_level(sources) if (flags := flags_of(source)) is not None]
         objects = [str(Path(scratch, f"{source.stem}.o")) for source, _ in jobs]
         calls = [
             [*words, *flags, "-c", str(source), "-o", made]

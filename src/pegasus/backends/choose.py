@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pegasus.backends import load_backend, require_backend
 from pegasus.backends.contract import InferenceModel
+from pegasus.backends.threads import threads_for
 from pegasus.checkpoint.files import is_packed
 from pegasus.errors import BadSetting
 
@@ -39,9 +40,12 @@ def open_model(
         threads: how many threads compute on a CPU; None: as many as there are cores.
 
     Raises:
-        BadSetting: there is no such backend or device here, or they do not go together.
+        BadSetting: there is no such backend or device here, they do not go together, or there are more
+            threads than processors.
     """
     require_backend(backend)
+    if threads is not None:
+        threads = threads_for(threads)
     name = backend or choose(folder, device)
     _check(folder, name, backend, device, dtype)
     return load_backend(name).open_model(folder, device=device, dtype=dtype, threads=threads)

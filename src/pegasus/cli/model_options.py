@@ -61,11 +61,11 @@ def check_backend(name: str | None) -> None:
 
 
 def check_threads(count: int | None) -> None:
-    """Raise ``BadSetting`` for fewer than one thread."""
-    from pegasus.errors import BadSetting
+    """Raise ``BadSetting`` for fewer than one thread, or more than there are processors."""
+    from pegasus.backends.threads import threads_for
 
-    if count is not None and count < 1:
-        raise BadSetting(f"--threads must be at least 1; found {count}.")
+    if count is not None:
+        threads_for(count, "--threads")
 
 
 def declare_batch_size(group: Any) -> None:

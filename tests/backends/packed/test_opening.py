@@ -15,7 +15,6 @@ from pegasus import PegasusForConditionalGeneration, Summarizer, Summary
 from pegasus.backends import choose, load_backend
 from pegasus.backends.packed.model import PackedModel
 from pegasus.backends.packed.native import NO_NATIVE, reason
-from pegasus.backends.packed.threads import usual_threads
 from pegasus.cli import app
 from pegasus.errors import BadSetting, NotOffered
 
@@ -157,10 +156,3 @@ def test_a_checkpoint_is_not_packed_over(tmp_path, capsys):
     (tmp_path / "model.safetensors").write_bytes(b"")
     assert app.main(["pack", "pegasus-mini", "-o", str(tmp_path)]) == 2
     assert "holds a checkpoint" in capsys.readouterr().err
-
-
-def test_threads_of_the_environment(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
-    assert usual_threads() == 3
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert usual_threads() >= 1

@@ -12,6 +12,7 @@ from pegasus.backends.packed.model import PackedModel
 from pegasus.backends.packed.packing import pack_tensors
 from pegasus.backends.packed.panels import PanelPacker
 from pegasus.backends.packed.weights import kind_of
+from pegasus.backends.threads import threads_for
 from pegasus.backends.torch.hooks import TorchHooks
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class PackedForConditionalGeneration(TorchHooks, PackedModel):
             dtype: how matrices are kept: "float32", "bfloat16", "float16" or "int8".
             threads: how many threads pack and compute; None: as many as PyTorch uses.
         """
-        threads = threads or torch.get_num_threads()
+        threads = torch.get_num_threads() if threads is None else threads_for(threads)
         tensors = dict(model._arrays())
         weights = pack_tensors(tensors, model.config, kind_of(dtype), PanelPacker(threads), "the model")
         return cls(weights, model.generation_config, threads=threads)

@@ -18,7 +18,7 @@ from pegasus.backends.packed.layouts import packer_of
 from pegasus.backends.packed.native_engine import start
 from pegasus.backends.packed.opening import open_weights
 from pegasus.backends.packed.positions import Positions
-from pegasus.backends.packed.threads import usual_threads
+from pegasus.backends.threads import threads_for
 from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
 from pegasus.generation.generate import GenerationMixin
 from pegasus.generation.request import Request
@@ -86,7 +86,7 @@ class PackedModel(GenerationMixin):
     @classmethod
     def from_folder(cls, folder: Path, *, dtype: Any = "auto", threads: int | None = None) -> Self:
         """``from_pretrained`` for a folder that was found already."""
-        threads = threads or usual_threads()
+        threads = threads_for(threads)
         model = cls(open_weights(folder, dtype, threads), threads=threads, source=folder)
         model._load_generation_config(folder)
         return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +12,7 @@ import numpy as np
 
 from pegasus.backends.packed.layouts import packer_of
 from pegasus.backends.packed.native.engine import Engine
-from pegasus.backends.packed.native.linears import Runner, aligned
+from pegasus.backends.packed.native.linears import Runner, aligned, level
 from pegasus.backends.packed.native.records import DecoderLayer, EncoderLayer, Linear, Network, Norm
 from pegasus.backends.packed.panels import ALIGNMENT, PanelPacker
 from pegasus.backends.packed.weights import PackedWeights
@@ -19,6 +20,8 @@ from pegasus.errors import NotOffered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
 
 #: How keys and values are kept. With exact weights they are exact; bfloat16 holds any size of number.
 _MEMORY = {"float32": "float32", "float16": "float32", "bfloat16": "bfloat16", "int8": "bfloat16"}
@@ -43,6 +46,7 @@ class NativeEngine(Engine):
 
 def start(weights: PackedWeights, threads: int) -> NativeEngine:
     """The library computes with these weights; other layouts are packed anew."""
+    logger.info("the native library computes: %s instructions, %d threads", level(), threads)
     packer = PanelPacker(threads)
     if weights.layout != packer.layout:
         weights = repacked(weights, packer)

@@ -9,8 +9,8 @@ from typing import Any
 from pegasus.backends.packed.folder import load_packed
 from pegasus.backends.packed.packing import pack_tensors
 from pegasus.backends.packed.panels import PanelPacker
-from pegasus.backends.packed.threads import usual_threads
 from pegasus.backends.packed.weights import Kind, PackedWeights, kind_of
+from pegasus.backends.threads import threads_for
 from pegasus.checkpoint.files import Weights, is_packed
 from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.errors import BadSetting, CheckpointNotFound
@@ -29,12 +29,13 @@ def open_weights(folder: Path, dtype: Any = "auto", threads: int | None = None) 
         threads: how many threads pack; None: ``usual_threads()``.
 
     Raises:
-        BadSetting: there is no such dtype, or a packed folder holds another one.
+        BadSetting: there is no such dtype, a packed folder holds another one, or more threads than
+            processors are asked for.
         CheckpointNotFound: something is missing.
         CheckpointCorrupt: a file is damaged, or packed in another version of the format.
         CheckpointMismatch: the weights are not those of the configuration.
     """
-    threads = threads or usual_threads()
+    threads = threads_for(threads)
     if is_packed(folder):
         weights = load_packed(folder, threads=threads)
         if dtype != "auto" and kind_of(dtype) != weights.kind:

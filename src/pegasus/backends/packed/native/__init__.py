@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pegasus.errors import BadSetting, NotOffered
+
+logger = logging.getLogger(__name__)
 
 #: Environment variable: 1 leaves the library alone although it is there.
 NO_NATIVE = "PEGASUS_NO_NATIVE"
@@ -45,12 +48,16 @@ def _load() -> ctypes.CDLL | str:
             "C++ compiler (g++ or clang++) and install pegasus-summarizer again from its sources"
         )
     try:
-        return ctypes.CDLL(str(LIBRARY))
+        loaded = ctypes.CDLL(str(LIBRARY))
     except OSError as error:
         return (
             f"the native engine could not be loaded: {error}. Install pegasus-summarizer again "
             "from its sources"
         )
+    best = LEVELS[loaded.pg_cpu_best()]
+    if wanted and LEVELS.index(wanted) > LEVELS.index(best):
+        logger.warning("PEGASUS_CPU=%s: this processor has no more than %s, which is used", wanted, best)
+    return loaded
 
 
 def reason() -> str | None:
@@ -74,6 +81,32 @@ def library() -> ctypes.CDLL:
             "the plain modules compute it."
         )
     return loaded
+
+
+#: What the C side answers, but for 0: see ``csrc/api.h``.
+_WRONG = {
+    -1: (MemoryError, "the native engine found no memory"),
+    -2: (BadSetting, "the native engine was asked something that does not fit what it holds"),
+    -3: (BadSetting, "the native engine was asked for more positions than its table has: set a longer one"),
+    -4: (BadSetting, "a token lies outside the vocabulary"),
+    -5: (
+        BadSetting,
+        "the system starts no more threads for the native engine: ask for fewer, "
+        "or raise the limits of the process (ulimit -u, ulimit -v)",
+    ),
+}
+
+
+def check(code: int) -> None:
+    """Raise what a code of the C side means; 0 means that all is well.
+
+    Raises:
+        MemoryError: no memory.
+        BadSetting: whatever else it may be.
+    """
+    if code != 0:
+        kind, message = _WRONG[code]
+        raise kind(message)
 
 
 def declared(functions: Mapping[str, tuple[Any, tuple[Any, ...]]]) -> ctypes.CDLL:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.packed.native import declared
+from pegasus.backends.packed.native import check, declared
 from pegasus.backends.packed.native.records import NetworkRecord
 from pegasus.errors import BadSetting
 
@@ -26,7 +26,7 @@ _I32, _I64, _PTR = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
 
 #: Every function of ``csrc/api.h``: what it returns and what it takes.
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "pg_model_new": (_PTR, (ctypes.POINTER(NetworkRecord), _I32)),
+    "pg_model_new": (_I32, (ctypes.POINTER(NetworkRecord), _I32, ctypes.POINTER(_PTR))),
     "pg_model_free": (None, (_PTR,)),
     "pg_model_positions": (None, (_PTR, _PTR, _I32, _PTR, _I32)),
     "pg_model_profile": (_I32, (_PTR, _PTR, _I32)),
@@ -52,19 +52,6 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pg_scores_best": (_I32, (_PTR, _PTR, _I32, _PTR, _I32, _PTR, _PTR)),
 }
 
-_WRONG = {
-    -1: (MemoryError, "the native engine found no memory"),
-    -2: (BadSetting, "the native engine was asked something that does not fit what it holds"),
-    -3: (BadSetting, "the native engine was asked for more positions than its table has: set a longer one"),
-    -4: (BadSetting, "a token lies outside the vocabulary"),
-}
-
-
-def _check(code: int) -> None:
-    if code != 0:
-        kind, message = _WRONG[code]
-        raise kind(message)
-
 
 def _pointer(array: np.ndarray | None) -> int | None:
     return None if array is None else array.ctypes.data
@@ -83,15 +70,15 @@ class Engine:
 
     Raises:
         NotOffered: there is no library, or it does not know the activation.
+        BadSetting: the system does not start so many threads.
     """
 
     def __init__(self, network: Network, threads: int) -> None:
         self.network = network
         self._native = declared(_FUNCTIONS)
         self._tables: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-        self._model = self._native.pg_model_new(ctypes.byref(network.record()), threads)
-        if not self._model:
-            raise MemoryError("the native engine found no memory for its threads")
+        self._model = _PTR()
+        check(self._native.pg_model_new(ctypes.byref(network.record()), threads, ctypes.byref(self._model)))
 
     def __del__(self) -> None:
         if getattr(self, "_model", None):
@@ -140,7 +127,7 @@ class Engine:
         code = self._native.pg_encode(
             self._model, _pointer(ids_N), _pointer(offsets), len(offsets) - 1, _pointer(states_ND)
         )
-        _check(code)
+        check(code)
         return states_ND
 
     def open(
@@ -176,7 +163,7 @@ class Decoding:
         code = self._native.pg_session_new(
             engine._model, _pointer(states_ND), _pointer(offsets), texts, ctypes.byref(self._session)
         )
-        _check(code)
+        check(code)
 
     def __del__(self) -> None:
         if getattr(self, "_session", None):
@@ -225,7 +212,7 @@ class Decoding:
             positions,
             int(hidden),
         )
-        _check(code)
+        check(code)
         if not hidden:
             return None
         shape = (rows, length, self._engine.network.width)
@@ -288,7 +275,7 @@ class Scores:
         code = self._native.pg_scores_get(
             self._handle, _pointer(rows_K), _pointer(tokens_K), len(rows_K), _pointer(values_K)
         )
-        _check(code)
+        check(code)
         return values_K
 
     def put(
@@ -303,22 +290,22 @@ class Scores:
         code = self._native.pg_scores_put(
             self._handle, _pointer(rows_K), _pointer(tokens_K), len(rows_K), _pointer(values_K)
         )
-        _check(code)
+        check(code)
 
     def fill(self, rows_K: Int[np.ndarray, " K"], value: float) -> None:
         """Give all tokens of some rows one number."""
         rows_K = np.ascontiguousarray(rows_K, np.int64)
-        _check(self._native.pg_scores_fill(self._handle, _pointer(rows_K), len(rows_K), value))
+        check(self._native.pg_scores_fill(self._handle, _pointer(rows_K), len(rows_K), value))
 
     def logsumexp(self) -> Float[np.ndarray, " N"]:
         """log Σ exp of each row. Of logits that nobody changed it was found while they were made."""
         values_N = np.empty(self.rows, np.float32)
-        _check(self._native.pg_scores_logsumexp(self._handle, _pointer(values_N)))
+        check(self._native.pg_scores_logsumexp(self._handle, _pointer(values_N)))
         return values_N
 
     def log_softmax(self) -> None:
         """Make log-probabilities of all rows, in place."""
-        _check(self._native.pg_scores_log_softmax(self._handle))
+        check(self._native.pg_scores_log_softmax(self._handle))
 
     def best(
         self,
@@ -350,7 +337,7 @@ class Scores:
             _pointer(values_KC),
             _pointer(tokens_KC),
         )
-        _check(code)
+        check(code)
         return values_KC, tokens_KC
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.packed.native import declared, reason
+from pegasus.backends.packed.native import check, declared, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,13 +66,13 @@ class BatchRecord(ctypes.Structure):
 
 
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "pg_learn_new": (_PTR, (ctypes.POINTER(ShapeRecord), _I32)),
+    "pg_learn_new": (_I32, (ctypes.POINTER(ShapeRecord), _I32, ctypes.POINTER(_PTR))),
     "pg_learn_free": (None, (_PTR,)),
     "pg_learn_weights": (_I32, (_PTR,)),
-    "pg_learn_pack": (None, (_PTR, _PTR, _I32, _I32)),
-    "pg_learn_run": (None, (_PTR, _I32, ctypes.POINTER(BatchRecord), _PTR)),
-    "pg_learn_collect": (None, (_PTR, _PTR, _I32, _I32)),
-    "pg_learn_collect_last": (None, (_PTR, _PTR)),
+    "pg_learn_pack": (_I32, (_PTR, _PTR, _I32, _I32)),
+    "pg_learn_run": (_I32, (_PTR, _I32, ctypes.POINTER(BatchRecord), _PTR)),
+    "pg_learn_collect": (_I32, (_PTR, _PTR, _I32, _I32)),
+    "pg_learn_collect_last": (_I32, (_PTR, _PTR)),
 }
 
 
@@ -100,7 +100,8 @@ class NativeLearner:
     def __init__(self, shape: ShapeRecord, workers: int) -> None:
         self._native = declared(_FUNCTIONS)
         self.workers = workers
-        self._learn = self._native.pg_learn_new(ctypes.byref(shape), workers)
+        self._learn = _PTR()
+        check(self._native.pg_learn_new(ctypes.byref(shape), workers, ctypes.byref(self._learn)))
 
     def __del__(self) -> None:
         """Give the memory back."""
@@ -120,7 +121,7 @@ class NativeLearner:
             part: which part, from 0 on.
             parts: how many there are; they may run at the same time.
         """
-        self._native.pg_learn_pack(self._learn, _pointers(addresses), part, parts)
+        check(self._native.pg_learn_pack(self._learn, _pointers(addresses), part, parts))
 
     def run(self, worker: int, batch: Mapping[str, Any]) -> np.ndarray:
         """Learn from a part of a batch.
@@ -136,7 +137,7 @@ class NativeLearner:
         for name, value in batch.items():
             setattr(record, name, value.ctypes.data if isinstance(value, np.ndarray) else value)
         sums = np.zeros(2)
-        self._native.pg_learn_run(self._learn, worker, ctypes.byref(record), sums.ctypes.data)
+        check(self._native.pg_learn_run(self._learn, worker, ctypes.byref(record), sums.ctypes.data))
         return sums
 
     def collect(self, addresses: Sequence[int], part: int, parts: int) -> None:
@@ -147,11 +148,11 @@ class NativeLearner:
             part: which part of the weights.
             parts: how many there are; they may run at the same time, and ``collect_last`` after them.
         """
-        self._native.pg_learn_collect(self._learn, _pointers(addresses), part, parts)
+        check(self._native.pg_learn_collect(self._learn, _pointers(addresses), part, parts))
 
     def collect_last(self, addresses: Sequence[int]) -> None:
         """Add what the embedding learned as the input layer, and clear its sums."""
-        self._native.pg_learn_collect_last(self._learn, _pointers(addresses))
+        check(self._native.pg_learn_collect_last(self._learn, _pointers(addresses)))
 
 
 def _pointers(addresses: Sequence[int]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.packed.native import LEVELS, declared
+from pegasus.backends.packed.native import LEVELS, check, declared
 from pegasus.backends.packed.native.records import KINDS, Linear, LinearRecord
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pg_cpu_best": (_I32, ()),
     "pg_cpu_use": (_I32, (_I32,)),
     "pg_packed_bytes": (ctypes.c_int64, (_I32, _I32, _I32)),
-    "pg_pack": (None, (_I32, _I32, _I32, _PTR, _PTR, _PTR, _PTR, _I32)),
+    "pg_pack": (_I32, (_I32, _I32, _I32, _PTR, _PTR, _PTR, _PTR, _I32)),
     "pg_row": (None, (ctypes.POINTER(LinearRecord), _I32, _PTR)),
-    "pg_runner_new": (_PTR, (_I32,)),
+    "pg_runner_new": (_I32, (_I32, ctypes.POINTER(_PTR))),
     "pg_runner_free": (None, (_PTR,)),
     "pg_linear": (
         _I32,
         (_PTR, ctypes.POINTER(LinearRecord), _PTR, _I32, _I32, _PTR, _I32, _I32, _PTR, _I32),
     ),
     "pg_quantize": (_I32, (_PTR, _PTR, _I32, _I32, _I32, _PTR, _PTR)),
-    "pg_read": (ctypes.c_uint64, (_PTR, _PTR, ctypes.c_int64)),
+    "pg_read": (_I32, (_PTR, _PTR, ctypes.c_int64, ctypes.POINTER(ctypes.c_uint64))),
 }
 
 
@@ -104,9 +104,8 @@ def pack(
     out = aligned(packed_bytes(kind, outputs, inputs)) if out is None else out
     scale_N = np.empty(outputs, np.float32) if kind == "int8" else None
     sums_N = np.empty(outputs, np.int32) if kind == "int8" else None
-    _native().pg_pack(
-        KINDS.index(kind), outputs, inputs, _at(weights_NK), _at(out), _at(scale_N), _at(sums_N), threads
-    )
+    places = (_at(weights_NK), _at(out), _at(scale_N), _at(sums_N))
+    check(_native().pg_pack(KINDS.index(kind), outputs, inputs, *places, threads))
     bias_N = None if bias_N is None else np.ascontiguousarray(bias_N, np.float32)
     return Linear(kind, outputs, inputs, out, scale_N, sums_N, bias_N)
 
@@ -130,9 +129,8 @@ class Runner:
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
-        self._runner = _native().pg_runner_new(threads)
-        if not self._runner:
-            raise MemoryError("no memory for the threads of the native library")
+        self._runner = _PTR()
+        check(_native().pg_runner_new(threads, ctypes.byref(self._runner)))
 
     def __del__(self) -> None:
         if getattr(self, "_runner", None):
@@ -167,8 +165,7 @@ class Runner:
             AFTER.index(after),
             *(_matrix(residual_MN) if residual_MN is not None else (None, 0)),
         )
-        if code:
-            raise MemoryError(f"no memory for {count} rows of {linear.inputs} numbers")
+        check(code)
         return y
 
     def quantize(self, x_MK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,13 +173,14 @@ class Runner:
         bytes_MK, scale_M = np.empty(x_MK.shape, np.uint8), np.empty(len(x_MK), np.float32)
         pointer, step = _matrix(x_MK)
         code = _native().pg_quantize(self._runner, pointer, *x_MK.shape, step, _at(bytes_MK), _at(scale_M))
-        if code:
-            raise MemoryError(f"no memory for rows of {x_MK.shape[1]} numbers")
+        check(code)
         return (bytes_MK ^ 128).view(np.int8), scale_M
 
     def read(self, numbers: np.ndarray) -> int:
         """Reads an array of uint64 as fast as the threads can; returns the sum, modulo 2**64."""
-        return int(_native().pg_read(self._runner, _at(numbers), numbers.size))
+        total = ctypes.c_uint64()
+        check(_native().pg_read(self._runner, _at(numbers), numbers.size, ctypes.byref(total)))
+        return total.value
 
 
 def _at(array: np.ndarray | None) -> int | None:

@@ -5,6 +5,7 @@
 
 #include "decoder.h"
 #include "encoder.h"
+#include "guard.h"
 
 namespace {
 
@@ -14,12 +15,10 @@ const char* const kPartNames[PARTS] = {"embeddings",  "norms and rounding",  "qu
 
 template <class Function>
 int32_t guarded(PgModel& model, Function&& function) {
-    const std::lock_guard<std::mutex> lock(model.mutex);
-    try {
+    return ::guarded([&]() -> int32_t {
+        const std::lock_guard<std::mutex> lock(model.mutex);
         return function();
-    } catch (const std::bad_alloc&) {
-        return PG_NO_MEMORY;
-    }
+    });
 }
 
 // Rows and tokens inside, pair by pair.
@@ -55,12 +54,12 @@ constexpr int kWakeRows = 4;
 
 // -- the model ------------------------------------------------------------------------------------------------
 
-PG_API PgModel* pg_model_new(const PgNetwork* network, int32_t threads) {
-    try {
-        return new PgModel(*network, std::clamp(threads, 1, 1024));
-    } catch (const std::exception&) {  // no memory, or no threads
-        return nullptr;
-    }
+PG_API int32_t pg_model_new(const PgNetwork* network, int32_t threads, PgModel** model) {
+    return ::guarded([&]() -> int32_t {
+        if (threads < 1) return PG_BAD_ARGUMENT;
+        *model = new PgModel(*network, threads);
+        return PG_OK;
+    });
 }
 
 PG_API void pg_model_free(PgModel* model) { delete model; }

@@ -25,6 +25,7 @@ enum : int32_t {
     PG_BAD_ARGUMENT = -2,
     PG_PAST_POSITIONS = -3,  // the table of positions has too few rows
     PG_BAD_TOKEN = -4,       // a token outside the vocabulary
+    PG_NO_THREADS = -5,      // the system starts no more of them
 };
 
 // How keys and values are kept and attended to. Everything else follows from the kinds of the linears.
@@ -86,8 +87,8 @@ struct PgScores;
 
 // -- the model ------------------------------------------------------------------------------------------------
 
-// A model over `threads` threads (the caller's is one of them); null when there is no memory for it.
-PG_API PgModel* pg_model_new(const PgNetwork* network, int32_t threads);
+// A model over `threads` threads, of which the caller's is one.
+PG_API int32_t pg_model_new(const PgNetwork* network, int32_t threads, PgModel** model);
 PG_API void pg_model_free(PgModel* model);  // after its sessions
 
 // The tables of positions, float32 [rows, D], dense. They may be replaced by longer ones at any time.

@@ -52,16 +52,16 @@ bool tiles_granted() {
 Level find_best() {
     const Registers basic = cpuid(1, 0), more = cpuid(7, 0);
     const uint64_t saved = saved_state();
-    const bool avx2 = (saved & 0x6) == 0x6 && bit(basic.c, 12) && bit(basic.c, 29) && bit(more.b, 5);
-    if (!avx2) return LEVEL_PORTABLE;
+    // FMA, POPCNT, AVX, F16C, AVX2: compilers take the flag of the last for a promise of POPCNT too.
+    const bool avx2 = bit(basic.c, 12) && bit(basic.c, 23) && bit(basic.c, 28) && bit(basic.c, 29) && bit(more.b, 5);
+    if ((saved & 0x6) != 0x6 || !avx2) return LEVEL_PORTABLE;
     const bool foundation = bit(more.b, 16) && bit(more.b, 17) && bit(more.b, 30) && bit(more.b, 31);
     if ((saved & 0xe0) != 0xe0 || !foundation || !bit(more.c, 11)) return LEVEL_AVX2;
-    if (!bit(cpuid(7, 1).a, 5)) return LEVEL_AVX512;
+    if (more.a < 1 || !bit(cpuid(7, 1).a, 5)) return LEVEL_AVX512;  // more.a: the last subleaf there is
     const bool tiles = bit(more.d, 24) && bit(more.d, 25) && bit(more.d, 22);
     if ((saved & 0x60000) != 0x60000 || !tiles || !tiles_granted()) return LEVEL_AVX512BF16;
     return LEVEL_AMX;
 }
-
 
 #else
 

@@ -1,8 +1,10 @@
 // What this processor can do, found out when first asked.
 //
 // Code for a set of instructions stands in files named after it (`linear_avx2.cpp`, `linear_avx512.cpp`,
-// `linear_amx.cpp`), which `hatch_build.py` compiles with the flags that name promises; such files define only
-// functions that are called after asking here, and share no inline function of a header with other files.
+// `linear_amx.cpp`), which `hatch_build.py` compiles with the flags that name promises; such files define
+// tables of constants and functions that are called after asking here. None of their functions may be one that the linker
+// shares between files (a function of a header or of a template, unless it is in an unnamed namespace or forced inline):
+// it might keep the copy compiled for these instructions. Nor may anything in them run at start.
 #pragma once
 
 #include <cstdint>

@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "compiler.h"
+
 constexpr int QUERY_BLOCK = 32;  // rows of queries that `attend` takes at once
 constexpr int SCORE_BLOCK = 64;  // scores that share one entry of `block_max`
 
@@ -56,9 +58,9 @@ struct Kernels {
     void (*survey)(const float* x, int count, float* block_max, float* greatest, float* sum);
 };
 
-inline int pad_head(int head_width) { return (head_width + 31) / 32 * 32; }
-inline int pad_length(int length) { return (length + 31) / 32 * 32; }
-inline int64_t attend_scratch(int length) { return int64_t{QUERY_BLOCK} * (pad_length(length) + 16) * 2; }
+PG_INLINE int pad_head(int head_width) { return (head_width + 31) / 32 * 32; }
+PG_INLINE int pad_length(int length) { return (length + 31) / 32 * 32; }
+PG_INLINE int64_t attend_scratch(int length) { return int64_t{QUERY_BLOCK} * (pad_length(length) + 16) * 2; }
 
 // The table for the level in use (cpu.h).
 const Kernels& kernels();

@@ -41,4 +41,4 @@ struct LearnBatch {
     uint32_t seed;                                         // which it is
 };
 
-struct Learn;  // weights made ready, and each worker's sums
+struct PgLearn;  // weights made ready, and each worker's sums

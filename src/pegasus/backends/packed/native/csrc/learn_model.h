@@ -1,71 +1,65 @@
 // What a step of learning works with: weights in two packed forms, memory for one part of a batch, sums of gradients.
 //
-// Files for special instructions include this, so nothing here may be a template of the standard library over types
-// that other files use too: the linker could give them the copy that was compiled for these instructions.
+// Files for special instructions include this, so no function in it may be one that the linker shares between files: it
+// could keep the copy that was compiled for these instructions. Functions are forced inline or stand in
+// learn_model.cpp, and what the owner keeps in vectors is seen here as rows.
 #pragma once
 
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <vector>
 
+#include "compiler.h"
 #include "learn.h"
 
 typedef uint16_t Bits;  // a bfloat16
 
-inline int whole(int n) { return (n + 31) & ~31; }  // to a multiple of 32: two tiles, two vectors
-
-void* large_alloc(int64_t bytes);  // see model.h
+PG_INLINE int whole(int n) { return (n + 31) & ~31; }  // to a multiple of 32: two tiles, two vectors
 
 // Aligned memory that grows; what it gives out stays until `reset`, and comes unfilled.
 class Arena {
 public:
-    Arena() = default;
+    Arena();
+    ~Arena();
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
-    ~Arena() {
-        for (const Chunk& chunk : chunks_) std::free(chunk.at);
-    }
 
+    // Throws std::bad_alloc.
     template <class T>
-    T* take(int64_t count) {
-        const int64_t bytes = (count * static_cast<int64_t>(sizeof(T)) + 127) & ~int64_t{63};
-        while (used_ < chunks_.size() && chunks_[used_].filled + bytes > chunks_[used_].size) ++used_;
-        if (used_ == chunks_.size()) {
-            const int64_t size = bytes > kChunk ? bytes : kChunk;
-            chunks_.push_back({static_cast<uint8_t*>(large_alloc(size)), size, 0});
-        }
-        Chunk& chunk = chunks_[used_];
-        T* found = reinterpret_cast<T*>(chunk.at + chunk.filled);
-        chunk.filled += bytes;
-        return found;
+    PG_INLINE T* take(int64_t count) {
+        return static_cast<T*>(take_bytes(count * static_cast<int64_t>(sizeof(T))));
     }
 
-    void reset() {
-        for (Chunk& chunk : chunks_) chunk.filled = 0;
-        used_ = 0;
-    }
+    void reset();
 
     // Where it stands, to give back what was taken since.
     struct Mark {
         size_t chunk;
         int64_t filled;
     };
-    Mark mark() const { return {used_, used_ < chunks_.size() ? chunks_[used_].filled : 0}; }
-    void back(const Mark& mark) {
-        for (size_t i = mark.chunk; i < chunks_.size(); ++i) chunks_[i].filled = i == mark.chunk ? mark.filled : 0;
-        used_ = mark.chunk;
-    }
+    Mark mark() const;
+    void back(const Mark& mark);
 
 private:
-    static constexpr int64_t kChunk = int64_t{32} << 20;
     struct Chunk {
         uint8_t* at;
         int64_t size;
         int64_t filled;
     };
+    void* take_bytes(int64_t bytes);
+
     std::vector<Chunk> chunks_;
     size_t used_ = 0;
+};
+
+// Things side by side that somebody else owns.
+template <class T>
+struct Row {
+    T* at = nullptr;
+    int count = 0;
+
+    PG_INLINE T& operator[](int64_t i) const { return at[i]; }
+    PG_INLINE T* begin() const { return at; }
+    PG_INLINE T* end() const { return at + count; }
 };
 
 // One or more linear layers side by side that read the same numbers: query, key and value are one product.
@@ -111,32 +105,43 @@ struct LearnLayer {
 };
 
 struct LearnWorker {
-    explicit LearnWorker(int64_t size) : sums(memory_of_sums.take<float>(size)) { std::memset(sums, 0, sizeof(float) * size); }
+    explicit LearnWorker(int64_t size);
     Arena memory, memory_of_sums;
     float* sums;
 };
 
+struct Learn;
+
+// The functions of one level, chosen when a `Learn` is made.
+struct LearnCode {
+    // Part `part` of `parts` of the weights made ready.
+    void (*pack)(Learn& learn, const float* const* weights, int part, int parts) = nullptr;
+    // The sums of the losses of target and covered tokens.
+    void (*run)(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums) = nullptr;
+    // Of the sums, all workers' added, a part into `gradients` (null where a weight does not learn); they are then zero.
+    void (*collect)(Learn& learn, float* const* gradients, int part, int parts) = nullptr;
+    void (*collect_embedding)(Learn& learn, float* const* gradients) = nullptr;  // after all parts
+};
+
 struct Learn {
     LearnShape shape{};
+    LearnCode code{};
     int weights = 0;  // how many there are
     int64_t size = 0;  // numbers in a worker's sums
-    std::vector<LearnLayer> encoder, decoder;
+    Row<LearnLayer> encoder, decoder;
     Norm encoder_norm, decoder_norm;
     Projection head;              // the embedding as the output layer
     int64_t embedding_sums = 0;   // [V, D] as the input layer
     const float* embedding = nullptr;
-    std::vector<Projection*> projections;
-    std::vector<Norm*> norms;
+    Row<Projection*> projections;
+    Row<Norm*> norms;
+    Row<LearnWorker*> workers;
     Arena packed;
-    std::vector<std::unique_ptr<LearnWorker>> workers;
 };
 
-// In learn_pack_avx512bf16.cpp: part `part` of `parts` of the weights made ready; of the sums, all workers' added, into
-// `gradients` (null where a weight does not learn), after which the sums are zero.
-void learn_pack(Learn& learn, const float* const* weights, int part, int parts);
-void learn_collect(Learn& learn, float* const* gradients, int part, int parts);
-void learn_collect_embedding(Learn& learn, float* const* gradients);  // after all parts
-
-// In learn_step_*.cpp: the sums of the losses of target and covered tokens.
+// In learn_pack_avx512bf16.cpp and learn_step_*.cpp; see LearnCode.
+void learn_pack_avx512bf16(Learn& learn, const float* const* weights, int part, int parts);
+void learn_collect_avx512bf16(Learn& learn, float* const* gradients, int part, int parts);
+void learn_collect_embedding_avx512bf16(Learn& learn, float* const* gradients);
 void learn_run_avx512bf16(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums);
 void learn_run_amx(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums);

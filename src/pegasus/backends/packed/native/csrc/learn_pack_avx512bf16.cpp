@@ -56,8 +56,8 @@ void collect(const Projection& p, float* sums, float* const* gradients) {
 
 }  // namespace
 
-void learn_pack(Learn& learn, const float* const* weights, int part, int parts) {
-    for (size_t i = part; i < learn.projections.size(); i += parts) pack(*learn.projections[i], weights);
+void learn_pack_avx512bf16(Learn& learn, const float* const* weights, int part, int parts) {
+    for (int i = part; i < learn.projections.count; i += parts) pack(*learn.projections[i], weights);
     if (part != 0) return;
     learn.embedding = weights[learn.head.first];
     for (Norm* norm : learn.norms) {
@@ -66,11 +66,11 @@ void learn_pack(Learn& learn, const float* const* weights, int part, int parts) 
     }
 }
 
-void learn_collect(Learn& learn, float* const* gradients, int part, int parts) {
+void learn_collect_avx512bf16(Learn& learn, float* const* gradients, int part, int parts) {
     const int d = learn.shape.width;
-    for (const std::unique_ptr<LearnWorker>& worker : learn.workers) {
+    for (const LearnWorker* worker : learn.workers) {
         float* sums = worker->sums;
-        for (size_t i = part; i < learn.projections.size(); i += parts) collect(*learn.projections[i], sums, gradients);
+        for (int i = part; i < learn.projections.count; i += parts) collect(*learn.projections[i], sums, gradients);
         if (part != 0) continue;
         for (const Norm* norm : learn.norms) {
             for (int i = 0; i < 2; ++i) {
@@ -83,10 +83,10 @@ void learn_collect(Learn& learn, float* const* gradients, int part, int parts) {
 }
 
 // Apart from the rest, because it adds to what the output layer has left in the same gradient.
-void learn_collect_embedding(Learn& learn, float* const* gradients) {
+void learn_collect_embedding_avx512bf16(Learn& learn, float* const* gradients) {
     const int64_t d = learn.shape.width, size = d * learn.shape.vocabulary;
     float* to = gradients[learn.head.first];
-    for (const std::unique_ptr<LearnWorker>& worker : learn.workers) {
+    for (const LearnWorker* worker : learn.workers) {
         float* sums = worker->sums + learn.embedding_sums;
         if (to != nullptr) add(sums, size, to);
         std::memset(sums, 0, sizeof(float) * size);

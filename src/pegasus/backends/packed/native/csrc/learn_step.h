@@ -156,14 +156,14 @@ void embed_back(const Pass& pass, const Learn& learn, const int32_t* tokens, int
 // -- the stacks --------------------------------------------------------------------------------------------------------
 
 struct EncoderTrace {
-    std::vector<AttentionState> attention;
-    std::vector<HiddenState> hidden;
+    AttentionState* attention;  // of each layer
+    HiddenState* hidden;
     Normed normed;
 };
 
 struct DecoderTrace {
-    std::vector<AttentionState> self, cross;
-    std::vector<HiddenState> hidden;
+    AttentionState *self, *cross;  // of each layer
+    HiddenState* hidden;
     Normed normed;
 };
 
@@ -179,9 +179,16 @@ AttentionPlan cross_plan(const Learn& learn, int layer, const Texts& target, con
     return {learn.decoder[layer].cross, learn.shape.decoder_heads, false, target, source, encoded};
 }
 
+template <class State>
+State* zeroed(const Pass& pass, int layers) {
+    State* states = pass.memory.take<State>(layers);
+    for (int i = 0; i < layers; ++i) states[i] = State{};
+    return states;
+}
+
 EncoderTrace encode(const Pass& pass, const Learn& learn, const Texts& source, const float* x) {
-    const int layers = static_cast<int>(learn.encoder.size()), m = source.total();
-    EncoderTrace trace{std::vector<AttentionState>(layers), std::vector<HiddenState>(layers), {}};
+    const int layers = learn.encoder.count, m = source.total();
+    EncoderTrace trace{zeroed<AttentionState>(pass, layers), zeroed<HiddenState>(pass, layers), {}};
     for (int i = 0; i < layers; ++i) {
         trace.attention[i].place = place_of(ENCODER_PLACE, i, 0);
         trace.hidden[i].place = place_of(ENCODER_PLACE, i, 1);
@@ -194,7 +201,7 @@ EncoderTrace encode(const Pass& pass, const Learn& learn, const Texts& source, c
 
 // `slope` [M, D] is the gradient of the residual after the last layer and becomes that of the embeddings.
 void encode_back(const Pass& pass, const Learn& learn, const Texts& source, const EncoderTrace& trace, float* slope) {
-    for (int i = static_cast<int>(learn.encoder.size()) - 1; i >= 0; --i) {
+    for (int i = learn.encoder.count - 1; i >= 0; --i) {
         hidden_backward(pass, learn.encoder[i].hidden, trace.hidden[i], source.total(), slope);
         attention_backward(pass, encoder_plan(learn, i, source), trace.attention[i], slope, {}, nullptr);
     }
@@ -202,9 +209,9 @@ void encode_back(const Pass& pass, const Learn& learn, const Texts& source, cons
 
 DecoderTrace decode(const Pass& pass, const Learn& learn, const Texts& target, const Texts& source, const Bits* encoded,
                     const float* x) {
-    const int layers = static_cast<int>(learn.decoder.size()), m = target.total();
-    DecoderTrace trace{std::vector<AttentionState>(layers), std::vector<AttentionState>(layers),
-                       std::vector<HiddenState>(layers), {}};
+    const int layers = learn.decoder.count, m = target.total();
+    DecoderTrace trace{zeroed<AttentionState>(pass, layers), zeroed<AttentionState>(pass, layers),
+                       zeroed<HiddenState>(pass, layers), {}};
     for (int i = 0; i < layers; ++i) {
         trace.self[i].place = place_of(DECODER_PLACE, i, 0);
         trace.cross[i].place = place_of(DECODER_PLACE, i, 1);
@@ -220,7 +227,7 @@ DecoderTrace decode(const Pass& pass, const Learn& learn, const Texts& target, c
 void decode_back(const Pass& pass, const Learn& learn, const Texts& target, const Texts& source,
                  const DecoderTrace& trace, const Bits* encoded, float* slope, float* d_encoded) {
     const Left encoded_turned = turned_rows(pass, encoded, source.total(), pass.d());
-    for (int i = static_cast<int>(learn.decoder.size()) - 1; i >= 0; --i) {
+    for (int i = learn.decoder.count - 1; i >= 0; --i) {
         hidden_backward(pass, learn.decoder[i].hidden, trace.hidden[i], target.total(), slope);
         attention_backward(pass, cross_plan(learn, i, target, source, encoded), trace.cross[i], slope, encoded_turned,
                            d_encoded);

@@ -3,9 +3,11 @@
 
 #include "cpu.h"
 #include "linear_kernels.h"
+#include "pool.h"
 
 namespace {
 
+// Functions of a level are only called out of such tables, at the place of the level in use.
 #if defined(__x86_64__)
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
@@ -16,14 +18,18 @@ constexpr LinearKernel kKernels[][4] = {
 };
 constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize, linear_avx2_quantize, linear_avx512_quantize,
                                         linear_avx512_quantize, linear_avx512_quantize};
+// Of the levels whose instructions want x rounded to bfloat16 too.
+constexpr LinearKernel kRoundedKernels[] = {nullptr, nullptr, nullptr, linear_avx512bf16_bf16, linear_amx_bf16};
+constexpr QuantizeKernel kRound[] = {nullptr, nullptr, nullptr, linear_avx512bf16_round, linear_avx512bf16_round};
 #else
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
 };
 constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize};
+constexpr LinearKernel kRoundedKernels[] = {nullptr};
+constexpr QuantizeKernel kRound[] = {nullptr};
 #endif
 
-#if defined(__x86_64__)
 // From how many rows on the instructions that want x rounded too are used. Tiles are slow to set up, and with up to 8
 // rows reading the weights takes the time; vectors that add pairs are quicker from the first row on, and a row's numbers
 // then never depend on how many there are.
@@ -35,13 +41,8 @@ int rounded_rows() {
 bool rounds_to_bf16(const Linear& w, int m) { return w.kind == LINEAR_BF16 && m >= rounded_rows(); }
 
 LinearKernel kernel_for(const Linear& w, int m) {
-    if (!rounds_to_bf16(w, m)) return kKernels[cpu_level()][w.kind];
-    return cpu_level() >= LEVEL_AMX ? linear_amx_bf16 : linear_avx512bf16_bf16;
+    return rounds_to_bf16(w, m) ? kRoundedKernels[cpu_level()] : kKernels[cpu_level()][w.kind];
 }
-#else
-bool rounds_to_bf16(const Linear&, int) { return false; }
-LinearKernel kernel_for(const Linear& w, int) { return kKernels[cpu_level()][w.kind]; }
-#endif
 
 struct Scratch {
     ~Scratch() { std::free(memory); }
@@ -84,9 +85,7 @@ void linear_quantize(const float* x, int m, int k, int ldx, const Quantized* q, 
 
 void linear_prepare(const Linear& w, const float* x, int ldx, int m, const Quantized* q, int row_begin, int row_end) {
     if (w.kind == LINEAR_INT8) linear_quantize(x, m, w.k, ldx, q, row_begin, row_end);
-#if defined(__x86_64__)
-    if (rounds_to_bf16(w, m)) linear_avx512bf16_round(x, m, w.k, ldx, q, row_begin, row_end);
-#endif
+    if (rounds_to_bf16(w, m)) kRound[cpu_level()](x, m, w.k, ldx, q, row_begin, row_end);
 }
 
 void linear_part(const Linear& w, const float* x, int ldx, const Quantized* q, int m, float* y, int ldy,

@@ -19,9 +19,12 @@
 
 #include <cstdint>
 
-#include "pool.h"
+#include "compiler.h"
+#include "share.h"
 
 enum : int32_t { LINEAR_F32 = 0, LINEAR_BF16 = 1, LINEAR_F16 = 2, LINEAR_INT8 = 3 };
+
+class Pool;  // pool.h
 
 constexpr int LINEAR_PANEL = 16;  // columns of y in a panel
 
@@ -60,7 +63,7 @@ struct Quantized {
 
 // -- shapes and memory ------------------------------------------------------------------------------------------
 
-inline int linear_panels(const Linear& w) { return (w.n + LINEAR_PANEL - 1) / LINEAR_PANEL; }
+PG_INLINE int linear_panels(const Linear& w) { return (w.n + LINEAR_PANEL - 1) / LINEAR_PANEL; }
 
 // The panels of thread `tid` of `n`.
 Share linear_share(const Linear& w, int m, int tid, int n);

@@ -83,7 +83,7 @@ PG_INLINE Ints nearest(const Floats& v) {
     return as<Ints>(vcvtnq_s32_f32(as<float32x4_t>(v)));
 #else
     Ints out;
-    for (int i = 0; i < LANES; ++i) out[i] = static_cast<int32_t>(std::nearbyint(v[i]));
+    for (int i = 0; i < LANES; ++i) out[i] = static_cast<int32_t>(__builtin_nearbyintf(v[i]));
     return out;
 #endif
 }

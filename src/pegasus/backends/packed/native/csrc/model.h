@@ -14,10 +14,9 @@
 
 #include "api.h"
 #include "kernels.h"
+#include "large_memory.h"
 #include "linear.h"
-
-// Memory aligned to 64 bytes at least, in large pages where the system has them; throws std::bad_alloc. For std::free.
-void* large_alloc(int64_t bytes);
+#include "pool.h"
 
 // Memory aligned to 64 bytes that only grows; what it held is lost when it does.
 class Memory {

@@ -9,7 +9,8 @@
 //
 // Waiting threads spin for some microseconds, which is what a part of one `run` takes, and then sleep in the
 // kernel: on a machine where others run too, a thread that spins may be standing in the way of the one it waits for.
-// One `run` at a time; `run` inside `run` is not allowed. The function must not throw.
+// One `run` at a time; `run` inside `run` is not allowed. The function must not throw. Where the system starts no more
+// threads, the constructor throws std::system_error, as does the first `run` after a fork, and none is left behind.
 #pragma once
 
 #include <unistd.h>
@@ -19,6 +20,8 @@
 #include <thread>
 #include <vector>
 
+#include "share.h"
+
 #if defined(__x86_64__) || defined(__i386__)
 #define PG_PAUSE() __builtin_ia32_pause()
 #elif defined(__aarch64__)
@@ -27,28 +30,11 @@
 #define PG_PAUSE() ((void)0)
 #endif
 
-// The part [begin, end) of `total` things that thread `tid` of `n` does; parts begin at multiples of `grain`.
-struct Share {
-    int begin;
-    int end;
-};
-
-inline Share share_of(int total, int tid, int n, int grain = 1) {
-    int64_t grains = (static_cast<int64_t>(total) + grain - 1) / grain;
-    int64_t begin = grains * tid / n * grain;
-    int64_t end = grains * (tid + 1) / n * grain;
-    return {static_cast<int>(begin < total ? begin : total), static_cast<int>(end < total ? end : total)};
-}
-
 class Pool {
 public:
     explicit Pool(int threads) : size_(threads < 1 ? 1 : threads) { start(); }
     ~Pool() {
-        if (process_ != getpid()) return;  // the threads stayed behind in the parent: nothing to join
-        stopping_ = true;
-        release();
-        for (std::thread& thread : *workers_) thread.join();
-        delete workers_;
+        if (process_ == getpid()) stop();  // else the threads stayed behind in the parent: nothing to join
     }
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
@@ -100,12 +86,28 @@ private:
     void start() {
         process_ = getpid();
         arrived_ = 0;
+        stopping_ = false;
         // A vector that came over in a fork names threads that are not here: it is left alone, not destroyed.
         workers_ = new std::vector<std::thread>;
-        for (int tid = 1; tid < size_; ++tid) {
-            uint32_t started = started_.load();
-            workers_->emplace_back([this, tid, started] { work(tid, started); });
+        try {
+            for (int tid = 1; tid < size_; ++tid) {
+                uint32_t started = started_.load();
+                workers_->emplace_back([this, tid, started] { work(tid, started); });
+            }
+        } catch (...) {
+            stop();
+            process_ = 0;  // nobody's: the next `run` tries again
+            throw;
         }
+    }
+
+    // Ends the threads there are.
+    void stop() {
+        stopping_ = true;
+        release();
+        for (std::thread& thread : *workers_) thread.join();
+        delete workers_;
+        workers_ = nullptr;
     }
 
     void release() {
