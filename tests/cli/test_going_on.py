@@ -339,3 +339,16 @@ def test_what_fails_before_the_first_result_leaves_nothing(run, writer, rows, tm
     before = sorted(tmp_path.iterdir())
     interrupt(run, writer, "in.jsonl", "-o", "out.jsonl", after=0)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_wherever_both_files_are_torn_every_row_is_there_once(run, writer, rows, tmp_path, seed) -> None:
+    chance = random.Random(seed)
+    interrupt(run, writer, "in.jsonl", "-o", "out.jsonl", after=9)
+    for name in ("out.jsonl.part", "out.jsonl.part.log"):
+        data = (tmp_path / name).read_bytes()
+        begin = data.index(b"\n") if name.endswith("log") else 1  # without its head it is nobody's
+        (tmp_path / name).write_bytes(data[: chance.randint(begin + 1, len(data))])
+    assert run("summarize", "in.jsonl", "-o", "out.jsonl").code == 0
+    assert ids(tmp_path / "out.jsonl") == list(range(12))
+    assert not list(tmp_path.glob("out.jsonl.*"))
