@@ -139,7 +139,7 @@ def test_control_characters_do_not_reach_the_terminal(run, text) -> None:
     ran = run("summarize", name, f"no{name}", "in.txt")
     assert "\x1b" not in ran.out + ran.err
     assert "==> a\\x1b[31mred\\x07.txt <==" in ran.out
-    assert "noa\\x1b[31mred\\x07.txt: there is no such file" in ran.err
+    assert "noa\\x1b[31mred\\x07.txt: There is no such file" in ran.err
 
 
 # -- in a process of its own, whose streams are closed, full, or of another encoding

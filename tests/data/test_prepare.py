@@ -160,7 +160,7 @@ def test_what_cannot_be_prepared_is_refused(tmp_path: Path) -> None:
         PrepareSettings(splitter="punkt")
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
-    with pytest.raises(BadData, match="no document"):
+    with pytest.raises(BadData, match="holds no text"):
         prepare([empty], Letters(), tmp_path / "out")
     with pytest.raises(BadData, match="no finished corpus"):
         Shards(tmp_path / "out")

@@ -105,7 +105,7 @@ def test_a_folder_is_read_by_name_and_deeply(tmp_path: Path) -> None:
     (tmp_path / "b" / "2.jsonl").write_bytes(JSONL)
     (tmp_path / "a.txt").write_text("Text.", "utf-8")
     (tmp_path / "c.png").write_bytes(b"\x89PNG")
-    assert [Path(source).name for source in find_sources([tmp_path])] == ["a.txt", "2.jsonl"]
+    assert [Path(source.name).name for source in find_sources([tmp_path])] == ["a.txt", "2.jsonl"]
     assert len(list(read_documents([tmp_path]))) == 3
 
 
@@ -114,7 +114,7 @@ def test_sources_that_are_none(tmp_path: Path, name: str) -> None:
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadData) as caught:
-        find_sources([tmp_path / name])
+        list(read_documents([tmp_path / name]))
     assert caught.value.file == str(tmp_path / name)
 
 
@@ -124,11 +124,11 @@ def test_sources_that_are_none(tmp_path: Path, name: str) -> None:
         (b"{not json}", "no JSON"),
         (b"[1, 2]", "must be an object"),
         (b'{"summary": "x"}', "'document' is missing"),
-        (b'{"document": 3, "summary": "x"}', "'document' is int"),
+        (b'{"document": 3, "summary": "x"}', "'document' is a number"),
         (b'{"document": "  ", "summary": "x"}', "'document' is empty"),
         (b'{"document": "x", "summary": ""}', "'summary' is empty"),
         (b'{"document": "x"}', "'summary' is missing"),
-        (b'{"document": "\xff", "summary": "x"}', "no JSON"),
+        (b'{"document": "\xff", "summary": "x"}', "not UTF-8"),
         (b"[" * 100_000, "no JSON"),
     ],
 )

@@ -1,6 +1,7 @@
 """Grade a model on documents with summaries, beside baselines on the same rows.
 
-FILE has one pair a row: JSON lines, CSV or Parquet, packed or not. The columns are found by themselves:
+FILE has one pair a row: JSON lines, JSON, CSV, TSV, Parquet or Arrow, packed or not; - is stdin. Columns
+are found by themselves:
 `document` and `summary`, or what other data sets call them. Where a row has several references
 (`summaries`), the best one counts. Scores are ROUGE F1 times 100 with 95 % intervals.
 """
@@ -22,6 +23,7 @@ from pegasus.cli.model_options import (
     declare_name,
     declare_threads,
 )
+from pegasus.cli.reading_options import declare_reading
 
 if TYPE_CHECKING:
     from pegasus.cli.progress import Bar
@@ -40,9 +42,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Declare this verb's options."""
     parser.epilog = _EXAMPLES
     rows = parser.add_argument_group("the rows")
-    rows.add_argument("--data", required=True, metavar="FILE", help="the pairs: a file, a folder, hub:NAME")
+    rows.add_argument(
+        "--data", required=True, metavar="FILE", help="the pairs: a file, a folder, -, hub:NAME"
+    )
     rows.add_argument("--document", metavar="COLUMN", help="the column of the document")
     rows.add_argument("--summary", metavar="COLUMN", help="the column of the summary")
+    declare_reading(rows)
     rows.add_argument("--limit", type=int, metavar="N", help="grade the first N rows")
     results = parser.add_argument_group("results")
     results.add_argument("--json", action="store_true", help="print one JSON object")
@@ -105,7 +110,10 @@ def _evaluation(arguments: argparse.Namespace, bar: Bar) -> Evaluation:
     from pegasus.evaluation.evaluate import evaluate
 
     columns = Columns(arguments.document, arguments.summary)
-    pairs = list(_first(read_pairs([arguments.data], columns=columns), arguments.limit))
+    found = read_pairs(
+        [arguments.data], columns=columns, format=arguments.input_format, encoding=arguments.encoding
+    )
+    pairs = list(_first(found, arguments.limit))
     settings: dict[str, Any] = {
         "long": arguments.long,
         "batch_size": arguments.batch_size,

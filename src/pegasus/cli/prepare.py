@@ -1,7 +1,8 @@
 """Turn a corpus into shards for pre-training: sentences, tokens and scores, made once.
 
-CORPUS is a file or folder of JSON lines, CSV, Parquet or plain text, packed or not, or hub:NAME. A run that
-was stopped or killed goes on where it was when the same command is given again.
+CORPUS is a file or folder of JSON lines, JSON, CSV, TSV, Parquet, Arrow, plain text, HTML, DOCX or PDF,
+packed or not; - is stdin; hub:NAME is a hub data set. A run that was stopped or killed goes on where it was
+when the same command is given again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pegasus.cli.exits import OK, say
+from pegasus.cli.reading_options import declare_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +34,7 @@ _NAMED_BAD_ROWS = 20
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare this verb's options."""
     parser.epilog = _EXAMPLES
-    parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="files, folders, hub:NAME")
+    parser.add_argument("corpus", nargs="+", metavar="CORPUS", help="files, folders, -, hub:NAME")
     parser.add_argument("--tokenizer", required=True, metavar="NAME", help="a folder, or a hub repository")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder of the shards")
     reading = parser.add_argument_group("reading")
@@ -43,6 +45,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         default="file",
         help="what a document is in plain text: the file (default), a line, a block between blank lines",
     )
+    declare_reading(reading)
     reading.add_argument("--max-words", type=int, default=0, metavar="N", help="read N words of a document")
     reading.add_argument("--keep-duplicates", action="store_true", help="keep documents that come again")
     reading.add_argument("--strict", action="store_true", help="stop at the first row that cannot be used")
@@ -119,6 +122,8 @@ def _settings(arguments: argparse.Namespace) -> PrepareSettings:
         deduplicate=not arguments.keep_duplicates,
         column=arguments.column,
         unit=arguments.unit,
+        format=arguments.input_format,
+        encoding=arguments.encoding,
     )
 
 

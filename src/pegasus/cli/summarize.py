@@ -1,7 +1,8 @@
-"""Summarize texts: files, JSON lines, or what is piped in.
+"""Summarize texts: files of any kind, folders of them, or what is piped in.
 
-Each FILE is one text, in UTF-8; a FILE that ends in .jsonl holds one text a line, in the column
-document, text, article, body or content, or the one that --column names. `-` is stdin.
+A FILE of text, HTML, DOCX or PDF is one text; JSON lines, JSON, CSV, TSV, Parquet and Arrow hold one a row,
+in the column document, text, article, body or content, or the one that --column names. Each may be
+packed (.gz .xz .bz2 .zst). A folder is all such files in it; `-` is stdin, whose kind its content tells.
 Nothing is ever cut without being told: a text that is too long for the model is read in pieces.
 Each result is written when it is done. With -o, what an interrupted run has finished waits in FILE.part:
 the same command goes on from there, and other settings are refused.
@@ -23,6 +24,7 @@ from pegasus.cli.model_options import (
     declare_name,
     declare_threads,
 )
+from pegasus.cli.reading_options import declare_reading, make_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +40,8 @@ examples:
   pegasus summarize report.txt
   curl -s https://example.org/report.txt | pegasus summarize --length short
   pegasus summarize *.txt -o summaries/ --format json
-  pegasus summarize news.jsonl --column body -o news.summaries.jsonl
+  pegasus summarize papers/ -o summaries/ --format json
+  pegasus summarize news.csv.gz --column body -o news.summaries.jsonl
   pegasus summarize book.txt --long chunk --length 300 --explain
 """
 _SETTINGS = (
@@ -53,9 +56,7 @@ _LARGEST_WINDOW = 1024
 def declare(parser: argparse.ArgumentParser) -> None:
     """Declare this verb's options."""
     parser.epilog = _EXAMPLES
-    parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="texts or .jsonl files; - or nothing: stdin"
-    )
+    parser.add_argument("files", nargs="*", metavar="FILE", help="files or folders; - or nothing: stdin")
     _declare_files(parser.add_argument_group("input and output"))
     _declare_summary(parser.add_argument_group("the summary"))
     _declare_model(parser.add_argument_group("the model"))
@@ -63,8 +64,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def _declare_files(group: Any) -> None:
     group.add_argument(
-        "--column", metavar="NAME", help="read JSON lines, whatever the name, and take this column"
+        "--column",
+        metavar="NAME",
+        help="take the text from this column; a file that looks like plain text is then JSON lines",
     )
+    declare_reading(group)
     group.add_argument(
         "-o",
         "--output",
@@ -137,7 +141,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.parser.print_help(sys.stderr)
         return USAGE
     settings = _settings(arguments)
-    inputs = find_inputs(arguments.files or ["-"], arguments.column)
+    reading = make_reading(arguments, column=arguments.column)
+    inputs = find_inputs(arguments.files or ["-"], reading)
     bar = Bar.on_stderr(quiet=arguments.quiet)
     most = min(_WINDOW_BATCHES * settings["batch_size"], _LARGEST_WINDOW)
     opened = open_output(
@@ -149,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         tell=_silence if arguments.quiet else say,
     )
     with opened as output:
-        items = output.fresh(read_items(inputs, arguments.column))
+        items = output.fresh(read_items(inputs))
         ends = _ends(windows(items, most, inputs), _opener(arguments, bar), settings, bar)
         single = len(inputs) == 1 and not inputs[0].rows
         done, failed = _write_all(ends, output, arguments, single)
@@ -212,7 +217,8 @@ def _identity(arguments: argparse.Namespace, settings: dict[str, Any]) -> dict[s
     from pegasus.cli.weights import name_weights
 
     named = {name: value for name, value in settings.items() if name != "batch_size"}
-    options = {"column": arguments.column, "dtype": arguments.dtype, **named}
+    reading = {name: getattr(arguments, name) for name in ("column", "input_format", "encoding")}
+    options = {**reading, "dtype": arguments.dtype, **named}
     return {
         "model": arguments.model,
         "its weights": name_weights(arguments.model),

@@ -21,7 +21,7 @@ from typing import Any
 from pegasus.checkpoint.writing import Staging
 from pegasus.data.gap import GapSettings
 from pegasus.data.making import Made, Portion, made_in_order
-from pegasus.data.read import OnBad, Unit, read_documents
+from pegasus.data.read import OnBad, Reading, Unit, read_documents
 from pegasus.data.records import Document
 from pegasus.data.seen import Seen, fingerprint
 from pegasus.data.sentences import Splitter, find_splitter
@@ -42,6 +42,8 @@ class PrepareSettings:
         deduplicate: leave out documents that are equal to an earlier one, character by character.
         column: the column of the text; None finds it.
         unit: what a document is in plain text files: "file", "line" or "block".
+        format: what every file holds, such as "csv"; None finds it by content and name.
+        encoding: what text is in, such as "windows-1252"; None finds UTF-8, UTF-16 and UTF-32.
     """
 
     gap: GapSettings = field(default_factory=GapSettings)
@@ -51,8 +53,11 @@ class PrepareSettings:
     deduplicate: bool = True
     column: str | None = None
     unit: Unit = "file"
+    format: str | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
+        Reading(self.unit, self.format, self.encoding)  # checks them
         find_splitter(self.splitter)
         if self.shard_bytes < 1:
             raise BadSetting(f"A shard takes at least one byte of text; found {self.shard_bytes}.")
@@ -149,7 +154,12 @@ def prepare(
     tokenizer.save_pretrained(str(output / TOKENIZER))
     common = json.dumps([settings.of_shards(), _folder_hash(output / TOKENIZER)], sort_keys=True)
     documents = read_documents(
-        sources, column=settings.column, unit=settings.unit, bad=_counting(bad, progress)
+        sources,
+        column=settings.column,
+        unit=settings.unit,
+        format=settings.format,
+        encoding=settings.encoding,
+        bad=_counting(bad, progress),
     )
     portions = _portions(documents, settings, common, progress)
     records = []

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pegasus.tokenization.cutting import StretchCutter, TextEncoder
 from pegasus.tokenization.lengths import Limits, Side, check_limits
 from pegasus.tokenization.newline import write_newlines
+from pegasus.tokenization.surrogates import mend_surrogates
 from pegasus.tokenization.vocabulary import SPACE
 from pegasus.tokenization.words import FreshCutter, words_of
 
@@ -121,7 +122,8 @@ class BulkEncoding:
         check_limits(Limits(max_length=max_length))
         eos = self._id_of("eos_token") if add_special_tokens else None
         encoder = self._encoder(split_special_tokens)
-        rows = [row for some in _some(texts) for row in self._rows(some, encoder, eos)]
+        whole = [mend_surrogates(text) for text in texts]
+        rows = [row for some in _some(whole) for row in self._rows(some, encoder, eos)]
         if max_length is None:
             return rows
         return [_cut(row, max_length, eos, self.truncation_side) for row in rows]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pegasus.errors import BadSetting
+from pegasus.tokenization.surrogates import mend_surrogates
 
 #: A text, the words of a text, its tokens, or its ids.
 Text = str | Sequence[str] | Sequence[int]
@@ -63,13 +64,14 @@ def is_pair(item: Any, in_words: bool) -> bool:
 
 
 def words_of(item: Text, in_words: bool) -> Sequence[str] | None:
-    """The strings to cut: the text itself or its words. None: the item is tokens or ids already.
+    """The strings to cut: the text itself or its words, without halves of characters, which no library
+    takes. None: the item is tokens or ids already.
 
     Raises:
         TypeError: when it is none of these.
     """
     if isinstance(item, str):
-        return (item,)
+        return (mend_surrogates(item),)
     if not isinstance(item, Sequence):
         raise TypeError(
             f"A text is a string, or a list of words, tokens or ids; got {type(item).__name__}."
@@ -79,4 +81,4 @@ def words_of(item: Text, in_words: bool) -> Sequence[str] | None:
     for word in item:
         if not isinstance(word, str):
             raise TypeError(f"is_split_into_words=True wants words, got {type(word).__name__}: {word!r}.")
-    return [word for word in item if isinstance(word, str)]
+    return [mend_surrogates(word) for word in item if isinstance(word, str)]

@@ -15,6 +15,7 @@ import sentencepiece
 from pegasus.errors import BadData, BadSetting
 from pegasus.tokenization.newline import check_newline
 from pegasus.tokenization.slow import PegasusTokenizer
+from pegasus.tokenization.surrogates import mend_surrogates
 from pegasus.tokenization.vocabulary import NEWLINE_PIECE, OFFSET, UNK, Layout
 
 logger = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def _too_large(pieces: int, lines: int, said: str) -> BadSetting:
 def _lines(texts: Iterable[str]) -> Iterator[str]:
     """Lines without markers, none longer than sentencepiece takes."""
     for text in texts:
-        for line in text.replace(NEWLINE_PIECE, "\n").splitlines():
+        for line in mend_surrogates(text).replace(NEWLINE_PIECE, "\n").splitlines():
             yield from _short(line.strip())
 
 

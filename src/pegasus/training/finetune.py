@@ -61,7 +61,8 @@ def _source(
     characters = Characters(shop.tokenizer)
     inputs, targets = UnknownTally(), UnknownTally()
     if job.model.kind == "causal":
-        documents = islice(read_documents(files, column=data.source), limit)
+        found = read_documents(files, column=data.source, format=data.format, encoding=data.encoding)
+        documents = islice(found, limit)
         texts = (_seen(document.text, characters, inputs) for document in documents)
         source: Source = BlockSource.encode(texts, shop.tokenizer, data.max_target)
         _tell_unknown(shop, tell, {f"{kind}texts": inputs})
@@ -99,7 +100,9 @@ def _tell_unknown(shop: Workshop, tell: Tell, tallies: Mapping[str, UnknownTally
 
 
 def _pairs(job: FinetuneJob, files: Sequence[str]) -> Iterator[Pair]:
-    return read_pairs(files, columns=Columns(job.data.source, job.data.target))
+    data = job.data
+    columns = Columns(data.source, data.target)
+    return read_pairs(files, columns=columns, format=data.format, encoding=data.encoding)
 
 
 def _say_how_to_generate(shop: Workshop, job: FinetuneJob) -> None:

@@ -57,6 +57,8 @@ class PairsSection(Section):
         keep_eos: a text that is cut keeps its end-of-sequence, as in transformers; the authors lose it.
         source: the column of the source; None: found by its usual names.
         target: the column of the target.
+        encoding: what text is in, such as "windows-1252"; None: UTF-8, or UTF-16 and UTF-32 where it is.
+        format: what every file holds, such as "csv"; None: its content and its name tell.
         max_source: sources are cut to so many tokens.
         max_target: targets too.
         limit: the first so many rows of the training data are used.
@@ -68,6 +70,8 @@ class PairsSection(Section):
     keep_eos: bool = True
     source: str | None = None
     target: str | None = None
+    encoding: str | None = None
+    format: str | None = None
     max_source: int = Field(default=1024, ge=2, le=LONGEST)
     max_target: int = Field(default=256, ge=2, le=LONGEST)
     limit: int | None = Field(default=None, ge=1)
