@@ -174,3 +174,16 @@ def test_documents_in_characters_that_the_vocabulary_lacks_are_told_of() -> None
     assert found.to_dict()["unknown"]["examples"] == ["Łódź"]
     assert "1 of 5 documents hold characters that the vocabulary lacks: " in markdown(found)
     assert "unknown" not in graded().to_dict()  # a model that says nothing of it
+
+
+def test_texts_are_text_in_the_report_not_markup(tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)> **bold** [a](b) `c` | d & e"
+    rows = [Pair(f"{evil} is the document.", (f"- {evil}\n# head",), id="<i>|1") for _ in range(3)]
+    found = evaluate(rows, model="m|<b>", data="\x1b[2J*d*", baselines=["lead"])
+    report = markdown(found)
+    assert "<" not in report
+    assert "\x1b" not in report
+    assert "&lt;img src=x onerror=alert(1)&gt; \\*\\*bold\\*\\* \\[a\\](b) \\`c\\` \\| d &amp; e" in report
+    assert "> \\- &lt;img" in report
+    assert "> \\# head" in report
+    assert report.startswith("# m\\|&lt;b&gt; on \\[2J\\*d\\*\n")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pegasus
-from pegasus.cli.exits import FAILED, OK, STOPPED, UNREAD, USAGE, say
+from pegasus.cli.exits import FAILED, OK, STOPPED, UNREAD, USAGE, say, visible
 from pegasus.cli.streams import prepare_streams, silence_stdout, write_out
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command and all its verbs."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pegasus",
         description="Abstractive summarization with PEGASUS.",
         epilog="`pegasus VERB --help` tells more about a verb.",
@@ -96,6 +96,13 @@ def _declare_shared(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="everything, and where an error came from")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with options as everything is said: nothing in them moves a terminal's cursor."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(visible(message), file)
+
+
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         print("pegasus", pegasus.__version__)
@@ -112,7 +119,9 @@ def _set_up_logging(parsed: argparse.Namespace) -> None:
         level = logging.ERROR
     if parsed.debug:
         level = logging.DEBUG
-    logging.basicConfig(format="pegasus: %(message)s", level=level, stream=sys.stderr)
+    logging.basicConfig(level=level, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_visible_formatter())
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.WARNING if parsed.debug else logging.CRITICAL)
     logging.getLogger().setLevel(logging.WARNING)  # other libraries speak up only when something is wrong
@@ -121,13 +130,23 @@ def _set_up_logging(parsed: argparse.Namespace) -> None:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
+def _visible_formatter() -> Any:
+    import logging
+
+    class Formatter(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return visible(super().format(record))
+
+    return Formatter("pegasus: %(message)s")
+
+
 def _report(error: Exception, *, debug: bool) -> int:
     from pegasus.errors import BadSetting, PegasusError
 
     if debug:
         import traceback
 
-        traceback.print_exc()
+        print(visible(traceback.format_exc()), end="", file=sys.stderr)
     if isinstance(error, PegasusError):
         say(str(error))
         return USAGE if isinstance(error, BadSetting) else FAILED

@@ -12,7 +12,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from pegasus.cli.exits import OK, PARTLY, say
+from pegasus.cli.exits import OK, PARTLY, say, visible, visible_json
 from pegasus.cli.model_options import (
     check_backend,
     check_threads,
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     task = None if arguments.task is None else find_task(arguments.task)
     evaluation = _evaluation(arguments, Bar.on_stderr(quiet=arguments.quiet))
     if arguments.json:
-        print(json.dumps(evaluation.to_dict(), ensure_ascii=False))
+        print(visible_json(json.dumps(evaluation.to_dict(), ensure_ascii=False)))
     else:
         _print_tables(evaluation, task)
     if arguments.output is not None:
@@ -162,4 +162,4 @@ def _print_tables(evaluation: Evaluation, task: Any) -> None:
             print(f"  {name:<{widths[0]}}  {'  '.join(numbers)}")
         print()
     for note in notes(evaluation, task):
-        print(note)
+        print(visible(note))

@@ -19,6 +19,7 @@ UNREAD = 141
 
 #: What moves a terminal's cursor, colours or turns its text around; line breaks and tabs are not among it.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NOT_IN_JSON = re.compile(rf"{_CONTROL.pattern}|[\ud800-\udfff]")
 
 
 def say(message: str) -> None:
@@ -26,6 +27,11 @@ def say(message: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:  # print would take stdout instead
             print(f"pegasus: {visible(message)}", file=sys.stderr, flush=True)
+
+
+def visible_json(text: str) -> str:
+    """Return JSON with such characters, and halves of characters, as its own escapes: the same values."""
+    return _NOT_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def visible(text: str) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pegasus.cli.exits import visible
+from pegasus.cli.exits import visible, visible_json
 from pegasus.cli.inputs import Item
 from pegasus.errors import PegasusError
 
@@ -135,7 +135,7 @@ def _json(record: Record, indent: int | None = None) -> str:
         text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=indent)
     except ValueError:  # an id NaN or Infinity, which JSON has no word for
         text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False, indent=indent)
-    return _writable(text)
+    return visible_json(_writable(text))
 
 
 def _finite(value: Any) -> Any:

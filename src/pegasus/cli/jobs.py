@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pegasus.cli.exits import OK, say
+from pegasus.cli.exits import OK, say, visible
 
 #: Carries out a job, given what says lines to people; returns its outcome and the exit code of a stop.
 Begin = Callable[[Callable[[str, bool], None]], tuple[Any, int]]
@@ -70,7 +70,7 @@ class ProgressLine:
             return
         start = "\r\x1b[K" if self._open else ""
         self._open = passing and self._live
-        print(start + text, end="" if self._open else "\n", file=sys.stderr, flush=True)
+        print(start + visible(text), end="" if self._open else "\n", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the last line standing."""

@@ -7,6 +7,8 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from pegasus.cli.exits import visible
+
 
 class Bar:
     """Shows how many pieces of text are done; gone again when results are printed.
@@ -31,7 +33,12 @@ class Bar:
 
     def waiting(self, message: str) -> AbstractContextManager[Any]:
         """Show a message while something is done."""
-        return nullcontext() if self._console is None else self._console.status(message)
+        if self._console is None:
+            return nullcontext()
+        from rich.text import Text
+
+        waiting: AbstractContextManager[Any] = self._console.status(Text(visible(message)))
+        return waiting
 
     def __enter__(self) -> Bar:
         if self._console is not None:

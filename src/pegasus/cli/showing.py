@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text as StyledText
 
 from pegasus.backends.packed.folder import load_packed
 from pegasus.checkpoint.files import is_packed
 from pegasus.checkpoint.formats import open_checkpoint
+from pegasus.cli.exits import visible
 from pegasus.data.gap import GapSettings
 from pegasus.data.mask import Symbols, WordMasking
 from pegasus.data.pretraining import (
@@ -25,9 +26,10 @@ from pegasus.data.pretraining import (
     make_example,
     text_example as make_text_example,
 )
+from pegasus.data.read import read_documents
 from pegasus.data.shards import TOKENIZER, Shards
 from pegasus.data.showing import ShownPiece, shown_pieces
-from pegasus.errors import BadData, BadSetting, CheckpointCorrupt
+from pegasus.errors import BadSetting, CheckpointCorrupt
 from pegasus.hub import locate
 from pegasus.spec.config import PegasusConfig
 from pegasus.spec.parameters import copies, optional, parameters
@@ -42,6 +44,17 @@ _SHAPE = (
     *("encoder_ffn_dim", "decoder_ffn_dim", "activation_function", "scale_embedding", "dropout"),
     *("max_position_embeddings", "position_table", "layer_norm_eps"),
 )
+
+
+class Text(StyledText):
+    """Text of files and configurations: nothing in it moves the cursor, or is taken for markup."""
+
+    def __init__(self, text: str = "", style: str = "") -> None:
+        super().__init__(visible(text), style)
+
+    def append(self, text: Any, style: Any = None) -> StyledText:
+        """Add a text."""
+        return super().append(visible(text) if isinstance(text, str) else text, style)
 
 
 # -- checkpoints ---------------------------------------------------------------------------------------
@@ -107,7 +120,7 @@ def run_checkpoint(folder: Path) -> Iterator[Any]:
     yield _pairs({key: manifest[key] for key in ("step", "processes")})
     table = _table("file", "bytes", "sha256")
     for name, facts in manifest["files"].items():
-        table.add_row(name, f"{facts['bytes']:,}", facts["sha256"][:16])
+        table.add_row(Text(name), f"{facts['bytes']:,}", facts["sha256"][:16])
     yield table
     yield Text((folder / "state.json").read_text(encoding="utf-8"), style=QUIET)
 
@@ -154,15 +167,12 @@ def shards(folder: Path, arguments: argparse.Namespace) -> Iterator[Any]:
 
 
 def text_example(file: Path, arguments: argparse.Namespace) -> Iterator[Any]:
-    """A text file as an example."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise BadData("The file is no text in UTF-8.", file) from None
+    """A text, or the first of a file that holds several, as an example."""
+    document = next(read_documents([file]))
     tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
     settings = _settings(arguments, "ind-orig")
     rng = np.random.default_rng(arguments.seed)
-    prepared, made = make_text_example(text, tokenizer, settings, rng)
+    prepared, made = make_text_example(document.text, tokenizer, settings, rng)
     yield from _example(prepared.sentences, made, tokenizer, prepared.scores)
 
 
@@ -220,7 +230,7 @@ def _decoded(tokenizer: Any, ids: Iterable[int]) -> str:
 def _table(*heads: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style=QUIET)
     for head in heads:
-        table.add_column(head, justify="right" if head in ("parameters", "bytes") else "left")
+        table.add_column(Text(head), justify="right" if head in ("parameters", "bytes") else "left")
     return table
 
 
@@ -231,7 +241,7 @@ def _pairs(values: Mapping[str, Any]) -> Table:
     return table
 
 
-def _number(value: Any) -> str:
+def _number(value: Any) -> Text:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+        return Text(str(value))
+    return Text(f"{value:,}" if isinstance(value, int) else f"{value:.5g}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pegasus.evaluation.evaluate import Evaluation
 from pegasus.evaluation.measures import measure
 from pegasus.evaluation.plots import bars, histogram
 from pegasus.evaluation.rouge import KINDS, Interval
+from pegasus.tokenization.surrogates import mend_surrogates
 
 #: Measures that a report shows, with their headings.
 _SHOWN = {
@@ -26,6 +28,10 @@ _SHOWN = {
     "density": "density",
 }
 _EXAMPLES = 3
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What Markdown takes for emphasis, code, links, tables and headings, and for lists at the start of a line.
+_MARKUP = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")
+_STARTS = re.compile(r"^(\d{0,9})([-+=.)])(?=\s|$|[-=])")
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2321}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;border-bottom:1px solid #ddd;"
@@ -54,7 +60,7 @@ def write_report(evaluation: Evaluation, folder: str | Path, task: Task | None =
         "report.html": html(evaluation, task),
     }
     for name, content in files.items():
-        (folder / name).write_text(content, "utf-8")
+        (folder / name).write_text(mend_surrogates(content), "utf-8")
     return [folder / name for name in files]
 
 
@@ -126,16 +132,23 @@ def notes(evaluation: Evaluation, task: Task | None) -> list[str]:
 
 def markdown(evaluation: Evaluation, task: Task | None = None) -> str:
     """Return the report as Markdown."""
-    lines = [f"# {evaluation.model or 'Baselines'} on {evaluation.data}", ""]
-    lines += [f"- {note}" for note in notes(evaluation, task)]
+    lines = [f"# {_plain(evaluation.model or 'Baselines')} on {_plain(evaluation.data)}", ""]
+    lines += [f"- {_plain(note)}" for note in notes(evaluation, task)]
     for title, table in tables(evaluation, task).items():
         head, *rows = table
-        lines += ["", f"## {title}", "", _cells(head), _cells(["---"] + ["---:"] * (len(head) - 1))]
-        lines += [_cells(row) for row in rows]
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            _cells(map(_plain, head)),
+            _cells(["---"] + ["---:"] * (len(head) - 1)),
+        ]
+        lines += [_cells(map(_plain, row)) for row in rows]
     for title, number in _picked(evaluation):
-        lines += ["", f"## {title}: row {evaluation.pairs[number].id}", ""]
+        lines += ["", f"## {title}: row {_plain(evaluation.pairs[number].id)}", ""]
         for name, text in _texts(evaluation, number).items():
-            lines += [f"**{name}**", "", *(f"> {line}" for line in text.splitlines() or [""]), ""]
+            quoted = (f"> {_plain(line)}" for line in text.splitlines() or [""])
+            lines += [f"**{_plain(name)}**", "", *quoted, ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -201,7 +214,14 @@ def _number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _cells(cells: Sequence[str]) -> str:
+def _plain(text: str) -> str:
+    """A text in Markdown as it is: no HTML, no markup, no control characters, one line."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    line = _MARKUP.sub(r"\\\g<0>", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    return _STARTS.sub(r"\1\\\2", line)
+
+
+def _cells(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
