@@ -12,11 +12,59 @@ if TYPE_CHECKING:
     from pegasus.backends.bridges.packed_torch import (
         PackedForConditionalGeneration as PackedForConditionalGeneration,
     )
+    from pegasus.backends.torch.adafactor import Adafactor as Adafactor
+    from pegasus.backends.torch.auto import (
+        AutoModel as AutoModel,
+        AutoModelForCausalLM as AutoModelForCausalLM,
+        AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM,
+    )
+    from pegasus.backends.torch.logits_processors import (
+        EncoderNoRepeatNGramLogitsProcessor as EncoderNoRepeatNGramLogitsProcessor,
+        EncoderRepetitionPenaltyLogitsProcessor as EncoderRepetitionPenaltyLogitsProcessor,
+        ExponentialDecayLengthPenalty as ExponentialDecayLengthPenalty,
+        ForcedBOSTokenLogitsProcessor as ForcedBOSTokenLogitsProcessor,
+        ForcedEOSTokenLogitsProcessor as ForcedEOSTokenLogitsProcessor,
+        ForceTokensLogitsProcessor as ForceTokensLogitsProcessor,
+        HammingDiversityLogitsProcessor as HammingDiversityLogitsProcessor,
+        InfNanRemoveLogitsProcessor as InfNanRemoveLogitsProcessor,
+        LogitNormalization as LogitNormalization,
+        LogitsProcessor as LogitsProcessor,
+        LogitsProcessorList as LogitsProcessorList,
+        LogitsWarper as LogitsWarper,
+        MinLengthLogitsProcessor as MinLengthLogitsProcessor,
+        MinNewTokensLengthLogitsProcessor as MinNewTokensLengthLogitsProcessor,
+        NoBadWordsLogitsProcessor as NoBadWordsLogitsProcessor,
+        NoRepeatNGramLogitsProcessor as NoRepeatNGramLogitsProcessor,
+        PrefixConstrainedLogitsProcessor as PrefixConstrainedLogitsProcessor,
+        RepetitionPenaltyLogitsProcessor as RepetitionPenaltyLogitsProcessor,
+        SequenceBiasLogitsProcessor as SequenceBiasLogitsProcessor,
+        SuppressTokensAtBeginLogitsProcessor as SuppressTokensAtBeginLogitsProcessor,
+        SuppressTokensLogitsProcessor as SuppressTokensLogitsProcessor,
+    )
+    from pegasus.backends.torch.logits_warpers import (
+        EpsilonLogitsWarper as EpsilonLogitsWarper,
+        EtaLogitsWarper as EtaLogitsWarper,
+        TemperatureLogitsWarper as TemperatureLogitsWarper,
+        TopKLogitsWarper as TopKLogitsWarper,
+        TopPLogitsWarper as TopPLogitsWarper,
+        TypicalLogitsWarper as TypicalLogitsWarper,
+    )
     from pegasus.backends.torch.model import (
         PegasusForCausalLM as PegasusForCausalLM,
         PegasusForConditionalGeneration as PegasusForConditionalGeneration,
         PegasusModel as PegasusModel,
     )
+    from pegasus.backends.torch.schedulers import (
+        get_constant_schedule as get_constant_schedule,
+        get_constant_schedule_with_warmup as get_constant_schedule_with_warmup,
+        get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup,
+        get_cosine_with_hard_restarts_schedule_with_warmup as get_cosine_with_hard_restarts_schedule_with_warmup,  # noqa: E501
+        get_inverse_sqrt_schedule as get_inverse_sqrt_schedule,
+        get_linear_schedule_with_warmup as get_linear_schedule_with_warmup,
+        get_polynomial_decay_schedule_with_warmup as get_polynomial_decay_schedule_with_warmup,
+        get_scheduler as get_scheduler,
+    )
+    from pegasus.backends.torch.seeding import set_seed as set_seed
     from pegasus.backends.torch.stacks import PegasusPreTrainedModel as PegasusPreTrainedModel
     from pegasus.errors import PegasusError as PegasusError
     from pegasus.generation.config import GenerationConfig as GenerationConfig
@@ -25,6 +73,7 @@ if TYPE_CHECKING:
         PhrasalConstraint as PhrasalConstraint,
     )
     from pegasus.generation.stopping import (
+        MaxLengthCriteria as MaxLengthCriteria,
         MaxTimeCriteria as MaxTimeCriteria,
         StoppingCriteria as StoppingCriteria,
         StoppingCriteriaList as StoppingCriteriaList,
@@ -33,11 +82,26 @@ if TYPE_CHECKING:
         TextIteratorStreamer as TextIteratorStreamer,
         TextStreamer as TextStreamer,
     )
+    from pegasus.spec.auto import (
+        AutoConfig as AutoConfig,
+        FlaxAutoModelForSeq2SeqLM as FlaxAutoModelForSeq2SeqLM,
+        TFAutoModelForSeq2SeqLM as TFAutoModelForSeq2SeqLM,
+    )
     from pegasus.spec.config import PegasusConfig as PegasusConfig
+    from pegasus.summarizer.pipelines import (
+        SummarizationPipeline as SummarizationPipeline,
+        Text2TextGenerationPipeline as Text2TextGenerationPipeline,
+        pipeline as pipeline,
+    )
     from pegasus.summarizer.records import Summary as Summary
     from pegasus.summarizer.summarizer import Summarizer as Summarizer
     from pegasus.tokenization.auto import AutoTokenizer as AutoTokenizer
-    from pegasus.tokenization.encoding import BatchEncoding as BatchEncoding
+    from pegasus.tokenization.collator import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
+    from pegasus.tokenization.encoding import (
+        BatchEncoding as BatchEncoding,
+        CharSpan as CharSpan,
+        TokenSpan as TokenSpan,
+    )
     from pegasus.tokenization.fast import PegasusTokenizerFast as PegasusTokenizerFast
     from pegasus.tokenization.slow import PegasusTokenizer as PegasusTokenizer
 
@@ -45,11 +109,38 @@ __version__ = "0.1.0"
 
 #: public name → the module it lives in
 _HOME = {
+    "Adafactor": "pegasus.backends.torch.adafactor",
+    "AutoConfig": "pegasus.spec.auto",
+    "AutoModel": "pegasus.backends.torch.auto",
+    "AutoModelForCausalLM": "pegasus.backends.torch.auto",
+    "AutoModelForSeq2SeqLM": "pegasus.backends.torch.auto",
     "AutoTokenizer": "pegasus.tokenization.auto",
     "BatchEncoding": "pegasus.tokenization.encoding",
+    "CharSpan": "pegasus.tokenization.encoding",
+    "DataCollatorForSeq2Seq": "pegasus.tokenization.collator",
     "DisjunctiveConstraint": "pegasus.generation.constraints",
+    "EncoderNoRepeatNGramLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "EncoderRepetitionPenaltyLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "EpsilonLogitsWarper": "pegasus.backends.torch.logits_warpers",
+    "EtaLogitsWarper": "pegasus.backends.torch.logits_warpers",
+    "ExponentialDecayLengthPenalty": "pegasus.backends.torch.logits_processors",
+    "FlaxAutoModelForSeq2SeqLM": "pegasus.spec.auto",
+    "ForceTokensLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "ForcedBOSTokenLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "ForcedEOSTokenLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "GenerationConfig": "pegasus.generation.config",
+    "HammingDiversityLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "InfNanRemoveLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "LogitNormalization": "pegasus.backends.torch.logits_processors",
+    "LogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "LogitsProcessorList": "pegasus.backends.torch.logits_processors",
+    "LogitsWarper": "pegasus.backends.torch.logits_processors",
+    "MaxLengthCriteria": "pegasus.generation.stopping",
     "MaxTimeCriteria": "pegasus.generation.stopping",
+    "MinLengthLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "MinNewTokensLengthLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "NoBadWordsLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "NoRepeatNGramLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "PackedForConditionalGeneration": "pegasus.backends.bridges.packed_torch",
     "PegasusConfig": "pegasus.spec.config",
     "PegasusError": "pegasus.errors",
@@ -60,12 +151,35 @@ _HOME = {
     "PegasusTokenizer": "pegasus.tokenization.slow",
     "PegasusTokenizerFast": "pegasus.tokenization.fast",
     "PhrasalConstraint": "pegasus.generation.constraints",
+    "PrefixConstrainedLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "RepetitionPenaltyLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "SequenceBiasLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "StoppingCriteria": "pegasus.generation.stopping",
     "StoppingCriteriaList": "pegasus.generation.stopping",
+    "SummarizationPipeline": "pegasus.summarizer.pipelines",
     "Summarizer": "pegasus.summarizer.summarizer",
     "Summary": "pegasus.summarizer.records",
+    "SuppressTokensAtBeginLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "SuppressTokensLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "TFAutoModelForSeq2SeqLM": "pegasus.spec.auto",
+    "TemperatureLogitsWarper": "pegasus.backends.torch.logits_warpers",
+    "Text2TextGenerationPipeline": "pegasus.summarizer.pipelines",
     "TextIteratorStreamer": "pegasus.generation.stream",
     "TextStreamer": "pegasus.generation.stream",
+    "TokenSpan": "pegasus.tokenization.encoding",
+    "TopKLogitsWarper": "pegasus.backends.torch.logits_warpers",
+    "TopPLogitsWarper": "pegasus.backends.torch.logits_warpers",
+    "TypicalLogitsWarper": "pegasus.backends.torch.logits_warpers",
+    "get_constant_schedule": "pegasus.backends.torch.schedulers",
+    "get_constant_schedule_with_warmup": "pegasus.backends.torch.schedulers",
+    "get_cosine_schedule_with_warmup": "pegasus.backends.torch.schedulers",
+    "get_cosine_with_hard_restarts_schedule_with_warmup": "pegasus.backends.torch.schedulers",
+    "get_inverse_sqrt_schedule": "pegasus.backends.torch.schedulers",
+    "get_linear_schedule_with_warmup": "pegasus.backends.torch.schedulers",
+    "get_polynomial_decay_schedule_with_warmup": "pegasus.backends.torch.schedulers",
+    "get_scheduler": "pegasus.backends.torch.schedulers",
+    "pipeline": "pegasus.summarizer.pipelines",
+    "set_seed": "pegasus.backends.torch.seeding",
 }
 
 __all__ = ["__version__", *_HOME]
