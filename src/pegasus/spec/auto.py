@@ -23,7 +23,8 @@ class AutoConfig:
     ) -> PegasusConfig:
         """Load the configuration of a PEGASUS checkpoint; see :meth:`PegasusConfig.from_pretrained`."""
         kwargs.pop("trust_remote_code", None)  # there is no code in what this package loads
-        return PegasusConfig.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        config: PegasusConfig = PegasusConfig.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return config
 
     @classmethod
     def for_model(cls, model_type: str, **kwargs: Any) -> PegasusConfig:
