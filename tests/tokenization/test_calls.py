@@ -168,6 +168,8 @@ def test_tokens_and_ids_are_taken_as_they_are(tokenizer) -> None:
 def test_batch_encode_plus_takes_pairs(tokenizer) -> None:
     found = tokenizer.batch_encode_plus([(ONE, TWO), (TWO, ONE)])
     assert found.input_ids == tokenizer([ONE, TWO], [TWO, ONE]).input_ids
+    assert tokenizer([[ONE, TWO], [TWO, ONE]]).input_ids == found.input_ids
+    assert tokenizer([[110, 120], [130, 140]]).input_ids == [[110, 120, 1], [130, 140, 1]]
 
 
 def test_tokenize_with_a_second_text(tokenizer) -> None:

@@ -220,7 +220,8 @@ class TokenizerBase(
         """Turn a text, or several, into numbers for the model.
 
         Args:
-            text: a text, a list of texts; with ``is_split_into_words`` words instead of texts.
+            text: a text, a list of texts, or a list of pairs of them; with ``is_split_into_words`` words
+                instead of texts.
             text_pair: a second text for each; it follows the first before the one eos.
             text_target: what the model is to say; alone it is encoded like a text, beside ``text``
                 its ids become ``labels``.
@@ -268,11 +269,7 @@ class TokenizerBase(
 
     def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], **kwargs: Any) -> BatchEncoding:
         """Like calling the tokenizer on a list of texts, or of ``(text, second text)`` tuples."""
-        in_words = kwargs.get("is_split_into_words", False)
-        if not any(inputs.is_pair(item, in_words) for item in batch_text_or_text_pairs):
-            return self._encode(list(batch_text_or_text_pairs), None, batched=True, **kwargs)
-        firsts, seconds = zip(*batch_text_or_text_pairs)
-        return self._encode(list(firsts), list(seconds), batched=True, **kwargs)
+        return self._encode(list(batch_text_or_text_pairs), None, batched=True, **kwargs)
 
     def tokenize(
         self,
@@ -312,7 +309,7 @@ class TokenizerBase(
         limits, wanted = self._settle(kwargs)
         text, pair = inputs.as_lists(text), inputs.as_lists(pair)
         batched = inputs.is_batch(text, is_split_into_words) if batched is None else batched
-        firsts, seconds = inputs.aligned(text, pair, batched)
+        firsts, seconds = inputs.aligned(text, pair, batched, is_split_into_words)
         encoder = self._encoder(wanted.split_specials)
         encoded = encoder.encode([*firsts, *(seconds or ())], is_split_into_words)
         samples = [[first] for first in encoded[: len(firsts)]]

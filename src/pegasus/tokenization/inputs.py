@@ -35,14 +35,17 @@ def is_batch(text: Any, in_words: bool) -> bool:
     return not in_words or (bool(text) and isinstance(text[0], list | tuple))
 
 
-def aligned(text: Any, pair: Any, batched: bool) -> tuple[list[Text], list[Text] | None]:
-    """The texts and their second texts as two lists of one length.
+def aligned(text: Any, pair: Any, batched: bool, in_words: bool) -> tuple[list[Text], list[Text] | None]:
+    """The texts and their second texts as two lists of one length; a list may also hold pairs.
 
     Raises:
         BadSetting: when there are more of the one than of the other.
     """
     if not batched:
         return [text], None if pair is None else [pair]
+    if pair is None and text and all(is_pair(item, in_words) for item in text):
+        firsts, seconds = zip(*text)
+        return list(firsts), list(seconds)
     if pair is None:
         return list(text), None
     if isinstance(pair, str):
@@ -53,14 +56,10 @@ def aligned(text: Any, pair: Any, batched: bool) -> tuple[list[Text], list[Text]
 
 
 def is_pair(item: Any, in_words: bool) -> bool:
-    """Whether an item of ``batch_encode_plus`` is a text with a second text."""
+    """Whether an item of a batch is a text with a second text: two of them in a tuple or a list."""
     if not isinstance(item, tuple | list) or len(item) != 2:
         return False
-    return (
-        isinstance(item[0], list | tuple)
-        if in_words
-        else isinstance(item, tuple) or isinstance(item[0], list)
-    )
+    return isinstance(item[0], list | tuple) if in_words else isinstance(item[0], str | list)
 
 
 def words_of(item: Text, in_words: bool) -> Sequence[str] | None:

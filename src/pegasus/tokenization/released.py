@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pegasus.errors import NotOffered
 from pegasus.tokenization.folder import SPIECE, TOKENIZER_JSON
 
 #: What the model takes of an encoding.
@@ -22,3 +23,15 @@ class Released:
     }
     pretrained_init_configuration: ClassVar[dict[str, dict[str, Any]]] = {}
     max_model_input_sizes: ClassVar[dict[str, int]] = {_XSUM: 512}
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str | type = "AutoTokenizer") -> None:
+        """Refused: a folder holds no code here.
+
+        Raises:
+            NotOffered: always.
+        """
+        raise NotOffered(
+            f"{cls.__name__} is not written into a folder as code: what is loaded holds numbers and text. "
+            "Import your own class where it is used."
+        )
