@@ -91,3 +91,17 @@ def test_mistakes_are_told_before_a_model_is_opened(
     assert ran.code in (1, 2)
     assert message in ran.err
     assert run.opened == 0
+
+
+def test_other_alphabets_are_warned_of_and_graded_by_unicode(run, tmp_path: Path, caplog) -> None:
+    rows = [{"document": "市长说没有新房。老河在镇子旁边。", "summary": "市长说没有新房。"}] * 2
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["evaluate", "--no-model", "--data", str(path), "--json"]
+    ran = run(*command)
+    assert "100 % of the references' letters are none" in caplog.text
+    assert json.loads(ran.out)["scores"]["lead"]["rouge1"]["mid"] == 0
+    caplog.clear()
+    ran = run(*command, "--words", "unicode")
+    assert "letters" not in caplog.text
+    assert json.loads(ran.out)["scores"]["lead"]["rouge1"]["mid"] > 50

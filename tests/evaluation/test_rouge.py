@@ -81,3 +81,42 @@ def test_without_rouge_score_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "rouge_score", None)
     with pytest.raises(BackendMissing, match=r"pegasus-summarizer\[eval\]"):
         scores("a", "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The Cat, 12.5 sat", ["the", "cat", "12", "5", "sat"]),
+        ("市长说 2026 年", ["市", "长", "说", "2026", "年"]),
+        ("ΟΔΟΣ Łódź, ŒUVRE", ["οδος", "łódź", "œuvre"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),  # vowels that are signs on a consonant belong to the word
+        ("e\u0301te\u0301 \ufb01n", ["été", "fin"]),
+        ("สวัสดี", ["ส", "วั", "ส", "ดี"]),
+        ("東京タワー", ["東", "京", "タ", "ワ", "ー"]),
+        ("مرحبا بالعالم", ["مرحبا", "بالعالم"]),
+        ("", []),
+        ("\u0301 —", []),
+    ],
+)
+def test_words_by_unicode(text: str, words: list[str]) -> None:
+    assert rouge.UnicodeWords().tokenize(text) == words
+
+
+def test_other_alphabets_score_by_unicode_alone() -> None:
+    text, reference = "市长说没有新房", "市长说不会有新房"
+    assert scores(text, reference)["rouge1"] == 0
+    found = next(score_rows([text], [[reference]], words="unicode"))
+    assert found["rouge1"] == pytest.approx(2 * 6 / (7 + 8))
+    assert next(score_rows(["Ein Haus"], [["ein Haus"]], words="unicode"))["rougeL"] == 1
+
+
+def test_what_is_not_seen_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    for references, words, share in (
+        ([["市长说没有新房 abc"]], "ascii", "70 %"),
+        ([["市长说没有新房"]], "unicode", None),
+        ([["a café in Łódź on Monday evening"]], "ascii", None),
+        ([["..."]], "ascii", None),
+    ):
+        caplog.clear()
+        rouge.warn_of_unseen(references, words)
+        assert (share in caplog.text) if share else not caplog.text

@@ -248,8 +248,8 @@ def test_refusals(kind, tokenizer, saved: Path, tmp_path: Path) -> None:
         ("spiece.model", b"", "no pieces"),
         ("spiece.model", b"junk that is no model at all", "cannot be read"),
         ("spiece.model", None, "cannot be read"),
-        ("tokenizer_config.json", b"{", "no JSON"),
-        ("tokenizer_config.json", b"\xff\xfe", "no JSON"),
+        ("tokenizer_config.json", b"{", "not JSON"),
+        ("tokenizer_config.json", b"\xff\xfe", "not JSON"),
         ("special_tokens_map.json", b"[]", "not an object"),
     ],
 )

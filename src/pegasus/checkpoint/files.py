@@ -164,6 +164,7 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[str, tuple[int, ...], int
     try:
         dtype, shape, (first, last) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
         fits = all(type(number) is int and number >= 0 for number in (*shape, first, last))
+        fits = fits and isinstance(dtype, str)
     except (TypeError, KeyError, ValueError):
         fits = False
     if not fits:

@@ -58,6 +58,8 @@ _REFUSED_ON_SAVE: dict[str, str] = {
     "save_function": "weights are always written as safetensors",
     "variant": "give another folder",
 }
+#: More random numbers than this, and than there are in the files, are no checkpoint with something missing.
+MOST_MADE_UP = 10**8
 _NO_EFFECT_ON_SAVE = ("save_peft_format", "save_original_format")
 _BIN_FILES = (*hub.CONFIG_FILES, *hub.GENERATION_FILES, "pytorch_model.bin*", "pytorch_model-*-of-*.bin")
 
@@ -202,6 +204,12 @@ class PretrainedMixin:
                 "the config.json "
                 "that belongs to them, or ignore_mismatched_sizes=True to initialize those of another "
                 "shape anew."
+            )
+        if fitted.made_up > max(MOST_MADE_UP, fitted.held):
+            raise CheckpointMismatch(
+                f"The configuration of {folder} asks for {fitted.made_up + fitted.held:,} numbers and its "
+                f"files hold {fitted.held:,} of them: {'. '.join(report.lines())}. Use the "
+                "config.json that belongs to them."
             )
         if report.left_out:
             logger.info(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pegasus.checkpoint.finite import refuse_not_finite
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.errors import CheckpointMismatch
 from pegasus.spec.parameters import Model, Parameter, copies, optional, parameters
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from pegasus.spec.config import PegasusConfig
 
 Shape = tuple[int, ...]
+#: A model has some twenty names a layer: more than these are named by their number.
+_SAID = 60
 _PREFIX = "model."  # what the models with a head put before the names of the bare one
 _EMBEDDINGS = ("shared.weight", "decoder.embed_tokens.weight", "encoder.embed_tokens.weight")
 _HEAD = "lm_head.weight"
@@ -46,7 +50,7 @@ class Report:
         }
 
     def lines(self) -> list[str]:
-        """Everything that did not fit, complete, one kind a line."""
+        """Everything that did not fit, one kind a line; of hundreds of names the first."""
         misshapen = [
             f"{name} has {list(found)} and needs {list(due)}" for name, found, due in self.mismatched
         ]
@@ -55,7 +59,7 @@ class Report:
             ("missing", self.missing),
             ("unexpected", self.unexpected),
         ]
-        return [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds if names]
+        return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds if names]
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,27 @@ class Fit:
         sources: canonical name → tensor.
         absent: canonical names that the backend must fill itself, missing or computed.
         report: what did not fit.
+        made_up: how many numbers must be drawn at random, for want of a tensor of that name and shape.
     """
 
     sources: Mapping[str, RawTensor]
     absent: tuple[str, ...]
     report: Report
+    made_up: int = 0
+
+    @property
+    def held(self) -> int:
+        """How many numbers the files give."""
+        return sum(math.prod(tensor.shape) for tensor in self.sources.values())
 
     def arrays(self) -> Iterator[tuple[str, RawTensor]]:
         """Each parameter once, the largest first, and its memory given back when the next is asked for.
 
-        Largest first, so that the moment at which a tensor exists twice comes while the model is small.
+        One that is not finite is refused. Largest first, so that the moment at which a tensor exists twice
+        comes while the model is small.
         """
         for name, tensor in sorted(self.sources.items(), key=lambda item: -item[1].nbytes):
+            refuse_not_finite(name, tensor)
             yield name, tensor
             tensor.release()
 
@@ -109,7 +122,8 @@ def fit(tensors: Mapping[str, RawTensor], config: PegasusConfig, model: Model) -
     missing = [name for name in absent if name not in misshapen and not optional(leaves[name])]
     unexpected, left_out = _leftovers(by_inner, config, model)
     report = Report(tuple(missing), tuple(unexpected), tuple(mismatched), tuple(left_out))
-    return Fit(sources, tuple(absent), report)
+    made_up = sum(math.prod(leaves[name].shape) for name in (*missing, *misshapen))
+    return Fit(sources, tuple(absent), report, made_up)
 
 
 def _inner(name: str) -> str:
@@ -149,6 +163,11 @@ def _nothing_fits(tensors: Mapping[str, RawTensor], leaves: Mapping[str, Paramet
         f"{_few(list(tensors)) or 'none at all'}, and PEGASUS needs such as {_few(list(leaves)[-3:])}. "
         "Give the checkpoint of a PEGASUS model."
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _SAID
+    return ", ".join(names[:_SAID]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def _few(names: Sequence[str]) -> str:

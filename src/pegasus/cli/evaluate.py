@@ -49,6 +49,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--summary", metavar="COLUMN", help="the column of the summary")
     declare_reading(rows)
     rows.add_argument("--limit", type=int, metavar="N", help="grade the first N rows")
+    rows.add_argument(
+        "--words",
+        choices=["ascii", "unicode"],
+        default="ascii",
+        help="what ROUGE takes for words: runs of a-z and 0-9 (the default, as published scores do), or "
+        "words of any alphabet",
+    )
     results = parser.add_argument_group("results")
     results.add_argument("--json", action="store_true", help="print one JSON object")
     results.add_argument(
@@ -140,6 +147,7 @@ def _evaluation(arguments: argparse.Namespace, bar: Bar) -> Evaluation:
             writer,
             model=name,
             data=arguments.data,
+            words=arguments.words,
             report=lambda what, done, total: bar.show(done, total),
             **(settings if writer is not None else {}),
         )

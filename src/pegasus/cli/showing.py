@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from pegasus.data.showing import ShownPiece, shown_pieces
 from pegasus.errors import BadSetting, CheckpointCorrupt
 from pegasus.hub import locate
 from pegasus.spec.config import PegasusConfig
+from pegasus.spec.files import read_object
 from pegasus.spec.parameters import copies, optional, parameters
 from pegasus.tokenization.auto import AutoTokenizer
 from pegasus.training.checkpoints import verify
@@ -68,7 +68,7 @@ def checkpoint(name: str) -> Iterator[Any]:
     yield _pairs({key: getattr(config, key) for key in _SHAPE})
     generation = folder / "generation_config.json"
     if generation.is_file():
-        stated = json.loads(generation.read_text(encoding="utf-8"))
+        stated = read_object(generation)
         yield _pairs({key: value for key, value in stated.items() if not key.startswith("_")})
     if is_packed(folder):
         packed = load_packed(folder)
@@ -237,7 +237,7 @@ def _table(*heads: str) -> Table:
 def _pairs(values: Mapping[str, Any]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in values.items():
-        table.add_row(Text(key, style=QUIET), _number(value))
+        table.add_row(Text(str(key), style=QUIET), Text(_number(value)))
     return table
 
 

@@ -12,7 +12,7 @@ from pegasus.data.sentences import Splitter
 from pegasus.errors import BadData, PegasusError
 from pegasus.evaluation.baselines import BASELINES, extract
 from pegasus.evaluation.measures import means, measure
-from pegasus.evaluation.rouge import Interval, RowScores, intervals, score_rows
+from pegasus.evaluation.rouge import Interval, RowScores, Words, intervals, score_rows, warn_of_unseen
 from pegasus.summarizer.characters import UnknownTally
 
 #: Is told what is being done, and how many rows of how many are done.
@@ -93,6 +93,7 @@ def evaluate(
     baselines: Sequence[str] = tuple(BASELINES),
     splitter: str | Splitter = "careful",
     seed: int = 0,
+    words: Words = "ascii",
     report: Report | None = None,
     **settings: Any,
 ) -> Evaluation:
@@ -109,6 +110,7 @@ def evaluate(
         baselines: which ones, by name.
         splitter: the sentence rule of the baselines.
         seed: of the bootstrap.
+        words: what ROUGE takes for words (`pegasus.evaluation.rouge.score_rows`).
         report: is told how far it is.
         settings: how the model summarizes (`pegasus.summarizer.settings.Settings`).
 
@@ -119,26 +121,31 @@ def evaluate(
     rows = list(islice(pairs, limit))
     if not rows:
         raise BadData("There is no row to grade. Check the file and the limit.", data or None)
-    words = _reference_words(rows)
+    warn_of_unseen((pair.summaries for pair in rows), words)
+    length = _reference_words(rows)
     systems: dict[str, Graded] = {}
     unknown = UnknownTally()
     if writer is not None:
         texts, failed = _written(rows, writer, report, settings, unknown)
-        systems["model"] = grade(texts, rows, seed, failed)
+        systems["model"] = grade(texts, rows, seed, failed, words)
     for number, name in enumerate(baselines):
         if report is not None:
             report("grading baselines", number, len(baselines))
-        extracts = [extract(pair.document, name, max(round(words), 1), splitter) for pair in rows]
-        systems[name] = grade(extracts, rows, seed)
+        extracts = [extract(pair.document, name, max(round(length), 1), splitter) for pair in rows]
+        systems[name] = grade(extracts, rows, seed, words=words)
     references = means(measure(pair.document, pair.summary) for pair in rows)
-    return Evaluation(model, data, rows, systems, words, references, unknown)
+    return Evaluation(model, data, rows, systems, length, references, unknown)
 
 
 def grade(
-    texts: Sequence[str], pairs: Sequence[Pair], seed: int = 0, failed: Mapping[int, str] | None = None
+    texts: Sequence[str],
+    pairs: Sequence[Pair],
+    seed: int = 0,
+    failed: Mapping[int, str] | None = None,
+    words: Words = "ascii",
 ) -> Graded:
     """Grade texts against the references of pairs."""
-    rows = list(score_rows(texts, [pair.summaries for pair in pairs]))
+    rows = list(score_rows(texts, [pair.summaries for pair in pairs], words=words))
     measures = means(measure(pair.document, text) for pair, text in zip(pairs, texts))
     return Graded(texts, rows, intervals(rows, seed), measures, failed or {})
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from pegasus import hub
 from pegasus.errors import BadSetting, CheckpointNotFound
+from pegasus.spec.fields import GENERATION
 from pegasus.spec.files import read_object, write_whole
+from pegasus.spec.kinds import refusals, shown
 
 log = logging.getLogger(__name__)
 
@@ -133,18 +135,11 @@ class GenerationConfig:
         Raises:
             BadSetting: what is wrong, what was found, what to do.
         """
-        self._expect(
-            "early_stopping", self.early_stopping in (True, False, "never"), "True, False or 'never'"
-        )
+        for problem in refusals(self.__dict__, GENERATION):
+            raise BadSetting(f"{problem}.")
         self._expect("search", self.search in ("transformers", "authors"), "'transformers' or 'authors'")
         known = self.length_normalization in (None, "transformers", "authors")
         self._expect("length_normalization", known, "'transformers' or 'authors'")
-        for name in ("num_beams", "num_beam_groups", "num_return_sequences"):
-            value = getattr(self, name)
-            self._expect(name, isinstance(value, int) and value >= 1, "a whole number of at least 1")
-        for name in ("repetition_penalty", "encoder_repetition_penalty", "temperature"):
-            value = getattr(self, name)
-            self._expect(name, value is None or value > 0, "above 0")
         self._check_combinations()
         self._mention_idle()
 
@@ -167,7 +162,7 @@ class GenerationConfig:
 
     def _expect(self, name: str, fits: bool, wanted: str) -> None:
         if not fits:
-            raise BadSetting(f"{name} is {getattr(self, name)!r}; it must be {wanted}.")
+            raise BadSetting(f"{name} is {shown(getattr(self, name))}; it must be {wanted}.")
 
     def _mention_idle(self) -> None:
         idle = []
@@ -209,7 +204,20 @@ class GenerationConfig:
                 f"{folder} holds no {name}: take the settings from the model's configuration with "
                 "GenerationConfig.from_model_config(PegasusConfig.from_pretrained(...))."
             )
-        return cls.from_dict(read_object(path), **kwargs)
+        return cls.from_file(path, **kwargs)
+
+    @classmethod
+    def from_file(cls, path: Path, **kwargs: Any) -> Any:
+        """Makes a config of a JSON file; ``kwargs`` as in ``from_pretrained``.
+
+        Raises:
+            BadSetting: a value that no search can use; names the file.
+        """
+        values = read_object(path)
+        try:
+            return cls.from_dict(values, **kwargs)
+        except BadSetting as problem:
+            raise BadSetting(f"{path}: {problem}") from None
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
@@ -301,6 +309,7 @@ class GenerationConfig:
 
 def _tuple_keys(bias: Any) -> Any:
     """Phrases are tuples in Python and lists of pairs in JSON."""
-    if isinstance(bias, list):
-        return {tuple(phrase): float(value) for phrase, value in bias}
-    return bias
+    try:
+        return {tuple(phrase): value for phrase, value in bias} if isinstance(bias, list) else bias
+    except (TypeError, ValueError):
+        return bias  # refused with the other fields

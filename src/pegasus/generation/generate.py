@@ -25,10 +25,17 @@ from pegasus.generation.session import (
     converse,
     log_softmax,
 )
-from pegasus.generation.settle import Guests, Limits, limits_for, rules_for, settings_for, token_list
+from pegasus.generation.settle import (
+    Guests,
+    Limits,
+    check_tokens,
+    limits_for,
+    rules_for,
+    settings_for,
+    token_list,
+)
 from pegasus.generation.stopping import listeners_for
 from pegasus.generation.strategies import Strategy, choose, drafted
-from pegasus.spec.files import read_object
 
 
 class GenerationMixin:
@@ -110,7 +117,7 @@ class GenerationMixin:
         """Takes ``generation_config.json`` of a checkpoint's folder, where there is one."""
         path = folder / FILE
         if self.can_generate() and path.is_file():
-            config: GenerationConfig = GenerationConfig.from_dict(read_object(path))
+            config: GenerationConfig = GenerationConfig.from_file(path)
             self.generation_config = config.with_special_tokens_of(self.config)
 
     # -- generate ----------------------------------------------------------------------------------------
@@ -199,6 +206,7 @@ class GenerationMixin:
         if not self.can_generate():
             raise NotOffered(f"{type(self).__name__} cannot generate: use PegasusForConditionalGeneration.")
         settings, for_model = settings_for(config or self.generation_config, kwargs)
+        check_tokens(settings, self.config.vocab_size)
         if settings.pad_token_id is None and settings.eos_token_id is not None:
             settings.pad_token_id = token_list(settings.eos_token_id)[0]
         return settings, for_model

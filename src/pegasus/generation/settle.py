@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,11 @@ from pegasus.generation.rules import (
 log = logging.getLogger(__name__)
 
 _POINTER = "see docs/coming-from-transformers.md"
+
+_NAMING_TOKENS = (
+    *("forced_bos_token_id", "forced_eos_token_id", "decoder_start_token_id", "pad_token_id"),
+    *("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "force_words_ids"),
+)
 
 #: Arguments that exist in transformers 4.34 and are refused here, with what to do instead.
 REFUSED = {
@@ -74,6 +79,29 @@ def settings_for(
         if name not in known:
             raise BadSetting(_unknown(name, known | set(settings.__dict__)))
     return settings, {name: value for name, value in for_model.items() if value is not None}
+
+
+def check_tokens(settings: GenerationConfig, vocab_size: int) -> None:
+    """Refuse settings that name tokens which the model has no row for.
+
+    Raises:
+        BadSetting: names the first.
+    """
+    for name in _NAMING_TOKENS:
+        beyond = [token for token in _tokens_in(getattr(settings, name)) if token >= vocab_size]
+        if beyond:
+            raise BadSetting(
+                f"{name} names the token {beyond[0]:,}, and the model knows {vocab_size:,}: take "
+                "those of its own tokenizer."
+            )
+
+
+def _tokens_in(value: Any) -> Iterator[int]:
+    if isinstance(value, int | np.integer):
+        yield int(value)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tokens_in(each)
 
 
 def _unknown(name: str, known: set[str]) -> str:

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 from pegasus import hub
 from pegasus.errors import BadSetting
+from pegasus.spec import fields
 from pegasus.spec.files import read_object, write_whole
+from pegasus.spec.kinds import refusal, refusals, shown
 from pegasus.spec.positions import TABLES
 
 log = logging.getLogger(__name__)
@@ -89,17 +91,6 @@ LEGACY: dict[str, Any] = {
     "classif_dropout": 0.0,
     "gradient_checkpointing": False,
 }
-
-_COUNTS = (
-    "vocab_size",
-    "max_position_embeddings",
-    "encoder_ffn_dim",
-    "encoder_attention_heads",
-    "decoder_ffn_dim",
-    "decoder_attention_heads",
-    "d_model",
-)
-_RATES = ("dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop")
 
 
 class PegasusConfig:
@@ -186,6 +177,10 @@ class PegasusConfig:
         self.__dict__.update(position_table="transformers", layer_norm_eps=1e-5, _name_or_path="")
         self._set_labels(kwargs)
         for name, value in kwargs.items():
+            if callable(getattr(type(self), name, None)):
+                raise BadSetting(
+                    f"{type(self).__name__} has no field {shown(name)}: it is what a method is called"
+                )
             setattr(self, name, value)
         self.validate()
 
@@ -209,6 +204,9 @@ class PegasusConfig:
         """Labels mean nothing to PEGASUS; files carry them, so they are kept in the usual form."""
         count = kwargs.pop("num_labels", None)
         id2label = kwargs.pop("id2label", None)
+        given = {"num_labels": count, "id2label": id2label, "label2id": kwargs.get("label2id")}
+        for problem in refusals(given, fields.LABELS):
+            raise BadSetting(f"{type(self).__name__}.{problem}")
         if id2label is None or (count is not None and len(id2label) != count):
             id2label = {i: f"LABEL_{i}" for i in range(2 if count is None else count)}
             kwargs.pop("label2id", None)
@@ -232,23 +230,8 @@ class PegasusConfig:
 
     def validate(self) -> None:
         """Raise ``BadSetting`` for the first value that no model can have."""
-        for name in _COUNTS:
-            self._expect(
-                name,
-                isinstance(getattr(self, name), int) and getattr(self, name) > 0,
-                "a whole number above 0",
-            )
-        for name in ("encoder_layers", "decoder_layers"):
-            self._expect(
-                name,
-                isinstance(getattr(self, name), int) and getattr(self, name) >= 0,
-                "a whole number, 0 or more",
-            )
-        for name in _RATES:
-            rate = getattr(self, name)
-            self._expect(
-                name, isinstance(rate, int | float) and 0 <= rate <= 1, "a probability between 0 and 1"
-            )
+        for problem in refusals(self.__dict__, {**fields.MODEL, **fields.GENERATION}):
+            raise BadSetting(f"{type(self).__name__}.{problem}")
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
             fits = self.d_model % getattr(self, name) == 0
             self._expect(name, fits, f"a divisor of d_model, which is {self.d_model}")
@@ -258,17 +241,14 @@ class PegasusConfig:
             f"one of {', '.join(ACTIVATIONS)}",
         )
         self._expect("position_table", self.position_table in TABLES, f"one of {', '.join(TABLES)}")
-        self._expect("layer_norm_eps", self.layer_norm_eps > 0, "a number above 0")
-        pad = self.pad_token_id
-        self._expect(
-            "pad_token_id",
-            pad is None or 0 <= pad < self.vocab_size,
-            f"below vocab_size, {self.vocab_size}",
-        )
+        for name in ("pad_token_id", "decoder_start_token_id"):
+            token = getattr(self, name)
+            fits = token is None or token < self.vocab_size
+            self._expect(name, fits, f"below vocab_size, {self.vocab_size}")
 
     def _expect(self, name: str, fits: bool, wanted: str) -> None:
         if not fits:
-            raise BadSetting(f"PegasusConfig.{name} is {getattr(self, name)!r}; it must be {wanted}")
+            raise BadSetting(f"{type(self).__name__}.{refusal(name, getattr(self, name), wanted)}")
 
     # -- in and out ------------------------------------------------------------------------------------
 
@@ -295,7 +275,10 @@ class PegasusConfig:
             folder = hub.locate(pretrained_model_name_or_path, options, patterns=hub.CONFIG_FILES)
             values = read_object(folder / "config.json")
         values["_name_or_path"] = str(pretrained_model_name_or_path)
-        return cls.from_dict(values, **kwargs)
+        try:
+            return cls.from_dict(values, **kwargs)
+        except BadSetting as problem:
+            raise BadSetting(f"the configuration of {pretrained_model_name_or_path}: {problem}") from None
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
@@ -309,6 +292,8 @@ class PegasusConfig:
                 model_type,
                 cls.model_type,
             )
+        if "self" in values:
+            raise BadSetting(f"{cls.__name__} has no field 'self': take it out of the file")
         known = cls.field_names()
         unused = {name: value for name, value in kwargs.items() if name not in known and name not in values}
         values.update({name: value for name, value in kwargs.items() if name not in unused})
@@ -324,7 +309,11 @@ class PegasusConfig:
     @classmethod
     def from_json_file(cls, json_file: str | os.PathLike[str]) -> PegasusConfig:
         """Build a configuration from one JSON file."""
-        config: PegasusConfig = cls.from_dict(read_object(Path(json_file)))
+        values = read_object(Path(json_file))
+        try:
+            config: PegasusConfig = cls.from_dict(values)
+        except BadSetting as problem:
+            raise BadSetting(f"{json_file}: {problem}") from None
         return config
 
     @classmethod

@@ -6,6 +6,7 @@ whole number that no model has layers of.
 
 from __future__ import annotations
 
+import numbers
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -41,8 +42,8 @@ def number(least: float = 0, most: float | None = None, *, above: bool = False) 
 
     def fits(value: Any) -> bool:
         # NaN fails every comparison.
-        plain = isinstance(value, int | float) and not isinstance(value, bool)
-        return plain and least <= value <= top and not (above and value == least)
+        plain = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        return bool(plain and least <= value <= top and not (above and value == least))
 
     words = (
         f"above {least:g}" + ("" if most is None else f" and at most {most:g}")
@@ -83,8 +84,8 @@ def maybe(kind: Kind) -> Kind:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is an int and no bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether it is an int, Python's or NumPy's, and no bool."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def refusals(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> Iterable[str]:
@@ -110,8 +111,10 @@ def shown(value: Any) -> str:
 
 def _range(least: float, most: float | None) -> str:
     if most is None:
-        return "above 0" if least == 1 and isinstance(least, int) else f"of at least {least:g}"
-    return f"from {least:,} to {most:,}" if isinstance(least, int) else f"from {least:g} to {most:g}"
+        return "above 0" if is_whole(least) and least == 1 else f"of at least {least:g}"
+    if is_whole(least):
+        return f"above 0 and at most {most:,}" if least == 1 else f"from {least:,} to {most:,}"
+    return f"from {least:g} to {most:g}"
 
 
 TEXT = Kind("text", lambda value: isinstance(value, str))
@@ -119,4 +122,4 @@ OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 #: null is what old files write for "not said".
 FLAG = Kind("true or false", lambda value: value is None or isinstance(value, bool) or value in (0, 1))
 ID = whole(0, 2**31 - 1)
-SHARE = number(0, 1)
+SHARE = Kind("a probability between 0 and 1", number(0, 1).fits)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pegasus.errors import BadData
 from pegasus.summarizer.characters import Characters
 
 _NEWLINE = re.compile(r" ?<n> ?")
@@ -22,9 +23,11 @@ class Reader:
 
     Attributes:
         tokenizer: any of this package's tokenizers.
+        rows: how many ids the model has a row for; None: all.
     """
 
     tokenizer: Any
+    rows: int | None = None
 
     @cached_property
     def characters(self) -> Characters:
@@ -37,8 +40,20 @@ class Reader:
         return int(getattr(self.tokenizer, "model_max_length", None) or _UNSAID)
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return the tokens of each text, the end token included; what it says is text, `</s>` too."""
-        return [tuple(ids.tolist()) for ids in self._ids(texts)]
+        """Return the tokens of each text, the end token included; what it says is text, `</s>` too.
+
+        Raises:
+            BadData: a text needs an id that the model has no row for.
+        """
+        encoded = [tuple(ids.tolist()) for ids in self._ids(texts)]
+        highest = max(map(max, encoded), default=0)
+        if self.rows is not None and highest >= self.rows:
+            token = self.tokenizer.convert_ids_to_tokens(highest)
+            raise BadData(
+                f"The text needs the token {token!r} with id {highest:,}, and the model has {self.rows:,} "
+                "rows only: use the tokenizer that belongs to it."
+            )
+        return encoded
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has, without the end token."""

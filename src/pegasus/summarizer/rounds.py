@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -115,6 +116,7 @@ class Scheduler:
         ended: list[tuple[int, End]] = []
         for ticket in tickets:
             try:
+                refuse_not_numbers(self._talks[ticket].drafts.values(), self.writer)
                 self._talks[ticket].go_on()
                 continue
             except StopIteration as end:
@@ -136,6 +138,18 @@ class Scheduler:
         )
         if self.progress is not None:
             self.progress(self._done, self._planned)
+
+
+def refuse_not_numbers(drafts: Iterable[Draft], writer: Writer) -> None:
+    """Refuse what a model wrote whose scores are no numbers: its text means nothing then.
+
+    Raises:
+        PegasusError: a score is NaN; says why.
+    """
+    if any(math.isnan(draft.score) for draft in drafts):
+        raise PegasusError(
+            f"The model's scores for this text are no numbers (NaN): {writer.why_no_numbers()}"
+        )
 
 
 def in_order(scheduler: Scheduler, conversations: Sequence[Conversation]) -> Iterator[End]:

@@ -95,7 +95,11 @@ class Summarizer:
         model = open_model(folder, backend=backend, device=device, dtype=dtype, threads=threads)
         spent = time.perf_counter() - begin
         logger.info("opened %s in %.1f s: %s on %s", name, spent, model.dtype, model.device)
-        return cls(ModelWriter(model), Reader(tokenizer), name=os.fspath(name), settings=settings)
+        rows, tokens = int(model.config.vocab_size), len(tokenizer)
+        if rows != tokens:
+            logger.warning("%s: %s", name, _sizes(rows, tokens))
+        writer = ModelWriter(model, folder, tuple(range(tokens, rows)))
+        return cls(writer, Reader(tokenizer, rows), name=os.fspath(name), settings=settings)
 
     @overload
     def __call__(self, texts: str, *, progress: Progress | None = None, **settings: Any) -> Summary: ...
@@ -184,6 +188,16 @@ def _take(source: Iterator[str], most: int) -> tuple[list[str], Exception | None
     except Exception as error:
         return taken, error
     return taken, None
+
+
+def _sizes(rows: int, tokens: int) -> str:
+    """What follows from a model and a tokenizer of different sizes."""
+    follows = (
+        "texts that need one of the others end in an error"
+        if tokens > rows
+        else "the others are never written"
+    )
+    return f"the tokenizer has {tokens:,} ids and the model {rows:,} rows; {follows}"
 
 
 def _open_tokenizer(folder: Path, newline: Newline | None) -> Any:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from pegasus.backends.contract import InferenceModel
+from pegasus.checkpoint.finite import check_weights
+from pegasus.errors import CheckpointCorrupt, PegasusError
 from pegasus.summarizer.lengths import Budget
 from pegasus.summarizer.limits import check_lengths, most_texts
 from pegasus.summarizer.records import Finish
@@ -76,6 +79,10 @@ class Writer(Protocol):
         """Return where the decoder looked, [summary tokens, source tokens], mean of layers and heads."""
         ...
 
+    def why_no_numbers(self) -> str:
+        """Return why scores may have been no numbers, and what to do."""
+        ...
+
 
 @dataclass(frozen=True)
 class ModelWriter:
@@ -83,9 +90,13 @@ class ModelWriter:
 
     Attributes:
         model: what a backend opened.
+        folder: where its weights came from, if from files.
+        unsaid: ids that no token has, which are never written.
     """
 
     model: InferenceModel
+    folder: Path | None = None
+    unsaid: tuple[int, ...] = ()
 
     @property
     def limit(self) -> int:
@@ -116,6 +127,9 @@ class ModelWriter:
     def write(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> list[Draft]:
         """Summarize a batch of jobs that have the same budget and n-gram size."""
         options = {**settings, **self._limits(batch[0], settings)}
+        if self.unsaid:
+            said = options.get("suppress_tokens", self.model.generation_config.suppress_tokens)
+            options["suppress_tokens"] = [*(said or ()), *self.unsaid]
         tokens_BS, mask_BS = _padded([job.tokens for job in batch], self.model.config.pad_token_id)
         found = self.model.generate(
             tokens_BS,
@@ -149,6 +163,19 @@ class ModelWriter:
         if job.no_repeat_ngram_size is not None:
             limits["no_repeat_ngram_size"] = job.no_repeat_ngram_size
         return limits
+
+    def why_no_numbers(self) -> str:
+        """Return what is wrong with the weights, all of which are looked at, or with their type."""
+        try:
+            if self.folder is not None:
+                check_weights(self.folder)
+        except CheckpointCorrupt as problem:
+            return str(problem)
+        except PegasusError:
+            pass  # a packed folder, whose bytes were compared when it was opened
+        return (
+            f"the weights overflow in {self.model.dtype}. Set dtype to float32, or take another checkpoint."
+        )
 
     def _draft(self, row: np.ndarray, score: float, most: int) -> Draft:
         tokens = [int(token) for token in row[1:]]

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
-from pegasus.spec.files import write_whole
+from pegasus.errors import CheckpointNotFound
+from pegasus.spec.files import read_object, write_whole
+from pegasus.tokenization import fields
+from pegasus.tokenization.fields import check_fields
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +50,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
         CheckpointNotFound: when there is neither spiece.model nor tokenizer.json.
         CheckpointCorrupt: when a file is no JSON.
     """
-    settings = read_json(folder / CONFIG)
-    for name, value in read_json(folder / SPECIALS).items():
-        settings.setdefault(name, value)
+    settings, specials = read_json(folder / CONFIG), read_json(folder / SPECIALS)
+    check_fields(folder / CONFIG, settings)
+    check_fields(folder / SPECIALS, specials)
+    settings = {**specials, **settings}
     settings = {name: _plain(name, value) for name, value in settings.items() if name not in _ABOUT_FILES}
     settings["added_tokens_decoder"] = _added_tokens(folder, settings)
     files = {"vocab_file": folder / SPIECE, "tokenizer_file": folder / TOKENIZER_JSON}
@@ -71,13 +74,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointCorrupt(f"{path} is no JSON ({error}). Fetch it again.") from error
-    if not isinstance(content, dict):
-        raise CheckpointCorrupt(f"{path} holds a {type(content).__name__}, not an object. Fetch it again.")
-    return content
+    return read_object(path)
 
 
 def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
@@ -113,22 +110,25 @@ def _added_tokens(folder: Path, settings: dict[str, Any]) -> dict[int, Any]:
     if listed := settings.pop("added_tokens_decoder", None):
         return {int(number): token for number, token in listed.items()}
     if listed := read_json(folder / ADDED):
+        check_fields(folder / ADDED, {"it": listed}, {"it": fields.ADDED})
         special = {_text(token) for token in settings.get("additional_special_tokens") or ()}
         return {
             int(number): {"content": text, "special": text in special, "normalized": text not in special}
             for text, number in listed.items()
         }
-    return {int(token["id"]): token for token in _listed(folder / TOKENIZER_JSON)}
+    listed = _listed(folder / TOKENIZER_JSON)
+    check_fields(folder / TOKENIZER_JSON, {"added_tokens": listed}, {"added_tokens": fields.LISTED})
+    return {int(token["id"]): token for token in listed}
 
 
-def _listed(path: Path) -> list[dict[str, Any]]:
+def _listed(path: Path) -> Any:
     """The added tokens in a ``tokenizer.json``, without reading the much longer vocabulary in it."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     places = [*re.finditer(r'"added_tokens"\s*:\s*(?=\[)', text)]
     if len(places) == 1 and text.rstrip().endswith("}"):
         try:
-            return list(json.JSONDecoder().raw_decode(text, places[0].end())[0])
-        except ValueError:
+            return json.JSONDecoder().raw_decode(text, places[0].end())[0]
+        except (ValueError, RecursionError):
             pass  # told by who reads all of it
     return read_json(path).get("added_tokens") or []
 

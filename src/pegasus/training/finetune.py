@@ -12,7 +12,7 @@ from pegasus.data.read import read_documents, read_pairs
 from pegasus.data.records import Pair
 from pegasus.data.sources import BlockSource, PairSource, Source
 from pegasus.errors import BadSetting, PegasusError
-from pegasus.evaluation.rouge import KINDS, score_rows
+from pegasus.evaluation.rouge import KINDS, score_rows, warn_of_unseen
 from pegasus.summarizer.characters import Characters, UnknownTally
 from pegasus.summarizer.summarizer import Summarizer
 from pegasus.training.assembly import Outcome, Workshop, carry_out
@@ -143,5 +143,7 @@ def _rouge(folder: Path, job: FinetuneJob) -> list[float]:
     )
     ends = summarizer.attempt([pair.document for pair in pairs], max_input_tokens=job.data.max_source)
     written = ["" if isinstance(end, PegasusError) else end.text for end in ends]
-    rows = list(score_rows(written, [pair.summaries for pair in pairs]))
+    references = [pair.summaries for pair in pairs]
+    warn_of_unseen(references, job.evaluation.words)
+    rows = list(score_rows(written, references, words=job.evaluation.words))
     return [100 * sum(row[name] for row in rows) / max(1, len(rows)) for name in KINDS]

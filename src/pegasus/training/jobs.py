@@ -139,12 +139,14 @@ class EvaluationSection(Section):
         num_beams: of the search.
         length_penalty: of the search.
         batch: texts at a time.
+        words: what ROUGE takes for words: "ascii" as published scores, "unicode" for other alphabets.
     """
 
     rows: int = Field(default=200, ge=1)
     num_beams: int = Field(default=1, ge=1, le=256)
     length_penalty: float = Field(default=0.8, ge=-100, le=100)
     batch: int = Field(default=16, ge=1, le=MOST_ROWS)
+    words: Literal["ascii", "unicode"] = "ascii"
 
 
 class Job(Section):

@@ -10,6 +10,7 @@ import numpy as np
 
 from pegasus.backends.packed.native.records import Linear
 from pegasus.backends.packed.weights import Kind, PackedWeights, Packer
+from pegasus.checkpoint.finite import refuse_not_finite
 from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.report import Fit, fit
@@ -91,6 +92,8 @@ def _packed(
 ) -> Linear:
     """Matrices below each other, packed from where they lie; their file's memory is given back at once."""
     raw = [fitted.sources[f"{part}.weight"] for part in parts]
+    for part, one in zip(parts, raw):
+        refuse_not_finite(f"{part}.weight", one)
     arrays = [np.asarray(one.array(), dtype=np.float32) for one in raw]
     linear = packer.pack(kind, arrays[0] if len(arrays) == 1 else np.concatenate(arrays), bias_N)
     for one in raw:
@@ -122,6 +125,7 @@ def _vectors(fitted: Fit, config: PegasusConfig) -> dict[str, np.ndarray]:
 def _take(fitted: Fit, name: str) -> np.ndarray:
     """A parameter as float32; a copy, after which its file's memory is given back."""
     raw = fitted.sources[name]
+    refuse_not_finite(name, raw)
     values = np.array(raw.array(), dtype=np.float32)
     raw.release()
     return values
