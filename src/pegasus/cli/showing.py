@@ -237,7 +237,7 @@ def _table(*heads: str) -> Table:
 def _pairs(values: Mapping[str, Any]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in values.items():
-        table.add_row(Text(str(key), style=QUIET), Text(_number(value)))
+        table.add_row(Text(str(key), style=QUIET), _number(value))
     return table
 
 
