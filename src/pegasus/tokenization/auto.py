@@ -37,9 +37,7 @@ class AutoTokenizer:
         """
         kind = kwargs.get("tokenizer_type")
         if kind not in (None, "pegasus", "bigbird_pegasus"):
-            raise NotOffered(
-                f"tokenizer_type={kind!r}: AutoTokenizer opens 'pegasus'. Use that kind's own package."
-            )
+            raise NotOffered(f"AutoTokenizer opens 'pegasus', not {kind!r}. Use that kind's own package.")
         kwargs = without_notes(kwargs)
         name = os.fspath(pretrained_model_name_or_path)
         folder = locate(name, HubOptions.take(kwargs), patterns=TOKENIZER_FILES)
