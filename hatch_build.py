@@ -6,7 +6,8 @@ through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_av
 `*_avx512bf16.cpp`, `*_amx.cpp`) is compiled for them and entered only on processors that have them;
 elsewhere such files are left out.
 
-CXX names the compiler (else c++, g++ or clang++, whichever is there), CXXFLAGS adds flags.
+CXX names the compiler (else c++, g++ or clang++, whichever is there; one for another architecture makes a
+wheel for that), CXXFLAGS and LDFLAGS add flags.
 """
 
 from __future__ import annotations
@@ -80,10 +81,19 @@ def compiler() -> list[str]:
     raise NotBuilt("no C++ compiler (c++, g++, clang++) was found")
 
 
-def flags_of(source: Path) -> list[str] | None:
+def machine_of(words: list[str]) -> str:
+    """The architecture that a compiler makes code for, which need not be this machine's."""
+    try:
+        done = subprocess.run([*words, "-dumpmachine"], capture_output=True, text=True)
+    except OSError:
+        return platform.machine().lower()
+    return done.stdout.partition("-")[0].strip().lower() or platform.machine().lower()
+
+
+def flags_of(source: Path, machine: str) -> list[str] | None:
     """The compiler's flags for one file; None where the file is for another architecture."""
     extra = INSTRUCTIONS.get(level_of(source), ())
-    if extra and platform.machine().lower() not in ("x86_64", "amd64"):
+    if extra and machine not in ("x86_64", "amd64"):
         return None
     return [*FLAGS, *extra, *shlex.split(os.environ.get("CXXFLAGS", ""))]
 
@@ -119,6 +129,27 @@ def call(words: list[str]) -> None:
         sys.stderr.write(done.stderr)
 
 
+def compile_all(words: list[str], sources: list[Path], folder: Path) -> list[str]:
+    """Compiles those of the files that are for the compiler's architecture.
+
+    Returns:
+        The object files, in the order of their sources.
+
+    Raises:
+        NotBuilt: one does not compile; the message quotes the compiler.
+    """
+    machine = machine_of(words)
+    jobs = [(source, flags) for source in sources if (flags := flags_of(source, machine)) is not None]
+    objects = [str(folder / f"{source.stem}.o") for source, _ in jobs]
+    calls = [
+        [*words, *flags, "-c", str(source), "-o", made]
+        for (source, flags), made in zip(jobs, objects, strict=True)
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(call, calls))
+    return objects
+
+
 def build(root: Path) -> Path:
     """Compiles the library in place, if any of its sources is newer than it.
 
@@ -134,18 +165,12 @@ def build(root: Path) -> Path:
     depends = [*sources, *(root / FOLDER / "csrc").glob("*.h"), root / "hatch_build.py"]
     if target.exists() and target.stat().st_mtime > max(path.stat().st_mtime for path in depends):
         return target
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [(source, flags) for source in by_level(sources) if (flags := flags_of(source)) is not None]
-        objects = [str(Path(scratch, f"{source.stem}.o")) for source, _ in jobs]
-        calls = [
-            [*words, *flags, "-c", str(source), "-o", made]
-            for (source, flags), made in zip(jobs, objects, strict=True)
-        ]
-        list(pool.map(call, calls))
-        fresh = target.with_name(
-            f"{LIBRARY}.{os.getpid()}"
-        )  # replaced whole: another process may have it open
-        call([*words, "-shared", "-pthread", *objects, "-o", str(fresh)])
+    with tempfile.TemporaryDirectory() as scratch:
+        objects = compile_all(words, by_level(sources), Path(scratch))
+        # Replaced whole: another process may have it open.
+        fresh = target.with_name(f"{LIBRARY}.{os.getpid()}")
+        ending = shlex.split(os.environ.get("LDFLAGS", ""))
+        call([*words, "-shared", "-pthread", *objects, *ending, "-o", str(fresh)])
         fresh.replace(target)
     return target
 
@@ -168,7 +193,8 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         except NotBuilt as reason:
             self.app.display_warning(f"pegasus is built without its native library: {reason}")
             return
-        tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        tag = os.environ.get("PEGASUS_WHEEL_PLATFORM") or sysconfig.get_platform()
+        tag = tag.replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{tag}"
         build_data["artifacts"].append(str(library.relative_to(self.root)))

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import logging
+import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Real text and the real vocabulary, beside the checkout where they exist.
 SHARED = ROOT.parent / "shared"
+
+
+# A machine may be busy: no example fails because it took long.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """End with what was skipped on this machine, and why."""
+    reasons = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        if isinstance(report.longrepr, tuple)
+        else "no reason"
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        terminalreporter.section("skipped on this machine")
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:5}  {reason}")
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +58,21 @@ def shared() -> Path:
 def vocabulary_96k(shared: Path) -> Path:
     """The folder that holds the real 96,103-token PEGASUS vocabulary."""
     return shared / "vocab" / "pegasus-96k"
+
+
+@pytest.fixture
+def endless() -> Iterator[None]:
+    """Ends what would go on and on, after two minutes of this process's own work.
+
+    For work on a megabyte that is done in a second where it grows with the text, and in an hour where it
+    grows with its square. How fast it is, `scripts/bench hostile-text` measures.
+    """
+
+    def end(*_: Any) -> None:
+        raise AssertionError("it goes on and on: the work grows faster than the text")
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 120)
+    yield
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGVTALRM, before)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,10 +184,11 @@ def test_keys_tell_runs_apart():
     assert len(set(keys_of(long_runs).tolist())) == len(np.unique(long_runs, axis=0))
 
 
-def bookkeeping(steps: int) -> np.ndarray:
-    """Milliseconds of processor time per step of a search for 32 texts with 8 beams under n-gram rules.
+def bookkeeping(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """What each step of a search for 32 texts with 8 beams under n-gram rules costs, without a model.
 
-    There is no model. The clock on the wall would count what other processes of the machine do, too.
+    Returns:
+        How many functions are called, and the most bytes that are held beside what was held before.
     """
     generator = np.random.default_rng(0)
     texts, beams, count = 32, 8, 16
@@ -192,23 +197,46 @@ def bookkeeping(steps: int) -> np.ndarray:
     search = Beam(
         np.zeros((texts, 1), dtype=np.int64), Plan(max_length=steps, eos=(1,), beams=beams, rules=rules)
     )
-    times, rows = [], texts
+    called: list[int] = []
+    held: list[int] = []
+    rows = texts
+
+    def count_calls(_: Any, event: str, __: Any) -> None:
+        called[-1] += event in ("call", "c_call")
+
+    tracemalloc.start()
     while True:
-        begun = time.thread_time()
-        ask = search.ask()
-        asked = time.thread_time()
+        called.append(0)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        with profiled(count_calls):
+            ask = search.ask()
         if ask is None:
-            return np.array(times) * 1e3
+            tracemalloc.stop()
+            return np.array(called[:-1]), np.array(held)
         log_probs = -np.sort(generator.exponential(3, (rows, count)), axis=1).astype(np.float32)
         answer = Answer(log_probs, generator.integers(2, 60, (rows, count)))
-        heard = time.thread_time()
-        search.hear(answer)
-        times.append(time.thread_time() - heard + asked - begun)
+        with profiled(count_calls):
+            search.hear(answer)
+        held.append(tracemalloc.get_traced_memory()[1] - before)
         rows = texts * beams
 
 
-def test_bookkeeping_is_quick_at_any_length():
-    """Below 1.5 ms per step for 32 texts with 8 beams, and no slower after 500 tokens than at first."""
-    times = np.min([bookkeeping(500) for _ in range(3)], axis=0)
-    assert np.median(times) < 1.5
-    assert np.median(times[-100:]) < 1.5 * np.median(times[10:110])
+@contextmanager
+def profiled(function: Any) -> Iterator[None]:
+    before = sys.getprofile()
+    sys.setprofile(function)
+    yield
+    sys.setprofile(before)
+
+
+def test_bookkeeping_costs_the_same_at_any_length():
+    """No loop over rows or over what was said: after 500 tokens as many calls and as much memory as before.
+
+    How long a step takes, `scripts/bench bookkeeping` measures.
+    """
+    called, held = bookkeeping(500)
+    assert len(called) == len(held) == 499
+    assert np.median(called[10:110]) < 2500  # 256 rows: a loop over them would call more
+    assert np.median(called[-100:]) < 1.05 * np.median(called[10:110])
+    assert np.median(held[-100:]) < 1.05 * np.median(held[10:110])

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import time
 from types import ModuleType
 
 import pytest
@@ -140,21 +139,19 @@ HOSTILE = [
     [sentences, characters, figures, folding, proper_names, repetition, roman, lengths],
     ids=lambda m: m.__name__,
 )
+@pytest.mark.usefixtures("endless")
 def test_every_pattern_is_linear_on_hostile_text(module: ModuleType) -> None:
     patterns = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
     assert patterns
     for pattern in patterns:
         for unit in HOSTILE:
             text = (unit * (200_000 // len(unit) + 1))[:200_000] + "\x00"
-            begin = time.process_time()
             for _ in pattern.finditer(text):
                 pass
-            assert time.process_time() - begin < 1, (pattern.pattern, unit)  # quadratic: minutes
 
 
 @pytest.mark.parametrize("unit", ["A", "A b ", "1,", "one ", "A.", "a'", " ", "1 million "])
-def test_checking_a_hostile_megabyte_is_quick(unit: str) -> None:
+@pytest.mark.usefixtures("endless")
+def test_checking_a_hostile_megabyte_ends(unit: str) -> None:
     text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
-    begin = time.process_time()
     check_summary("Obama had 42 and " + text[:2000], text)
-    assert time.process_time() - begin < 8

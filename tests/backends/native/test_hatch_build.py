@@ -65,14 +65,25 @@ def test_builds_once(tree: Path, hatch_build: ModuleType) -> None:
 def test_a_source_for_another_architecture_is_left_out(
     tree: Path, hatch_build: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hatch_build.platform, "machine", lambda: "aarch64")
-    assert hatch_build.flags_of(tree / "linear_amx.cpp") is None
-    assert "-mavx2" not in hatch_build.flags_of(tree / "linear_portable.cpp")
-    monkeypatch.setattr(hatch_build.platform, "machine", lambda: "x86_64")
-    assert "-mamx-int8" in hatch_build.flags_of(tree / "linear_amx.cpp")
-    assert "-mavx512bf16" in hatch_build.flags_of(tree / "linear_avx512bf16.cpp")
-    assert "-mavx512bf16" not in hatch_build.flags_of(tree / "linear_avx512.cpp")
-    assert "-mavx512f" not in hatch_build.flags_of(tree / "linear_avx2.cpp")
+    assert hatch_build.flags_of(tree / "linear_amx.cpp", "aarch64") is None
+    assert "-mavx2" not in hatch_build.flags_of(tree / "linear_portable.cpp", "aarch64")
+
+    def flags(name: str) -> list[str]:
+        return hatch_build.flags_of(tree / name, "x86_64")
+
+    assert "-mamx-int8" in flags("linear_amx.cpp")
+    assert "-mavx512bf16" in flags("linear_avx512bf16.cpp")
+    assert "-mavx512bf16" not in flags("linear_avx512.cpp")
+    assert "-mavx512f" not in flags("linear_avx2.cpp")
+    monkeypatch.setattr(hatch_build.platform, "machine", lambda: "AMD64")
+    assert hatch_build.machine_of(["no-such-compiler"]) == "amd64"
+
+
+def test_files_of_any_processor_are_linked_first(hatch_build: ModuleType) -> None:
+    """Of a function that several files have linkers keep the first."""
+    names = ("a_amx", "b_avx512bf16", "c_avx512", "d_avx2", "e_portable", "f")
+    ordered = hatch_build.by_level([Path(f"{name}.cpp") for name in names])
+    assert [path.stem for path in ordered] == [*names[4:], *reversed(names[:4])]
 
 
 def test_says_why_there_is_no_library(
