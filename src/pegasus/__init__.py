@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from pegasus.errors import PegasusError as PegasusError
     from pegasus.generation.config import GenerationConfig as GenerationConfig
     from pegasus.generation.constraints import (
+        Constraint as Constraint,
         DisjunctiveConstraint as DisjunctiveConstraint,
         PhrasalConstraint as PhrasalConstraint,
     )
@@ -117,6 +118,7 @@ _HOME = {
     "AutoTokenizer": "pegasus.tokenization.auto",
     "BatchEncoding": "pegasus.tokenization.encoding",
     "CharSpan": "pegasus.tokenization.encoding",
+    "Constraint": "pegasus.generation.constraints",
     "DataCollatorForSeq2Seq": "pegasus.tokenization.collator",
     "DisjunctiveConstraint": "pegasus.generation.constraints",
     "EncoderNoRepeatNGramLogitsProcessor": "pegasus.backends.torch.logits_processors",

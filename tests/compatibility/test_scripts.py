@@ -224,7 +224,13 @@ def test_a_pipeline_tells_of_odd_lengths(mini, caplog: pytest.LogCaptureFixture)
     summarize = pipeline("summarization", model=model, tokenizer=tokenizer)
     with caplog.at_level(logging.WARNING):
         summarize("A dog ran.", max_length=12, min_length=1)
-    assert "max_length=12, and the longest text has" in caplog.text
+        assert "max_length=12, and the longest text has" in caplog.text
+        caplog.clear()
+        summarize("A dog ran.", max_length=3, min_length=5)
+        assert "min_length=5 is above max_length=3" in caplog.text
+        caplog.clear()
+        summarize("A dog ran.", max_length=None, min_length=0, max_new_tokens=3)
+        assert not caplog.records
 
 
 def test_a_pipeline_from_a_name_and_what_it_refuses(mini) -> None:

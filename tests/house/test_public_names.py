@@ -22,6 +22,7 @@ PUBLIC = {
     "AutoTokenizer",
     "BatchEncoding",
     "CharSpan",
+    "Constraint",
     "DataCollatorForSeq2Seq",
     "DisjunctiveConstraint",
     "EncoderNoRepeatNGramLogitsProcessor",

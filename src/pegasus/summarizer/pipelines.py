@@ -113,8 +113,8 @@ class Text2TextGenerationPipeline:
         limits = self.model.generation_config
         self.check_inputs(
             length,
-            options.get("min_length", limits.min_length),
-            options.get("max_length", limits.max_length),
+            options.get("min_length", limits.min_length) or 0,
+            options.get("max_length", limits.max_length) or 0,
         )
         ids = self.model.generate(
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], **options
@@ -157,7 +157,7 @@ class SummarizationPipeline(Text2TextGenerationPipeline):
 
     def check_inputs(self, input_length: int, min_length: int, max_length: int) -> None:
         """Tell of lengths that do not go together, and of a summary that may be longer than its text."""
-        if max_length < min_length:
+        if 0 < max_length < min_length:
             logger.warning("min_length=%d is above max_length=%d.", min_length, max_length)
         if input_length < max_length:
             logger.warning(
