@@ -134,6 +134,17 @@ public:
 
 private:
     const unsigned before_;
+#elif defined(__aarch64__)
+    FlushToZero() {
+        asm volatile("mrs %0, fpcr" : "=r"(before_));
+        asm volatile("msr fpcr, %0" : : "r"(before_ | (uint64_t{1} << 24)));
+    }
+    ~FlushToZero() { asm volatile("msr fpcr, %0" : : "r"(before_)); }
+
+private:
+    uint64_t before_;
+#else
+    FlushToZero() {}
 #endif
 };
 
