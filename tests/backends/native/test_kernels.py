@@ -107,7 +107,10 @@ def test_both_compilers_without_a_warning(compiler: str, hatch_build: ModuleType
 def test_files_of_a_level_share_no_function(
     compiler: str, optimized: str, hatch_build: ModuleType, tmp_path: Path
 ) -> None:
-    """Not even without optimization, where every inline function is one by itself."""
+    """Not even without optimization, where every inline function is one by itself.
+
+    clang's ``__clang_call_terminate`` only ends the process, and files of any processor are linked first.
+    """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         pytest.skip("levels are of x86-64")
     words = [program(compiler, compiler.replace("++", "").replace("g", "g++"))]
@@ -120,7 +123,9 @@ def test_files_of_a_level_share_no_function(
     assert len(objects) > 5
     for made in objects:
         said = subprocess.run(["nm", "-C", made], capture_output=True, text=True, check=True).stdout
-        assert not re.findall(r"^[0-9a-f]+ [WVu] (?!DW\.ref)(.*)$", said, re.MULTILINE), made
+        assert not re.findall(
+            r"^[0-9a-f]+ [WVu] (?!DW\.ref|__clang_call_terminate)(.*)$", said, re.MULTILINE
+        ), made
         sections = subprocess.run(
             ["objdump", "-h", made], capture_output=True, text=True, check=True
         ).stdout
