@@ -136,7 +136,10 @@ def _job(chance: random.Random, verb: str) -> list[str]:
         table = job
         for key in path[:-1]:
             table = table.setdefault(key, {})
-        table[path[-1]] = chance.choice(PATHS) if chance.random() < 0.15 else absurd(chance)
+            if not isinstance(table, dict):  # changed already
+                break
+        else:
+            table[path[-1]] = chance.choice(PATHS) if chance.random() < 0.15 else absurd(chance)
     sets = [f"{'.'.join(path)}={_toml(value)}" for path, value in _leaves(job)]
     return [verb, "text-of-job.toml", *(word for each in sets for word in ("--set", each))]
 

@@ -97,6 +97,15 @@ def test_what_makes_no_sense_is_refused(change, message):
     assert message in str(problem.value)
 
 
+@pytest.mark.parametrize("value", ["3", "2.5", "true", "[]", "{}", "nan"])
+def test_a_task_and_a_preset_are_names(value, file):
+    least = file('output = "a"\n[run]\nsteps = 1\n[data]\ntrain = ["x"]\n')
+    with pytest.raises(BadSetting, match="task is"):
+        read_finetune_job(least, [f"task={value}"])
+    with pytest.raises(BadSetting, match="preset is"):
+        read_pretrain_job(least, [f"preset={value}", "data={shards='x'}"])
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -32,12 +32,12 @@ FAMILY: dict[str, Any] = {
 }
 
 
-def of_task(name: str | None) -> dict[str, Any]:
+def of_task(name: Any) -> dict[str, Any]:
     """The tables of a fine-tuning job that one of the paper's tasks fills in; the job wins over them.
 
     Its columns are taken over only together with its data: files of one's own have names of their own.
     """
-    if name is None:
+    if not isinstance(name, str):  # nothing, or something that the job's types refuse
         return {}
     task = find_task(name)
     return {
@@ -54,13 +54,13 @@ def of_task(name: str | None) -> dict[str, Any]:
     }
 
 
-def of_pretraining(name: str | None) -> dict[str, Any]:
+def of_pretraining(name: Any) -> dict[str, Any]:
     """The tables of a pre-training job that a preset fills in.
 
     Raises:
         BadSetting: no such preset; the nearest one is named.
     """
-    if name is None:
+    if not isinstance(name, str):
         return {}
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
