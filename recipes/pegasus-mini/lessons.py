@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from pegasus import PegasusForConditionalGeneration
 from pegasus.backends.contract import Objective
-from pegasus.backends.torch.learner import Learner, count_tokens, to_device
+from pegasus.backends.learning.accounting import count_tokens
+from pegasus.backends.torch.learner import Learner, to_device
 
 
 class Lesson(Protocol):

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from pegasus.backends.torch.ranks import Alone
+from pegasus.backends.learning.alone import Alone
 from pegasus.errors import CheckpointCorrupt
 from pegasus.training.checkpoints import Checkpoints, recover_folder, replace_folder, seal, verify
 

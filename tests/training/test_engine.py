@@ -10,13 +10,13 @@ import torch
 from torch.nn import functional
 
 from pegasus.backends.contract import Measures, Objective, OptimSettings, Placement
+from pegasus.backends.learning.alone import Alone
+from pegasus.backends.learning.scale import LossScale
 from pegasus.backends.torch import backend, loss
 from pegasus.backends.torch.attending import attend_in_bfloat16, attend_with_dropout
 from pegasus.backends.torch.dropout import draw, dropout, relu_dropout
 from pegasus.backends.torch.engine import TorchEngine
 from pegasus.backends.torch.layers import Attention
-from pegasus.backends.torch.ranks import Alone
-from pegasus.backends.torch.scale import LossScale
 from pegasus.errors import BadSetting, CheckpointMismatch
 
 DROPS = {"dropout": 0.2, "attention_dropout": 0.2, "activation_dropout": 0.2}

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from pegasus.backends.contract import Measures
-from pegasus.backends.torch.ranks import Alone
+from pegasus.backends.learning.alone import Alone
 from pegasus.errors import BadSetting, PegasusError
 from pegasus.training.checkpoints import Checkpoints
 from pegasus.training.journal import Journal, duration, progress_line, read_journal

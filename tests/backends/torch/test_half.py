@@ -11,10 +11,10 @@ import torch
 
 from pegasus import PegasusForCausalLM, PegasusForConditionalGeneration
 from pegasus.backends.contract import Objective, OptimSettings, Placement
+from pegasus.backends.learning.alone import Alone
 from pegasus.backends.torch import half
 from pegasus.backends.torch.engine import TorchEngine
 from pegasus.backends.torch.layers import EncoderLayer
-from pegasus.backends.torch.ranks import Alone
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 #: What two versions of transformers said in float32 and in float16 (scripts/golden-overflow).

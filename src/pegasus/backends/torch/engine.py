@@ -23,13 +23,20 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
 from pegasus.backends.contract import Batch, Measures, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.learning.accounting import (
+    count_tokens,
+    part_scales,
+    part_weights,
+    source_tokens,
+    update_totals,
+)
+from pegasus.backends.learning.scale import LossScale
 from pegasus.backends.schedules import learning_rate
 from pegasus.backends.torch import lora
 from pegasus.backends.torch.layers import Layer
-from pegasus.backends.torch.learner import Learner, count_tokens, to_device
+from pegasus.backends.torch.learner import Learner, to_device
 from pegasus.backends.torch.optim import make_optimizer
 from pegasus.backends.torch.ranks import find_device
-from pegasus.backends.torch.scale import LossScale
 from pegasus.backends.torch.state import (
     Saved,
     local,
@@ -123,10 +130,10 @@ class TorchEngine:
     def step(self, batches: Sequence[Batch]) -> Measures:
         """One update over all these micro-batches of all processes."""
         counts = [count_tokens(batch, self.objective.parts) for batch in batches]
-        totals, source_tokens = self._totals(batches, counts)
+        totals, sources = update_totals(batches, counts, self.objective.parts, self.ranks)
         sums = torch.zeros(len(self.objective.parts), device=self.device)
         for number, (batch, count) in enumerate(zip(batches, counts)):
-            scales = self._scales(count, totals, len(batches))
+            scales = part_scales(self.objective, count, totals, len(batches), self.ranks.count)
             with self._last(number == len(batches) - 1):
                 with self._precision():
                     loss, parts = self._pass(
@@ -139,7 +146,7 @@ class TorchEngine:
         return self._measures(
             self.ranks.total(sums.tolist()),
             totals,
-            source_tokens,
+            sources,
             norm=norm,
             rate=rate,
             skipped=not math.isfinite(norm),
@@ -155,30 +162,7 @@ class TorchEngine:
         if isinstance(self.learner, FSDPModule):
             self.learner.reshard()  # the root expects a backward pass, and would stay whole until one comes
         self.learner.train()
-        return self._measures(parts.tolist(), count, _source_tokens(batch))
-
-    def _totals(
-        self, batches: Sequence[Batch], counts: Sequence[dict[str, int]]
-    ) -> tuple[dict[str, int], int]:
-        """Tokens of each part, and of the sources, in the whole update."""
-        parts = self.objective.parts
-        mine = [sum(count[part] for count in counts) for part in parts]
-        *sums, sources = self.ranks.total([*mine, sum(map(_source_tokens, batches))])
-        return {part: round(number) for part, number in zip(parts, sums)}, round(sources)
-
-    def _scales(self, count: dict[str, int], totals: dict[str, int], batches: int) -> dict[str, float]:
-        """What turns a micro-batch's sums into its share of the loss; gradients are averaged over ranks."""
-        found = {}
-        for part, tokens in count.items():
-            weight = self._weights()[part]
-            if self.objective.normalize == "batches":
-                found[part] = weight / (tokens * batches) if tokens else 0.0
-            else:
-                found[part] = weight * self.ranks.count / totals[part] if totals[part] else 0.0
-        return found
-
-    def _weights(self) -> dict[str, float]:
-        return {part: self.objective.mlm_weight if part == "mlm" else 1.0 for part in self.objective.parts}
+        return self._measures(parts.tolist(), count, source_tokens(batch))
 
     def _last(self, last: bool) -> AbstractContextManager[Any]:
         """Gradients are exchanged in the last backward pass of an update only."""
@@ -216,13 +200,13 @@ class TorchEngine:
         return norm
 
     def _measures(
-        self, sums: Sequence[float], counts: dict[str, int], source_tokens: int, **rest: Any
+        self, sums: Sequence[float], counts: dict[str, int], sources: int, **rest: Any
     ) -> Measures:
         return Measures(
             sums=dict(zip(self.objective.parts, sums)),
             counts=counts,
-            weights=self._weights(),
-            source_tokens=source_tokens,
+            weights=part_weights(self.objective),
+            source_tokens=sources,
             memory=_memory(self.device),
             **rest,
         )
@@ -315,12 +299,6 @@ def refuse_not_finite(state: Mapping[str, Tensor], updates: int) -> None:
             f"after {updates:,} updates {len(broken)} of {len(state)} weights are not finite, such as "
             f"{broken[0]}: nothing was exported. Use a lower rate, or clip_norm"
         )
-
-
-def _source_tokens(batch: Batch) -> int:
-    if "attention_mask" in batch:
-        return int(batch["attention_mask"].sum())
-    return int(batch["input_ids"].size) if "input_ids" in batch else 0
 
 
 def _memory(device: torch.device) -> int:

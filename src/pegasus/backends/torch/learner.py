@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pegasus.backends.contract import IGNORED, PARTS, Batch, Objective
+from pegasus.backends.learning.freezing import learns
 from pegasus.backends.torch.layers import Attention, Layer
 from pegasus.backends.torch.loss import chunked_cross_entropy
 from pegasus.backends.torch.model import shift_tokens_right
@@ -17,16 +18,9 @@ from pegasus.backends.torch.stacks import Stack
 from pegasus.errors import BadSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from jaxtyping import Float
-
-
-def count_tokens(batch: Batch, parts: Collection[str]) -> dict[str, int]:
-    """The tokens that each of these parts of the loss counts, 0 for one without labels in the batch."""
-    return {
-        part: int((batch[PARTS[part]] != IGNORED).sum()) if PARTS[part] in batch else 0 for part in parts
-    }
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, Tensor]:
@@ -131,27 +125,15 @@ class Learner(nn.Module):
         )
 
 
-_STILL = ("embed_positions.weight", "k_proj.bias", "k_proj.base_layer.bias")
-
-
 def freeze(model: Any, objective: Objective) -> None:
     """Take from learning what the objective says, and give back the rest.
-
-    Positions never learn. Neither do the biases of keys: a number added to all scores of a query changes no
-    probability, so their gradient is rounding noise, which Adafactor would turn into steps of full size.
 
     Raises:
         BadSetting: a part that no model has.
     """
-    unknown = set(objective.frozen) - {"embeddings", "encoder", "decoder"}
-    if unknown:
-        raise BadSetting(f"{sorted(unknown)} cannot be frozen: choose embeddings, encoder, decoder")
     embeddings = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
     for name, parameter in model.named_parameters():
-        stack = "encoder" if ".encoder." in f".{name}" else "decoder" if ".decoder." in f".{name}" else ""
-        part = "embeddings" if id(parameter) in embeddings else stack
-        learned = objective.lora is None or ".lora_" in name
-        parameter.requires_grad_(learned and part not in objective.frozen and not name.endswith(_STILL))
+        parameter.requires_grad_(learns(name, objective, embedding=id(parameter) in embeddings))
 
 
 def _choose_dropout(model: nn.Module, broadcast: bool) -> None:

@@ -11,30 +11,9 @@ import torch
 from torch import distributed
 
 from pegasus.backends.contract import Placement
+from pegasus.backends.learning.alone import Alone
 from pegasus.errors import BadSetting
 from pegasus.spec.kinds import shown
-
-
-class Alone:
-    """One process."""
-
-    rank = 0
-    count = 1
-
-    def wait(self) -> None:
-        """Nobody to wait for."""
-
-    def any(self, flag: bool) -> bool:
-        """The flag itself."""
-        return flag
-
-    def total(self, numbers: Sequence[float]) -> list[float]:
-        """The numbers themselves."""
-        return [float(number) for number in numbers]
-
-    def leave(self) -> None:
-        """Nothing to leave."""
-
 
 _kept: list[Any] = []
 
