@@ -153,7 +153,7 @@ def test_a_copy_opens_its_folder_when_it_is_first_used(mini, tmp_path) -> None:
     with pytest.raises(PegasusError):
         lost.weights  # noqa: B018
     shutil.move(tmp_path / "elsewhere", folder)
-    assert lost.weights.config.d_model == 256
+    assert lost.weights.config.d_model == mini.writer.model.config.d_model
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         lost.nothing  # noqa: B018
 
