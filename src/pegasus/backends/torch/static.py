@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from pegasus.backends.torch import static_step
 from pegasus.backends.torch.scores import TorchScores
-from pegasus.backends.torch.static_memory import Memories, Memory, Pass, Shape
+from pegasus.backends.torch.static_memory import Memory, Shape
+from pegasus.backends.torch.static_passes import Memories, Pass
 from pegasus.generation.request import Request
 from pegasus.generation.session import Reading, Step
 
