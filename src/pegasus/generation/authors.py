@@ -36,12 +36,17 @@ class AuthorsBeam(Beam):
 
     def result(self) -> Hypotheses:
         """The finished ones, best first, then what is still open in the places left."""
+        self._add_open(np.ones(len(self.texts_B), dtype=bool))
+        order_BN = np.tile(np.arange(self.plan.returned), (len(self.shelf.scores_KM), 1))
+        return hypotheses(self.shelf, self.trail, self.plan, order_BN)
+
+    def _add_open(self, open_B: np.ndarray) -> None:
         shelf = self.shelf
         rows_BM = np.arange(self.sums_BM.size).reshape(self.sums_BM.shape)
-        banks, slots = np.nonzero(np.arange(shelf.size) >= shelf.count_K[self.texts_B, None])
+        left_BM = np.arange(shelf.size) >= shelf.count_K[self.texts_B, None]
+        banks, slots = np.nonzero(left_BM & open_B[:, None])
         texts = self.texts_B[banks]
         shelf.scores_KM[texts, slots] = self.sums_BM[banks, slots]
         shelf.steps_KM[texts, slots] = self.trail.steps
         shelf.rows_KM[texts, slots] = rows_BM[banks, slots]
-        order_BN = np.tile(np.arange(self.plan.returned), (len(shelf.scores_KM), 1))
-        return hypotheses(shelf, self.trail, self.plan, order_BN)
+        shelf.count_K[self.texts_B[open_B]] = shelf.size

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from pegasus.generation.plan import Plan, worth_dropping
+from pegasus.errors import NotOffered
+from pegasus.generation.plan import WATCHED, Plan, worth_dropping
 from pegasus.generation.session import Answer, Ask, Hypotheses
 from pegasus.generation.shelf import LengthNormalization, Shelf
 from pegasus.generation.trail import Trail
@@ -81,9 +84,18 @@ class Beam:
         beams_BK = best_BK // log_probs_BMC.shape[2]
         return beams_BK, np.take_along_axis(tokens_BN, best_BK, 1), np.take_along_axis(sums_BN, best_BK, 1)
 
+    def drop(self, texts: Sequence[int]) -> None:
+        """What is still being continued of these texts is put on the shelf as it stands."""
+        if self.plan.all_rows:
+            raise NotOffered(WATCHED)
+        held_B = np.isin(self.texts_B, np.asarray(texts)) & ~self.done_B
+        self._add_open(held_B)
+        self.done_B |= held_B
+        self._over = self._over or bool(self.done_B.all())
+
     def result(self) -> Hypotheses:
         """The best of the shelf; texts that were not done add what they were still continuing."""
-        self._add_open()
+        self._add_open(~self.done_B)
         return best_of(self.shelf, self.trail, self.plan)
 
     def _by_text(self, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
@@ -144,8 +156,8 @@ class Beam:
         over = bool(self.done_B.all()) or self.trail.length >= self.plan.max_length
         self._over = self.plan.told(lambda: self.trail.ids_RT) or over
 
-    def _add_open(self) -> None:
-        open_B = np.flatnonzero(~self.done_B)
+    def _add_open(self, open_B: np.ndarray) -> None:
+        open_B = np.flatnonzero(open_B)
         rows_BM = np.arange(self.sums_BM.size).reshape(self.sums_BM.shape)
         self.shelf.add(
             self.texts_B[open_B],

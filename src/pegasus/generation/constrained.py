@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pegasus.errors import BadSetting
+from pegasus.errors import BadSetting, NotOffered
 from pegasus.generation.beam import Beam
 from pegasus.generation.constraints import Constraint, DisjunctiveConstraint, PhrasalConstraint, Progress
 from pegasus.generation.plan import Plan
@@ -167,10 +167,10 @@ class ConstrainedBeam(Beam):
     def _said(self, row: int) -> bytes:
         return bytes(self.trail.ids_RT[row].tobytes())
 
-    def _add_open(self) -> None:
+    def _add_open(self, open_B: np.ndarray) -> None:
         """Adds what fulfils the constraints, and others only where there is too little of that."""
         beams = self.plan.beams
-        for text in np.flatnonzero(~self.done_B).tolist():
+        for text in np.flatnonzero(open_B).tolist():
             rows_M = text * beams + np.arange(beams)
             fits_M = np.array([self.progress_R[row].completed for row in rows_M])
             self._offer(text, fits_M)
@@ -215,9 +215,14 @@ class Constrained:
         """The answer to it."""
         self.search.hear(answer)
 
+    def drop(self, texts: Sequence[int]) -> None:
+        """Refused: whether a text is searched again shows when all are done."""
+        raise NotOffered("constrained search keeps all its texts to the end: cancel the whole call.")
+
     def result(self) -> Hypotheses:
         """What both searches found."""
-        assert self.first is not None
+        if self.first is None:  # it was stopped before
+            return self.search.result()
         return self.first if not len(self.again_B) else self._merged(self.first, self.search.result())
 
     def _lacking(self, found: Hypotheses) -> np.ndarray:

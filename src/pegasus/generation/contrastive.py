@@ -6,8 +6,11 @@ said whose probability, less its state's greatest likeness to an earlier state, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from pegasus.errors import NotOffered
 from pegasus.generation.plan import Plan, worth_dropping
 from pegasus.generation.session import Answer, Ask, Hypotheses
 from pegasus.generation.trail import Trail
@@ -67,6 +70,10 @@ class Contrastive:
         if not self._over:
             self.meant.append(chosen_B)
             self._put_forward(answer, chosen_B)
+
+    def drop(self, texts: Sequence[int]) -> None:
+        """Refused: its texts share the states that are compared."""
+        raise NotOffered("contrastive search keeps all its texts to the end: cancel the whole call.")
 
     def result(self) -> Hypotheses:
         """What was said; the score is the sum of log-probabilities."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pegasus.errors import NotOffered
 from pegasus.generation.ngrams import RunTable, keys_of
 from pegasus.generation.plan import Plan
 from pegasus.generation.rules import Rules
@@ -158,6 +159,10 @@ class Drafted:
             if self._over:
                 break
         self._read = self.trail.length - 1
+
+    def drop(self, texts: Sequence[int]) -> None:
+        """Refused: there is one text."""
+        raise NotOffered("a search with guesses has a single text: cancel the whole call.")
 
     def result(self) -> Hypotheses:
         """What was said; the score is the sum of log-probabilities."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pegasus.generation.session import (
     Hypotheses,
     Recorded,
     Records,
+    SearchRun,
     converse,
     log_softmax,
 )
@@ -34,8 +35,16 @@ from pegasus.generation.settle import (
     settings_for,
     token_list,
 )
+from pegasus.generation.stepping import Generation
 from pegasus.generation.stopping import listeners_for
 from pegasus.generation.strategies import Strategy, choose, drafted
+
+
+@dataclass(frozen=True)
+class _Drafting:
+    """Searches with guesses, which go text by text."""
+
+    result: Callable[[], Any]
 
 
 class GenerationMixin:
@@ -165,6 +174,57 @@ class GenerationMixin:
             BadSetting: a setting that makes no sense, or an argument that nothing knows.
             UnsupportedArgument: an argument that is refused by name.
         """
+        started = self._start(
+            inputs,
+            generation_config,
+            logits_processor,
+            stopping_criteria,
+            prefix_allowed_tokens_fn,
+            synced_gpus,
+            assistant_model,
+            streamer,
+            negative_prompt_ids,
+            negative_prompt_attention_mask,
+            **kwargs,
+        )
+        return started.result()
+
+    def start_generate(self, *args: Any, deadline: float | None = None, **kwargs: Any) -> Generation:
+        """Begins what ``generate`` does and returns it before the first step.
+
+        Args:
+            *args: those of ``generate``.
+            deadline: the time (``time.monotonic()``) from which no step is computed any more.
+            **kwargs: those of ``generate``.
+
+        Raises:
+            NotOffered: drafting, which goes text by text.
+            BadSetting: see ``generate``.
+            UnsupportedArgument: see ``generate``.
+        """
+        started = self._start(*args, **kwargs)
+        if not isinstance(started, Generation):
+            raise NotOffered(
+                "drafting goes text by text and cannot be stepped: leave out assistant_model and "
+                "prompt_lookup_num_tokens."
+            )
+        started._run.deadline = deadline
+        return started
+
+    def _start(
+        self,
+        inputs: Any = None,
+        generation_config: GenerationConfig | None = None,
+        logits_processor: Sequence[Any] | None = None,
+        stopping_criteria: Sequence[Any] | None = None,
+        prefix_allowed_tokens_fn: Callable[[int, Any], Sequence[int]] | None = None,
+        synced_gpus: bool | None = None,
+        assistant_model: Any = None,
+        streamer: Any = None,
+        negative_prompt_ids: Any = None,
+        negative_prompt_attention_mask: Any = None,
+        **kwargs: Any,
+    ) -> Generation | _Drafting:
         kwargs.update(
             synced_gpus=synced_gpus or None,
             negative_prompt_ids=negative_prompt_ids,
@@ -188,16 +248,20 @@ class GenerationMixin:
             listeners.append(_stream(streamer, self.to_native))
         watched = bool(listeners or logits_processor) or read.request.records.any
         plan = plan_for(settings, limits, listeners, self._seed(settings), all_rows=watched)
+
+        def finish(found: Hypotheses, recorded: Recorded | None) -> Any:
+            if streamer is not None:
+                streamer.end()
+            return self._returned(found, strategy.record(causal), settings, recorded, causal)
+
         if assisted or settings.prompt_lookup_num_tokens:
-            found, recorded = self._draft(read, plan, settings, limits, guests, assistant_model)
-        else:
-            rules = Rules(rules_for(settings, limits, read.sources, guests))
-            session = self.open_session(read.request)
-            found = converse(strategy.begin(read.prompt_BT, replace(plan, rules=rules), settings), session)
-            recorded = session.recorded
-        if streamer is not None:
-            streamer.end()
-        return self._returned(found, strategy.record(causal), settings, recorded, causal)
+            return _Drafting(
+                lambda: finish(*self._draft(read, plan, settings, limits, guests, assistant_model))
+            )
+        rules = Rules(rules_for(settings, limits, read.sources, guests))
+        session = self.open_session(read.request)
+        run = SearchRun(strategy.begin(read.prompt_BT, replace(plan, rules=rules), settings), session)
+        return Generation(run, lambda: finish(run.result(), session.recorded))
 
     def _settle(
         self, config: GenerationConfig | None, kwargs: dict[str, Any]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from pegasus.generation.plan import Plan, worth_dropping
+from pegasus.errors import NotOffered
+from pegasus.generation.plan import WATCHED, Plan, worth_dropping
 from pegasus.generation.session import Answer, Ask, Hypotheses
 from pegasus.generation.trail import Trail
 
@@ -34,6 +37,8 @@ class Greedy:
         self.steps_N = np.zeros(rows, dtype=np.int64)
         self.rows_N = np.arange(rows)
         self.eos_N = np.full(rows, -1, dtype=np.int64)
+        #: Which sequences nobody waits for any more.
+        self.dropped_N = np.zeros(rows, dtype=bool)
         self._parents_R: np.ndarray | None = None
         self._texts_B: np.ndarray | None = None
         self._over = False
@@ -57,15 +62,28 @@ class Greedy:
     def hear(self, answer: Answer) -> None:
         """Each row says its token; rows that have ended say padding."""
         answer, parents_R = self._spread(answer)
-        open_R = self.eos_N[self.live_R] < 0
+        open_R = self._open[self.live_R]
         tokens_R, log_probs_R = self.choose(answer)
         tokens_R = np.where(open_R, tokens_R, self.plan.pad)
         self.sums_N[self.live_R] += np.where(open_R, log_probs_R, np.float32(0))
         self._note_ends(open_R & self.plan.is_eos(tokens_R), parents_R, tokens_R)
         stay_R = self._select()
         self._move(stay_R, parents_R, tokens_R)
-        over = bool((self.eos_N >= 0).all()) or self.trail.length >= self.plan.max_length
+        over = not self._open.any() or self.trail.length >= self.plan.max_length
         self._over = self.plan.told(lambda: self.trail.ids_RT) or over
+
+    def drop(self, texts: Sequence[int]) -> None:
+        """Rows of these texts stay as they are."""
+        if self.plan.all_rows:
+            raise NotOffered(WATCHED)
+        of_text = np.arange(len(self.dropped_N)) // self.plan.returned
+        self.dropped_N |= np.isin(of_text, np.asarray(texts))
+        self._over = self._over or not self._open.any()
+
+    @property
+    def _open(self) -> np.ndarray:
+        """Which sequences go on."""
+        return np.asarray((self.eos_N < 0) & ~self.dropped_N)
 
     def result(self) -> Hypotheses:
         """What each row said; the score is the sum of log-probabilities."""
@@ -95,7 +113,7 @@ class Greedy:
 
     def _select(self) -> np.ndarray:
         """The rows that stay: all of them, until enough texts are done."""
-        done_BM = (self.eos_N[self.live_R] >= 0).reshape(-1, self.plan.returned)
+        done_BM = (~self._open[self.live_R]).reshape(-1, self.plan.returned)
         done_B: np.ndarray = np.all(done_BM, axis=1)
         self._texts_B = None
         if self.plan.all_rows or not worth_dropping(done_B):
@@ -110,6 +128,6 @@ class Greedy:
         self.trail.grow(parents_R[stay_R], tokens_R[stay_R])
         self.plan.rules.carry(self.trail, parents_R[stay_R])
         self.live_R = self.live_R[stay_R]
-        open_R = np.flatnonzero(self.eos_N[self.live_R] < 0)
+        open_R = np.flatnonzero(self._open[self.live_R])
         self.steps_N[self.live_R[open_R]] = self.trail.steps
         self.rows_N[self.live_R[open_R]] = open_R

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from pegasus.errors import NotOffered
 from pegasus.generation.beam import best_of
-from pegasus.generation.plan import Plan, worth_dropping
+from pegasus.generation.plan import WATCHED, Plan, worth_dropping
 from pegasus.generation.rules import Diversity
 from pegasus.generation.session import Answer, Ask, Edit, Hypotheses
 from pegasus.generation.shelf import LengthNormalization, Shelf
@@ -71,16 +72,28 @@ class GroupBeam:
         if self._group == self.plan.groups:
             self._move()
 
+    def drop(self, texts: Sequence[int]) -> None:
+        """What is still being continued of these texts is put on the shelf as it stands."""
+        if self.plan.all_rows:
+            raise NotOffered(WATCHED)
+        held_BG = np.isin(self.texts_B, np.asarray(texts))[:, None] & ~self.done_BG
+        self._add_open(held_BG)
+        self.done_BG |= held_BG
+        self._over = self._over or bool(self.done_BG.all())
+
     def result(self) -> Hypotheses:
         """The best of all groups; groups that were not done add what they were still continuing."""
-        texts, groups = np.nonzero(~self.done_BG)
+        self._add_open(~self.done_BG)
+        return best_of(self.shelf, self.trail, self.plan)
+
+    def _add_open(self, open_BG: np.ndarray) -> None:
+        texts, groups = np.nonzero(open_BG)
         banks = self.texts_B[texts] * self.plan.groups + groups
         rows_NC = (texts * self.plan.beams + groups * self.size)[:, None] + np.arange(self.size)
         sums_NC = self.sums_BM.reshape(-1)[rows_NC]
         offers = np.ones_like(rows_NC, dtype=bool)
         where = (self.trail.steps, self.trail.length)
         self.shelf.add(banks, offers, sums_NC, rows_NC, *where, ended=False)
-        return best_of(self.shelf, self.trail, self.plan)
 
     def _rows(self) -> np.ndarray:
         """The rows of the group whose turn it is, [B, M / G]."""

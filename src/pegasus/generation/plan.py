@@ -65,6 +65,9 @@ class Plan:
         return any(answers)
 
 
+#: Why a text cannot leave a search before its end.
+WATCHED = "rows that are recorded or watched stay to the end: leave that out, or cancel the whole call."
+
 #: A text that is done is dropped from the session once this share of its texts can go: dropping copies
 #: the memory of those that stay, so it is done rarely, and not for one text in thirty.
 DROP_SHARE = 0.25

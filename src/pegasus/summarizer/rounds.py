@@ -79,6 +79,21 @@ class Scheduler:
         self._fresh.append(ticket)
         return ticket
 
+    def cancel(self, ticket: int) -> bool:
+        """Give up a text: its jobs that wait are not computed. Returns whether it was on its way.
+
+        Args:
+            ticket: the number that `submit` returned. `step` will not name it.
+        """
+        if ticket not in self._talks:
+            return False
+        self._talks.pop(ticket).conversation.close()
+        self._fresh = [other for other in self._fresh if other != ticket]
+        left = [[job for job in batch if job[0] != ticket] for batch in self._batches]
+        self._planned -= sum(map(len, self._batches)) - sum(map(len, left))
+        self._batches = [batch for batch in left if batch]
+        return True
+
     def step(self) -> list[tuple[int, End]]:
         """Compute one batch, and return the texts that have ended by it, with their numbers."""
         if self._batches:

@@ -8,7 +8,8 @@ from pegasus.generation.session.decoder import Decoder, Reading, Scores, Step
 from pegasus.generation.session.decoder_session import DecoderSession
 from pegasus.generation.session.host_scores import HostScores, log_softmax
 from pegasus.generation.session.recording import Recorded, Records
-from pegasus.generation.session.search import Hypotheses, Search, converse
+from pegasus.generation.session.run import SearchRun, converse
+from pegasus.generation.session.search import Hypotheses, Search
 
 __all__ = [
     "Answer",
@@ -24,6 +25,7 @@ __all__ = [
     "Records",
     "Scores",
     "Search",
+    "SearchRun",
     "Session",
     "Step",
     "converse",

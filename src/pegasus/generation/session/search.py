@@ -1,4 +1,4 @@
-"""A search, what it finds, and the loop in which it talks with a session.
+"""A search, and what it finds.
 
 Axes are those of ``session.ask``.
 """
@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pegasus.generation.session.ask import Answer, Ask, Session
+from pegasus.generation.session.ask import Answer, Ask
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,14 @@ class Search(Protocol):
         """Takes in the answer to the last question."""
         ...
 
+    def drop(self, texts: Sequence[int]) -> None:
+        """Goes on without these of the texts that it began with: each ends where it stands.
+
+        Raises:
+            NotOffered: this strategy keeps all its texts.
+        """
+        ...
+
     def result(self) -> Hypotheses:
         """What was found."""
         ...
-
-
-def converse(search: Search, session: Session) -> Hypotheses:
-    """Lets a search and a session talk until the search has nothing left to ask."""
-    while (ask := search.ask()) is not None:
-        search.hear(session.step(ask))
-    return search.result()
