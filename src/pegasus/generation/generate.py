@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
+from pegasus.errors import BadSetting, NotOffered
 from pegasus.generation.config import FILE, GenerationConfig
 from pegasus.generation.drafting import Drafter, ModelDrafter, SourceDrafter, joined
-from pegasus.generation.inputs import Inputs, read_inputs, records_for
-from pegasus.generation.plan import Listener, Plan
+from pegasus.generation.inputs import Inputs, read_inputs
+from pegasus.generation.plan import Plan
+from pegasus.generation.planning import check_together, plan_for, stream_to
 from pegasus.generation.request import Request
 from pegasus.generation.rules import Rules
 from pegasus.generation.session import (
@@ -37,7 +38,7 @@ from pegasus.generation.settle import (
 )
 from pegasus.generation.stepping import Generation
 from pegasus.generation.stopping import listeners_for
-from pegasus.generation.strategies import Strategy, choose, drafted
+from pegasus.generation.strategies import choose, drafted
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ class GenerationMixin:
         read = read_inputs(self, inputs, for_model, settings, causal)
         strategy = choose(settings)
         assisted = assistant_model is not None
-        _check_together(settings, strategy, streamer, len(read.prompt_BT), tokenizer, assisted)
+        check_together(settings, strategy, streamer, len(read.prompt_BT), tokenizer, assisted)
         limits = limits_for(settings, read.prompt_BT.shape[1], explicit_length)
         guests = Guests(tuple(logits_processor or ()), prefix_allowed_tokens_fn, self.to_native)
         listeners = listeners_for(
@@ -245,7 +246,7 @@ class GenerationMixin:
         )
         if streamer is not None:
             streamer.put(self.to_native(read.prompt_BT))
-            listeners.append(_stream(streamer, self.to_native))
+            listeners.append(stream_to(streamer, self.to_native))
         watched = bool(listeners or logits_processor) or read.request.records.any
         plan = plan_for(settings, limits, listeners, self._seed(settings), all_rows=watched)
 
@@ -370,56 +371,3 @@ class GenerationMixin:
         if "beam_indices" in record.__dataclass_fields__ and found.beams_NT is not None:
             values["beam_indices"] = self.to_native(found.beams_NT)
         return record(**values)
-
-
-def plan_for(
-    settings: GenerationConfig, limits: Limits, listeners: Sequence[Listener], seed: int, all_rows: bool
-) -> Plan:
-    """What a search must be told, without the rules."""
-    normalization: Any = settings.length_normalization or settings.search
-    return Plan(
-        max_length=limits.longest,
-        eos=token_list(settings.eos_token_id),
-        pad=settings.pad_token_id or 0,
-        beams=settings.num_beams,
-        groups=settings.num_beam_groups,
-        returned=settings.num_return_sequences,
-        length_penalty=settings.length_penalty,
-        length_normalization=normalization,
-        early_stopping=settings.early_stopping,
-        listeners=listeners,
-        record_scores=bool(settings.output_scores and settings.return_dict_in_generate),
-        seed=seed,
-        all_rows=all_rows,
-    )
-
-
-def _check_together(
-    settings: GenerationConfig,
-    strategy: Strategy,
-    streamer: Any,
-    texts: int,
-    tokenizer: Any,
-    assisted: bool,
-) -> None:
-    if streamer is not None and (settings.num_beams > 1 or texts * settings.num_return_sequences > 1):
-        raise BadSetting("a streamer follows one text without beams: beams change their mind about words.")
-    if settings.stop_strings and tokenizer is None:
-        raise BadSetting("stop_strings are compared with text: pass the tokenizer too, as tokenizer=...")
-    drafts = bool(settings.prompt_lookup_num_tokens) or assisted
-    records = records_for(settings)
-    if drafts and (records.attentions or records.hidden_states):
-        raise UnsupportedArgument(
-            "output_attentions and output_hidden_states are not offered with drafting, where one pass "
-            "reads several tokens: leave out assistant_model and prompt_lookup_num_tokens."
-        )
-    if strategy.name == "contrastive search" and not settings.use_cache:
-        raise BadSetting("contrastive search goes on from what it remembers: leave use_cache on.")
-
-
-def _stream(streamer: Any, to_native: Callable[[np.ndarray], Any]) -> Listener:
-    def listen(ids_RT: np.ndarray) -> bool:
-        streamer.put(to_native(ids_RT[:, -1]))
-        return False
-
-    return listen
