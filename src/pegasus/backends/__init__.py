@@ -1,5 +1,7 @@
 """The table of backends: where each lives, what it needs, how to get that.
 
+The command line prints its names in every ``--help``, so it imports next to nothing.
+
 It is the one place that opens a backend by its name. Another package adds a row by an entry point of the
 group ``pegasus.backends``: the name, and the module or object that fulfils ``contract.Backend``.
 """
@@ -8,8 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pegasus.errors import BackendMissing, BadSetting
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 GROUP = "pegasus.backends"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One backend.
 
     Attributes:
