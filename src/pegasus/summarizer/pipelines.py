@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from importlib import import_module
 from itertools import islice
 from typing import Any, ClassVar
 
+from pegasus.backends import load_backend
 from pegasus.errors import BadData, BadSetting, NotOffered, UnsupportedArgument
 from pegasus.tokenization.auto import AutoTokenizer
 
@@ -243,8 +243,8 @@ def pipeline(
     if named:
         options = {**where, "config": config, "torch_dtype": torch_dtype, **(model_kwargs or {})}
         options = {name: value for name, value in options.items() if value is not None}
-        loader = import_module("pegasus.backends.torch.auto").AutoModelForSeq2SeqLM
-        model = loader.from_pretrained(model, **options)
+        options.pop("trust_remote_code", None)  # there is no code in what this package loads
+        model = load_backend("torch").models["conditional"].from_pretrained(model, **options)
     found: Text2TextGenerationPipeline = kind(
         model=model, tokenizer=tokenizer, framework=framework, task=task, device=device, **kwargs
     )
