@@ -126,11 +126,8 @@ class PackedDecoder:
     ) -> None:
         self.decoding, self.vocab_size = decoding, vocab_size
         self.positions, self.to_native = positions, to_native
-
-    @property
-    def length(self) -> int:
-        """How many places each row remembers."""
-        return self.decoding.length
+        #: How many places each row remembers.
+        self.length = 0
 
     def computing(self) -> AbstractContextManager[Any]:
         """Nothing is needed."""
@@ -138,15 +135,17 @@ class PackedDecoder:
 
     def step(self, step: Step) -> Reading:
         """Reads tokens; a mask was refused when this was opened."""
-        self.positions.reach(decoder=step.keep + step.tokens_RT.shape[1])
+        after = step.keep + step.tokens_RT.shape[1]
+        self.positions.reach(decoder=after)
         hidden_RTD = self.decoding.step(
             step.tokens_RT,
             step.parents_R,
             step.texts_B,
-            step.keep if step.keep < self.decoding.length else None,
+            step.keep if step.keep < self.length else None,
             step.positions,
             step.hidden,
         )
+        self.length = after
         return _NOTHING if hidden_RTD is None else Reading(hidden_RTD)
 
     def scores(self) -> PackedScores:

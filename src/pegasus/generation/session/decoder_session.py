@@ -123,18 +123,14 @@ class DecoderSession:
     # -- answering ---------------------------------------------------------------------------------------
 
     def _answer(self, ask: Ask, reading: Reading) -> Answer:
-        if self._stays(ask):
-            return self._answer_in_place(ask, reading)
+        if ask.rows is None and not self.records.scores:
+            scores = self.decoder.scores()
+            # Nothing has to be copied for no edits, nor for such as are given back sooner.
+            if not ask.edits or (scores.in_place and _are_single(ask.edits, ask.scores)):
+                return self._answer_in_place(scores, ask, reading)
         return self._answer_on_copy(ask, reading)
 
-    def _stays(self, ask: Ask) -> bool:
-        """Whether nothing has to be copied: no edits, or only such as are given back sooner."""
-        if ask.rows is not None or self.records.scores:
-            return False
-        return not ask.edits or (self.decoder.scores().in_place and _are_single(ask.edits, ask.scores))
-
-    def _answer_in_place(self, ask: Ask, reading: Reading) -> Answer:
-        scores = self.decoder.scores()
+    def _answer_in_place(self, scores: Scores, ask: Ask, reading: Reading) -> Answer:
         # Of scores that nobody changed many backends have it already.
         shift = scores.logsumexp() if ask.scores == "log_probs" or not ask.edits else None
         undone = edit_and_keep(scores, ask.edits)
