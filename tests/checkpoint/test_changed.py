@@ -21,6 +21,8 @@ from pegasus.hub import locate
 from pegasus.summarizer import Summarizer
 
 BUNDLED = locate("pegasus-mini")
+CONFIG = json.loads((BUNDLED / "config.json").read_text())
+ROWS, WIDTH = CONFIG["vocab_size"], CONFIG["d_model"]
 TEXT = "The mayor said that no new houses will be built near the old river this year."
 
 
@@ -83,7 +85,11 @@ DEEP = json.loads("[" * 40 + "]" * 40)
         ("config.json", {"validate": 3}, "has no field 'validate'"),
         ("config.json", {"self": 3}, "has no field 'self'"),
         ("config.json", {"anything": DEEP}, "nested more than"),
-        ("config.json", {"vocab_size": 8104}, "model.shared.weight has [8103, 256] and needs [8104, 256]"),
+        (
+            "config.json",
+            {"vocab_size": ROWS + 1},
+            f"model.shared.weight has [{ROWS}, {WIDTH}] and needs [{ROWS + 1}, {WIDTH}]",
+        ),
         ("generation_config.json", {"num_beams": 10**6}, "num_beams is 1000000; it must be"),
         ("generation_config.json", {"num_beams": 2.5}, "num_beams is 2.5"),
         ("generation_config.json", {"max_length": -3}, "max_length is -3"),
@@ -164,28 +170,26 @@ def resized(folder: Path, rows: int) -> Path:
 
 
 def test_ids_without_a_token_are_never_written(tmp_path, caplog):
-    summarizer = Summarizer.from_pretrained(resized(tmp_path / "model", 8110))
-    assert (
-        "the tokenizer has 8,103 ids and the model 8,110 rows; the others are never written" in caplog.text
-    )
+    summarizer = Summarizer.from_pretrained(resized(tmp_path / "model", ROWS + 7))
+    assert f"has {ROWS:,} ids and the model {ROWS + 7:,} rows; the others are never written" in caplog.text
     free = summarizer.writer.model.generate(
         np.array([[*summarizer.reader.encode([TEXT])[0]]]), num_beams=1, max_new_tokens=8
     )
-    assert (np.asarray(free) >= 8103).any()  # they would be
+    assert (np.asarray(free) >= ROWS).any()  # they would be
     assert summarizer(TEXT, num_beams=1).text
     assert summarizer(TEXT, num_beams=1, generate={"suppress_tokens": [4]}).text
 
 
 def test_only_texts_that_need_a_missing_row_end_in_an_error(tmp_path, caplog):
-    rare = AutoTokenizer.from_pretrained(BUNDLED).convert_ids_to_tokens(8100).replace("▁", "")
-    summarizer = Summarizer.from_pretrained(resized(tmp_path / "model", 8050))
+    rare = AutoTokenizer.from_pretrained(BUNDLED).convert_ids_to_tokens(ROWS - 3).replace("▁", "")
+    summarizer = Summarizer.from_pretrained(resized(tmp_path / "model", ROWS - 53))
     assert (
-        "8,103 ids and the model 8,050 rows; texts that need one of the others end in an error"
+        f"{ROWS:,} ids and the model {ROWS - 53:,} rows; texts that need one of the others end in an error"
         in caplog.text
     )
     first, second, third = summarizer.attempt([TEXT, f"{TEXT} {rare} {rare}", TEXT])
     assert isinstance(second, BadData)
-    assert "and the model has 8,050 rows only" in str(second)
+    assert f"and the model has {ROWS - 53:,} rows only" in str(second)
     assert first.text == third.text != ""
 
 
@@ -201,5 +205,5 @@ def test_only_texts_that_need_a_missing_row_end_in_an_error(tmp_path, caplog):
 )
 def test_tokens_that_the_model_does_not_know_are_refused(settings, tmp_path):
     model = PegasusForConditionalGeneration.from_pretrained(BUNDLED)
-    with pytest.raises(PegasusError, match=r"names the token 1,000,000,000, and the model knows 8,103"):
+    with pytest.raises(PegasusError, match=f"names the token 1,000,000,000, and the model knows {ROWS:,}"):
         model.generate(input_ids=model.dummy_inputs["input_ids"], max_new_tokens=2, **settings)

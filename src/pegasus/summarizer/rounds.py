@@ -159,12 +159,10 @@ def refuse_not_numbers(drafts: Iterable[Draft], writer: Writer) -> None:
     """Refuse what a model wrote whose scores are no numbers: its text means nothing then.
 
     Raises:
-        PegasusError: a score is NaN; says why.
+        PegasusError: a score is NaN or infinite; says why.
     """
-    if any(math.isnan(draft.score) for draft in drafts):
-        raise PegasusError(
-            f"The model's scores for this text are no numbers (NaN): {writer.why_no_numbers()}"
-        )
+    if not all(math.isfinite(draft.score) for draft in drafts):
+        raise PegasusError(f"The model's scores for this text are not finite: {writer.why_no_numbers()}")
 
 
 def in_order(scheduler: Scheduler, conversations: Sequence[Conversation]) -> Iterator[End]:
