@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pegasus.errors import BadSetting, NotOffered
+from pegasus.errors import BadSetting
 
 
 def ids(room, *shape):
@@ -61,11 +61,16 @@ def test_a_model_is_made_from_a_configuration(room, models):
 
 
 @pytest.mark.parametrize("part", ["get_encoder", "get_decoder"])
-def test_a_part_alone_is_neither_saved_nor_loaded(part, room, relu, models, tmp_path):
-    """Its names are those of no checkpoint: an empty file would be the worst answer."""
+@pytest.mark.parametrize("place", ["part", "whole"])
+def test_a_part_alone_is_saved_and_loaded(part, place, room, relu, models, tmp_path):
+    """From its own folder, and from that of the model that holds it."""
     stack = getattr(models(room, relu), part)()
-    with pytest.raises(NotOffered, match="alone is neither saved nor loaded"):
-        stack.save_pretrained(tmp_path / "part")
-    assert not list(tmp_path.glob("part/*.safetensors"))
-    with pytest.raises(NotOffered, match="alone is neither saved nor loaded"):
-        type(stack).from_pretrained(models.place(relu))
+    stack.save_pretrained(tmp_path / "part")
+    folder = tmp_path / "part" if place == "part" else models.place(relu)
+    again, info = type(stack).from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    first, second = room.weights(stack), room.weights(again)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(second[name], array, err_msg=name)

@@ -16,6 +16,7 @@ from pegasus.errors import (
     CheckpointCorrupt,
     CheckpointMismatch,
     CheckpointNotFound,
+    NotOffered,
     UnsupportedArgument,
 )
 from pegasus.spec.config import PegasusConfig
@@ -100,7 +101,7 @@ class TestThereAndBack:
     def test_dtype(self, model: Any, folder: Path, spelling: Any) -> None:
         for name in ("dtype", "torch_dtype"):
             loaded = type(model).from_pretrained(folder, **{name: spelling})
-            assert (loaded.dtype, loaded.config.torch_dtype) == ("float16", "float16")
+            assert (loaded.dtype, loaded.config.dtype_name) == ("float16", "float16")
 
     def test_dtype_of_the_checkpoint(self, model: Any, folder: Path) -> None:
         _rewrite(
@@ -299,8 +300,8 @@ class TestWhatDoesNotFit:
 class TestArguments:
     @pytest.mark.parametrize(
         "name",
-        ["from_tf", "from_flax", "device_map", "load_in_8bit", "load_in_4bit", "quantization_config",
-         "trust_remote_code", "state_dict", "variant", "offload_folder", "proxies", "mirror"],
+        ["from_tf", "from_flax", "load_in_8bit", "load_in_4bit", "quantization_config",
+         "trust_remote_code", "variant", "proxies", "mirror"],
     )  # fmt: skip
     def test_refused_by_name(self, model: Any, folder: Path, name: str) -> None:
         with pytest.raises(UnsupportedArgument, match=f"`{name}` is not taken here: .{{10,}}"):
@@ -310,6 +311,21 @@ class TestArguments:
     def test_asking_for_nothing_is_no_offence(self, model: Any, folder: Path, name: str) -> None:
         for nothing in (None, False):
             assert type(model).from_pretrained(folder, **{name: nothing}).finished
+
+    @pytest.mark.parametrize("name", ["device_map", "state_dict"])
+    def test_a_backend_need_not_offer_it(self, model: Any, folder: Path, name: str) -> None:
+        with pytest.raises(NotOffered, match=f"takes no `{name}`"):
+            type(model).from_pretrained(folder, **{name: {"": "cpu"}})
+
+    def test_without_a_name(self, model: Any) -> None:
+        with pytest.raises(BadSetting, match="give a name, or both `config` and `state_dict`"):
+            type(model).from_pretrained(None, config=model.config)
+
+    @pytest.mark.parametrize("kind", ["eager", "sdpa"])
+    def test_attention_is_chosen_here(self, model: Any, folder: Path, kind: str) -> None:
+        assert type(model).from_pretrained(folder, attn_implementation=kind).finished
+        with pytest.raises(UnsupportedArgument, match="attn_implementation='flash_attention_2'"):
+            type(model).from_pretrained(folder, attn_implementation="flash_attention_2")
 
     def test_without_effect(self, model: Any, folder: Path) -> None:
         assert type(model).from_pretrained(folder, low_cpu_mem_usage=True, resume_download=True).finished
@@ -336,18 +352,21 @@ class TestArguments:
         ):
             type(model).from_pretrained(folder, use_safetensors=True)
 
-    def test_saving_a_pickle_is_refused(self, model: Any, tmp_path: Path) -> None:
-        with pytest.raises(
-            UnsupportedArgument, match=r"`safe_serialization=False` asks for a pickle, which can hold code"
-        ):
-            model.save_pretrained(tmp_path / "x", safe_serialization=False)
-        assert not (tmp_path / "x").exists()
+    def test_a_pickle_is_asked_for(self, model: Any, tmp_path: Path) -> None:
+        """The training is over by then: weights are not lost for the sake of a format."""
+        with pytest.warns(FutureWarning, match=r"asks for a pickle, which can hold code"):
+            model.save_pretrained(tmp_path, safe_serialization=False)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+    def test_a_function_for_saving_is_not_called(self, model: Any, tmp_path: Path) -> None:
+        model.save_pretrained(tmp_path, save_function=pytest.fail)
+        assert (tmp_path / "model.safetensors").is_file()
 
     def test_unknown_ones_of_a_save(self, model: Any, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedArgument, match=r"save_pretrained does not know `max_shard`"):
             model.save_pretrained(tmp_path, max_shard="1GB")
-        with pytest.raises(UnsupportedArgument, match=r"`save_function` is not taken here"):
-            model.save_pretrained(tmp_path, save_function=print)
+        with pytest.raises(UnsupportedArgument, match=r"`variant` is not taken here"):
+            model.save_pretrained(tmp_path, variant="fp16")
 
     def test_saving_into_a_file(self, model: Any, tmp_path: Path) -> None:
         (tmp_path / "x").write_text("")

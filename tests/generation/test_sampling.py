@@ -12,7 +12,7 @@ import pytest
 from pegasus.generation.config import GenerationConfig
 from pegasus.generation.filters import filters_for, softmax
 from pegasus.generation.plan import Plan
-from pegasus.generation.sampling import BeamSampling, Sampling
+from pegasus.generation.sampling import BeamSampling, Noise, Sampling
 from pegasus.generation.session import converse
 from pegasus.generation.table import TableSession, log_softmax
 
@@ -48,9 +48,7 @@ def draws(logits, count, settings, length=1):
     """``count`` sampled sequences of one text."""
     plan = Plan(max_length=1 + length, eos=(EOS,), returned=count)
     config = GenerationConfig(do_sample=True, **settings)
-    search = Sampling(
-        np.zeros((1, 1), dtype=np.int64), plan, filters_for(config), None, np.random.default_rng(7)
-    )
+    search = Sampling(np.zeros((1, 1), dtype=np.int64), plan, filters_for(config), None, 7)
     return converse(search, TableSession(len(logits), 1, fixed(logits)))
 
 
@@ -103,22 +101,23 @@ def test_scores_are_log_probabilities_before_the_filters():
 def beam_draws(logits, beams, count, length, settings, seed):
     plan = Plan(max_length=1 + length, eos=(EOS,), beams=beams, returned=beams)
     config = GenerationConfig(do_sample=True, num_beams=beams, **settings)
-    generator = np.random.default_rng(seed)
-    search = BeamSampling(np.zeros((count, 1), dtype=np.int64), plan, filters_for(config), None, generator)
+    search = BeamSampling(np.zeros((count, 1), dtype=np.int64), plan, filters_for(config), None, seed)
     return converse(search, TableSession(len(logits), count, fixed(logits)))
 
 
 def test_beams_draw_without_replacement():
-    """After one step the M beams of a text are the best M of 2M different draws."""
+    """After one step the M beams of a text are the best M of 2M draws among the words of all M beams.
+
+    The beams are alike and all count, as in transformers 4.34, so one word may be drawn once for each.
+    """
     logits = np.array([0.0, -50.0, 2.0, -1.0, 1.0, 0.3, 0.1], dtype=np.float32)
     texts = 4000
     found = beam_draws(logits, 2, texts, 1, {"top_k": 0}, seed=3)
     pairs = found.sequences_NT[:, 1].reshape(texts, 2)
-    assert (pairs[:, 0] != pairs[:, 1]).all()
-    words = [0, 2, 3, 4, 5, 6]
+    words = [0, 2, 3, 4, 5, 6] * 2
     weights = np.exp(logits[words]) / np.exp(logits[words]).sum()
     expected = np.zeros((7, 7))
-    for draw in itertools.permutations(range(6), 4):
+    for draw in itertools.permutations(range(12), 4):
         left, probability = 1.0, 1.0
         for one in draw:
             probability *= weights[one] / left
@@ -133,6 +132,16 @@ def test_beams_draw_without_replacement():
     # The value that chi squared exceeds with p = 0.001, by Wilson and Hilferty.
     critical = freedom * (1 - 2 / (9 * freedom) + 3.09 * np.sqrt(2 / (9 * freedom))) ** 3
     assert chi_squared(seen, wanted / wanted.sum()) < critical
+
+
+def test_the_tail_that_is_not_asked_for_changes_no_draw():
+    """With top-k the search asks for k tokens, with recorded scores for all: the words are the same."""
+    scores = np.random.default_rng(0).normal(size=(5, 40))
+    few = -np.sort(-scores, axis=1)[:, :6]
+    some, all_of_them = Noise(3).over(few), Noise(3).over(np.where(scores >= few[:, -1:], scores, -np.inf))
+    np.testing.assert_array_equal(
+        few[np.arange(5), some.argmax(1)], scores[np.arange(5), all_of_them.argmax(1)]
+    )
 
 
 def test_a_seed_repeats_itself():

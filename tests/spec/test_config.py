@@ -130,10 +130,7 @@ def test_save_load_equal(tmp_path):
     )
     config.save_pretrained(tmp_path)
     again = PegasusConfig.from_pretrained(tmp_path)
-    ours, theirs = through_json(config.to_dict()), through_json(again.to_dict())
-    assert ours.pop("_name_or_path") == ""
-    assert theirs.pop("_name_or_path") == str(tmp_path)
-    assert theirs == ours
+    assert through_json(again.to_dict()) == through_json(config.to_dict())
     assert again.num_labels == 4
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from pegasus.spec.config import PegasusConfig
-from pegasus.spec.parameters import Model, copies, optional, parameters
+from pegasus.spec.parameters import STACKS, Model, copies, optional, parameters
 
 LARGE = {
     "vocab_size": 96103,
@@ -146,5 +146,16 @@ def test_what_may_be_absent() -> None:
     ]
 
 
-def test_there_are_three_models() -> None:
-    assert get_args(Model) == ("bare", "conditional", "causal")
+def test_there_are_three_models_and_their_parts() -> None:
+    assert get_args(Model) == ("bare", "conditional", "causal", *STACKS, "own")
+
+
+@pytest.mark.parametrize("part", STACKS)
+def test_a_part_has_the_shapes_that_it_has_in_the_whole(part: Model) -> None:
+    config = PegasusConfig(**SMALL, **HEADS)
+    whole = {name: leaf.shape for name, leaf in parameters(config, "conditional").items()}
+    side = "encoder" if part == "encoder" else "decoder"
+    for name, leaf in parameters(config, part).items():
+        inner = name.removeprefix(STACKS[part])
+        place = "shared.weight" if inner == "embed_tokens.weight" else f"{side}.{inner}"
+        assert leaf.shape == whole[f"model.{place}"], name

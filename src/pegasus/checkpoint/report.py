@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pegasus.checkpoint.finite import refuse_not_finite
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.errors import CheckpointMismatch
-from pegasus.spec.parameters import Model, Parameter, copies, optional, parameters
+from pegasus.spec.parameters import STACKS, Model, Parameter, copies, optional, parameters
 
 if TYPE_CHECKING:
     from pegasus.spec.config import PegasusConfig
@@ -95,32 +95,44 @@ class Fit:
             tensor.release()
 
 
-def fit(tensors: Mapping[str, RawTensor], config: PegasusConfig, model: Model) -> Fit:
-    """Matches the tensors of a checkpoint of any of the three classes with the parameters of one.
+def fit(
+    tensors: Mapping[str, RawTensor],
+    config: PegasusConfig,
+    model: Model,
+    more: Sequence[Parameter] = (),
+    must_fit: bool = True,
+) -> Fit:
+    """Matches the tensors of a checkpoint of any of the classes with the parameters of one.
+
+    Args:
+        tensors: what the files hold.
+        config: the shapes.
+        model: which parameters are wanted.
+        more: what a subclass has beside them.
+        must_fit: whether it is an error that nothing at all fits.
 
     Raises:
         CheckpointMismatch: not a single parameter of the model is there.
     """
     by_inner = {_inner(name): name for name in sorted(tensors, key=lambda name: name.startswith(_PREFIX))}
-    leaves = parameters(config, model)
+    leaves = {**parameters(config, model), **{leaf.name: leaf for leaf in more}}
     sources: dict[str, RawTensor] = {}
     mismatched = []
     for leaf in leaves.values():
-        name = _source(leaf, by_inner, config)
+        name = _source(leaf, by_inner, config, model)
         if name is None:
             continue
         if tensors[name].shape == leaf.shape:
             sources[leaf.name] = tensors[name]
         elif leaf.kind != "positions":  # of another length: computed anew, not refused
             mismatched.append((leaf.name, tensors[name].shape, leaf.shape))
-    if not mismatched and not any(
-        leaves[name].kind not in ("positions", "logits_bias") for name in sources
-    ):
+    fitting = any(leaves[name].kind not in ("positions", "logits_bias") for name in sources)
+    if must_fit and not mismatched and not fitting:
         raise CheckpointMismatch(_nothing_fits(tensors, leaves))
     misshapen = {name for name, _, _ in mismatched}
     absent = [name for name in leaves if name not in sources]
     missing = [name for name in absent if name not in misshapen and not optional(leaves[name])]
-    unexpected, left_out = _leftovers(by_inner, config, model)
+    unexpected, left_out = _leftovers(by_inner, config, model, [leaf.name for leaf in more])
     report = Report(tuple(missing), tuple(unexpected), tuple(mismatched), tuple(left_out))
     made_up = sum(math.prod(leaves[name].shape) for name in (*missing, *misshapen))
     return Fit(sources, tuple(absent), report, made_up)
@@ -130,21 +142,27 @@ def _inner(name: str) -> str:
     return name.removeprefix(_PREFIX)
 
 
-def _source(leaf: Parameter, by_inner: Mapping[str, str], config: PegasusConfig) -> str | None:
+def _source(
+    leaf: Parameter, by_inner: Mapping[str, str], config: PegasusConfig, model: Model
+) -> str | None:
     """The tensor for a parameter; the embedding goes by several names, and any one of them will do."""
     wanted = [_inner(leaf.name)]
+    if model in ("encoder", "decoder"):  # a stack of a whole model
+        wanted.append(f"{model}.{leaf.name}")
     if leaf.kind == "embedding":
+        wanted += ["embed_tokens.weight"] if model in STACKS else []
         wanted += [*_EMBEDDINGS, *([_HEAD] if config.tie_word_embeddings else [])]
     return next((by_inner[name] for name in wanted if name in by_inner), None)
 
 
 def _leftovers(
-    by_inner: Mapping[str, str], config: PegasusConfig, model: Model
+    by_inner: Mapping[str, str], config: PegasusConfig, model: Model, more: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """Tensors that no parameter took: the unexpected, and those left out on purpose."""
-    used = {_inner(name) for name in (*parameters(config, model), *copies(config, model))} | set(
-        _EMBEDDINGS
-    )
+    own = (*parameters(config, model), *copies(config, model), *more)
+    used = {_inner(name) for name in own} | set(_EMBEDDINGS)
+    if model in ("encoder", "decoder"):
+        used |= {f"{model}.{name}" for name in own}
     whole = {_inner(name) for name in parameters(config, "conditional")} | {_HEAD}
     unexpected: list[str] = []
     left_out: list[str] = []

@@ -17,6 +17,7 @@ from pegasus.generation.plan import Plan
 from pegasus.generation.planning import check_together, plan_for, stream_to
 from pegasus.generation.request import Request
 from pegasus.generation.rules import Rules
+from pegasus.generation.searches import SearchMethods
 from pegasus.generation.session import (
     Decoder,
     DecoderSession,
@@ -48,7 +49,7 @@ class _Drafting:
     result: Callable[[], Any]
 
 
-class GenerationMixin:
+class GenerationMixin(SearchMethods):
     """``generate`` for every model class with a head, in every backend.
 
     A backend supplies four hooks: ``open_decoder``, ``to_host``, ``to_native`` and ``draw_seed``.
@@ -119,9 +120,10 @@ class GenerationMixin:
     def generation_config(self, value: GenerationConfig) -> None:
         self.__dict__["_generation_config"] = (value, None)
 
-    def can_generate(self) -> bool:
+    @classmethod
+    def can_generate(cls) -> bool:
         """Whether this class has a language-modelling head."""
-        return getattr(self, "kind", None) in ("conditional", "causal")
+        return getattr(cls, "kind", None) in ("conditional", "causal")
 
     def _load_generation_config(self, folder: Path) -> None:
         """Takes ``generation_config.json`` of a checkpoint's folder, where there is one."""
@@ -156,7 +158,7 @@ class GenerationMixin:
             logits_processor: functions (ids, scores) → scores, with the device's arrays, after all rules.
             stopping_criteria: functions (ids, scores) → bool; the first True stops all texts.
             prefix_allowed_tokens_fn: function (text, ids) → tokens that may come next.
-            synced_gpus: not offered.
+            synced_gpus: without effect: a search that is done does not go on for the sake of others.
             assistant_model: a smaller model that drafts; the words are those of greedy search.
             streamer: gets each token as it comes: ``put(tokens)``, ``end()``. One text, no beams.
             negative_prompt_ids: not offered.
@@ -227,7 +229,6 @@ class GenerationMixin:
         **kwargs: Any,
     ) -> Generation | _Drafting:
         kwargs.update(
-            synced_gpus=synced_gpus or None,
             negative_prompt_ids=negative_prompt_ids,
             negative_prompt_attention_mask=negative_prompt_attention_mask,
         )

@@ -13,12 +13,35 @@ from pegasus.generation.plan import Plan
 from pegasus.generation.session import Answer, Ask, Hypotheses
 
 
-def _races(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+class Noise:
     """Gumbel noise: the best of scores + noise is drawn with the probability that softmax gives it.
 
-    The k best are k draws without replacement.
+    The k best are k draws without replacement. The noise of a step belongs to places in the order of the
+    scores, so that it does not matter how many tokens of the tail a caller asked for.
     """
-    return generator.gumbel(size=shape)
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.step = seed, 0
+
+    def over(self, scores: np.ndarray) -> np.ndarray:
+        """Scores [..., C] with the noise of the next step added."""
+        *rows, count = scores.shape
+        noise = np.random.default_rng([self.seed, self.step]).gumbel(size=(count, *rows))
+        self.step += 1
+        places = np.argsort(-scores, axis=-1, kind="stable")
+        raced: np.ndarray = np.array(scores, dtype=np.float64)
+        ranked = np.take_along_axis(raced, places, axis=-1) + np.moveaxis(noise, 0, -1)
+        np.put_along_axis(raced, places, ranked, axis=-1)
+        return raced
+
+    def drawn(self, sums_BMC: np.ndarray, count: int) -> np.ndarray:
+        """``count`` continuations of each text, drawn without replacement, best sum first."""
+        texts = len(sums_BMC)
+        sums_BN, raced_BN = sums_BMC.reshape(texts, -1), self.over(sums_BMC).reshape(texts, -1)
+        drawn_BK = np.argsort(-raced_BN, axis=1, kind="stable")[:, :count]
+        order_BK = np.argsort(-np.take_along_axis(sums_BN, drawn_BK, 1), axis=1, kind="stable")
+        best_BK: np.ndarray = np.take_along_axis(drawn_BK, order_BK, 1)
+        return best_BK
 
 
 class Sampling(Greedy):
@@ -29,7 +52,7 @@ class Sampling(Greedy):
         plan: the settings.
         filters: which tokens may be drawn.
         count: how many of the best tokens the filters need to see; None: all.
-        generator: the source of chance.
+        seed: what chance starts from.
     """
 
     def __init__(
@@ -38,10 +61,10 @@ class Sampling(Greedy):
         plan: Plan,
         filters: Sequence[Filter],
         count: int | None,
-        generator: np.random.Generator,
+        seed: int,
     ) -> None:
         super().__init__(prompt_BT, plan)
-        self.filters, self.generator = filters, generator
+        self.filters, self.noise = filters, Noise(seed)
         self.count = None if plan.record_scores else count
         self.filtered: list[np.ndarray] = []
 
@@ -52,7 +75,7 @@ class Sampling(Greedy):
             scores_RC = one(scores_RC)
         if self.plan.record_scores:
             self.filtered.append(np.array(scores_RC))
-        drawn_R1 = (scores_RC + _races(self.generator, scores_RC.shape)).argmax(axis=1)[:, None]
+        drawn_R1 = self.noise.over(scores_RC).argmax(axis=1)[:, None]
         tokens_R = np.take_along_axis(answer.tokens_RC, drawn_R1, axis=1)[:, 0]
         return tokens_R, np.take_along_axis(answer.log_probs_RC, drawn_R1, axis=1)[:, 0]
 
@@ -74,10 +97,12 @@ class BeamSampling(Beam):
         plan: Plan,
         filters: Sequence[Filter],
         count: int | None,
-        generator: np.random.Generator,
+        seed: int,
     ) -> None:
         super().__init__(prompt_BT, plan)
-        self.filters, self.count, self.generator = filters, count, generator
+        self.filters, self.count, self.noise = filters, count, Noise(seed)
+        # All beams count from the start: each draws for itself.
+        self.sums_BM[:] = 0
 
     def ask(self) -> Ask | None:
         """The distribution of each beam, as much of it as the filters need."""
@@ -90,10 +115,7 @@ class BeamSampling(Beam):
         for one in self.filters:
             sums_RC = one(sums_RC)
         sums_BN = sums_RC.reshape(texts, beams * count).astype(np.float32)
-        raced_BN = sums_BN + _races(self.generator, sums_BN.shape)
-        drawn_BK = np.argsort(-raced_BN, axis=1, kind="stable")[:, : self.considered]
-        order_BK = np.argsort(-np.take_along_axis(sums_BN, drawn_BK, 1), axis=1, kind="stable")
-        best_BK = np.take_along_axis(drawn_BK, order_BK, 1)
+        best_BK = self.noise.drawn(sums_BN.reshape(texts, beams, count), self.considered)
         tokens_BN = tokens_BMC.reshape(texts, -1)
         sums_BK = np.take_along_axis(sums_BN, best_BK, 1)
         return best_BK // count, np.take_along_axis(tokens_BN, best_BK, 1), sums_BK

@@ -40,13 +40,14 @@ _NAMING_TOKENS = (
 
 #: Arguments that exist in transformers 4.34 and are refused here, with what to do instead.
 REFUSED = {
-    "labels": "generate has no use for labels: call the model itself for a loss",
     "decoder_inputs_embeds": "the decoder's prompt is given as decoder_input_ids",
     "return_dict": "say return_dict_in_generate",
-    "synced_gpus": "a summary is generated on one device",
     "negative_prompt_ids": "guidance is not defined for summarization models",
     "negative_prompt_attention_mask": "guidance is not defined for summarization models",
 }
+
+#: Arguments that say nothing to a search: a batch of training has labels too, and trainers hand it over.
+_NO_EFFECT = ("labels", "synced_gpus", "token_type_ids")
 
 
 def settings_for(
@@ -70,6 +71,8 @@ def settings_for(
         raise UnsupportedArgument(
             f"generation_kwargs is not offered: pass the settings themselves; {_POINTER}."
         )
+    for name in _NO_EFFECT:
+        for_model.pop(name, None)
     known = Request.names() | {"decoder_input_ids"}
     for name in for_model:
         if for_model[name] is None:
@@ -232,12 +235,12 @@ def _about_places(settings: GenerationConfig, limits: Limits, eos: tuple[int, ..
         start, factor = settings.exponential_decay_length_penalty
         rules.append(LengthDecay(start + limits.prompt, factor, eos))
     if settings.suppress_tokens:
-        rules.append(Suppressed(settings.suppress_tokens))
+        rules.append(Suppressed(token_list(settings.suppress_tokens)))
     if settings.begin_suppress_tokens:
         begin = limits.prompt + (limits.prompt == 1 and settings.forced_bos_token_id is not None)
         if settings.forced_decoder_ids:
             begin += settings.forced_decoder_ids[-1][0]
-        rules.append(Suppressed(settings.begin_suppress_tokens, begin))
+        rules.append(Suppressed(token_list(settings.begin_suppress_tokens), begin))
     if settings.forced_decoder_ids:
         rules.append(ForcedAt({place: (token,) for place, token in settings.forced_decoder_ids}))
     return rules

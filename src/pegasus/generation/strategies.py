@@ -48,7 +48,7 @@ class Strategy:
 def _drawn(search: Any, prompt: np.ndarray, plan: Plan, settings: Settings) -> Any:
     # Two are kept at least with beams, so that one of them does not end.
     count = max(settings.top_k, 2) if settings.top_k else None
-    return search(prompt, plan, filters_for(settings), count, np.random.default_rng(plan.seed))
+    return search(prompt, plan, filters_for(settings), count, plan.seed)
 
 
 STRATEGIES: tuple[Strategy, ...] = (

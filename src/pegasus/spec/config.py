@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,84 +14,13 @@ from typing import Any, ClassVar
 from pegasus import hub
 from pegasus.errors import BadSetting
 from pegasus.spec import fields
+from pegasus.spec.config_fields import ACTIVATIONS, COMMON, GENERATION, LEGACY, as_type_of, plain
 from pegasus.spec.files import read_object, write_whole
 from pegasus.spec.kinds import refusal, refusals, shown
 from pegasus.spec.positions import TABLES
+from pegasus.spec.tensors import dtype_of
 
 log = logging.getLogger(__name__)
-
-ACTIVATIONS = ("relu", "gelu", "gelu_new", "silu", "swish", "tanh")
-
-#: Fields that every configuration of transformers 4.34 has, with its defaults.
-COMMON: dict[str, Any] = {
-    "return_dict": True,
-    "output_hidden_states": False,
-    "output_attentions": False,
-    "torchscript": False,
-    "torch_dtype": None,
-    "use_bfloat16": False,
-    "tf_legacy_loss": False,
-    "pruned_heads": {},
-    "tie_word_embeddings": True,
-    "is_decoder": False,
-    "cross_attention_hidden_size": None,
-    "add_cross_attention": False,
-    "tie_encoder_decoder": False,
-    "chunk_size_feed_forward": 0,
-    "architectures": None,
-    "finetuning_task": None,
-    "id2label": None,
-    "label2id": None,
-    "tokenizer_class": None,
-    "prefix": None,
-    "bos_token_id": None,
-    "sep_token_id": None,
-    "task_specific_params": None,
-    "problem_type": None,
-}
-
-#: Settings of ``generate`` that old checkpoints keep here, with the defaults of transformers 4.34.
-GENERATION: dict[str, Any] = {
-    "max_length": 20,
-    "min_length": 0,
-    "do_sample": False,
-    "early_stopping": False,
-    "num_beams": 1,
-    "num_beam_groups": 1,
-    "diversity_penalty": 0.0,
-    "temperature": 1.0,
-    "top_k": 50,
-    "top_p": 1.0,
-    "typical_p": 1.0,
-    "repetition_penalty": 1.0,
-    "length_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-    "bad_words_ids": None,
-    "num_return_sequences": 1,
-    "output_scores": False,
-    "return_dict_in_generate": False,
-    "forced_bos_token_id": None,
-    "remove_invalid_values": False,
-    "exponential_decay_length_penalty": None,
-    "suppress_tokens": None,
-    "begin_suppress_tokens": None,
-}
-
-#: Keys of the first PEGASUS checkpoints. The models here ignore them, as transformers does, but other
-#: readers do not: CTranslate2's converter fails without ``normalize_before`` and asks for a layer norm
-#: that PEGASUS lacks without ``normalize_embedding``. So they are always written.
-LEGACY: dict[str, Any] = {
-    "normalize_before": True,
-    "normalize_embedding": False,
-    "add_final_layer_norm": True,
-    "static_position_embeddings": True,
-    "extra_pos_embeddings": 1,
-    "add_bias_logits": False,
-    "force_bos_token_to_be_generated": False,
-    "classif_dropout": 0.0,
-    "gradient_checkpointing": False,
-}
 
 
 class PegasusConfig:
@@ -182,7 +112,7 @@ class PegasusConfig:
                     f"{type(self).__name__} has no field {shown(name)}: it is what a method is called"
                 )
             setattr(self, name, value)
-        self.validate()
+        self._validate(narrow=True)
 
     def __getattr__(self, name: str) -> Any:
         if name in type(self).attribute_map:
@@ -190,7 +120,11 @@ class PegasusConfig:
         raise AttributeError(f"{type(self).__name__} has no field {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.__dict__[type(self).attribute_map.get(name, name)] = value
+        name = type(self).attribute_map.get(name, name)
+        if isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+        else:
+            self.__dict__[name] = value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PegasusConfig) and self.to_dict() == other.to_dict()
@@ -204,19 +138,41 @@ class PegasusConfig:
         """Labels mean nothing to PEGASUS; files carry them, so they are kept in the usual form."""
         count = kwargs.pop("num_labels", None)
         id2label = kwargs.pop("id2label", None)
-        given = {"num_labels": count, "id2label": id2label, "label2id": kwargs.get("label2id")}
+        label2id = kwargs.pop("label2id", None)
+        given = {"num_labels": count, "id2label": id2label, "label2id": label2id}
         for problem in refusals(given, fields.LABELS):
             raise BadSetting(f"{type(self).__name__}.{problem}")
-        if id2label is None or (count is not None and len(id2label) != count):
-            id2label = {i: f"LABEL_{i}" for i in range(2 if count is None else count)}
-            kwargs.pop("label2id", None)
-        self.id2label = {int(i): label for i, label in id2label.items()}
-        self.label2id = kwargs.pop("label2id", None) or {label: i for i, label in self.id2label.items()}
+        self.num_labels = 2 if count is None else count
+        if id2label is not None and count in (None, len(id2label)):
+            self.id2label = {int(i): label for i, label in id2label.items()}
+            self.label2id = label2id or {label: i for i, label in self.id2label.items()}
 
     @property
     def num_labels(self) -> int:
-        """How many labels ``id2label`` names."""
+        """How many labels ``id2label`` names; set to another number it names them anew."""
         return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, count: int) -> None:
+        if len(self.id2label or {}) != count:
+            self.id2label = {i: f"LABEL_{i}" for i in range(count)}
+            self.label2id = {label: i for i, label in self.id2label.items()}
+
+    @property
+    def torch_dtype(self) -> Any:
+        """What the weights are kept as, a ``torch.dtype``; its name where PyTorch is not installed."""
+        name = self.dtype_name
+        return None if name is None else dtype_of(name)
+
+    @torch_dtype.setter
+    def torch_dtype(self, value: Any) -> None:
+        self.__dict__["torch_dtype"] = None if value is None else str(value).rsplit(".", 1)[-1]
+
+    @property
+    def dtype_name(self) -> str | None:
+        """What the weights are kept as, by name ("float16"), as the file has it."""
+        name = self.__dict__.get("torch_dtype") or self.__dict__.get("dtype")
+        return None if name is None else str(name).rsplit(".", 1)[-1]
 
     @property
     def use_return_dict(self) -> bool:
@@ -225,12 +181,23 @@ class PegasusConfig:
 
     @property
     def name_or_path(self) -> str:
-        """Where the configuration was loaded from."""
-        return str(self.__dict__.get("_name_or_path", ""))
+        """Where the model of this configuration was loaded from."""
+        return str(self.__dict__.get("_name_or_path") or "")
+
+    @name_or_path.setter
+    def name_or_path(self, value: str | os.PathLike[str] | None) -> None:
+        self.__dict__["_name_or_path"] = "" if value is None else os.fspath(value)
 
     def validate(self) -> None:
         """Raise ``BadSetting`` for the first value that no model can have."""
-        for problem in refusals(self.__dict__, {**fields.MODEL, **fields.GENERATION}):
+        self._validate(narrow=False)
+
+    def _validate(self, narrow: bool) -> None:
+        """A configuration, unlike a model, may be of width 0: tools set each field to small numbers."""
+        values = {name: value for name, value in self.__dict__.items() if name != "d_model" or value != 0}
+        if not narrow and self.d_model == 0:
+            values["d_model"] = 0
+        for problem in refusals(values, {**fields.MODEL, **fields.GENERATION}):
             raise BadSetting(f"{type(self).__name__}.{problem}")
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
             fits = self.d_model % getattr(self, name) == 0
@@ -265,20 +232,25 @@ class PegasusConfig:
             The configuration, or with ``return_unused_kwargs`` the pair of it and the keywords that are
             no field.
         """
-        options = hub.HubOptions.take(kwargs)
-        for ignored in ("_from_auto", "_from_pipeline", "trust_remote_code"):
-            kwargs.pop(ignored, None)
-        path = Path(pretrained_model_name_or_path)
-        if path.is_file():
-            values = read_object(path)
-        else:
-            folder = hub.locate(pretrained_model_name_or_path, options, patterns=hub.CONFIG_FILES)
-            values = read_object(folder / "config.json")
-        values["_name_or_path"] = str(pretrained_model_name_or_path)
+        values, kwargs = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
         try:
             return cls.from_dict(values, **kwargs)
         except BadSetting as problem:
             raise BadSetting(f"the configuration of {pretrained_model_name_or_path}: {problem}") from None
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The keys of a ``config.json`` as they stand there, and the keywords that do not say where."""
+        options = hub.HubOptions.take(kwargs)
+        for ignored in ("_from_auto", "_from_pipeline", "trust_remote_code", "_commit_hash"):
+            kwargs.pop(ignored, None)
+        path = Path(pretrained_model_name_or_path)
+        if path.is_file():
+            return read_object(path), kwargs
+        folder = hub.locate(pretrained_model_name_or_path, options, patterns=hub.CONFIG_FILES)
+        return read_object(folder / "config.json"), kwargs
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
@@ -319,7 +291,7 @@ class PegasusConfig:
     @classmethod
     def field_names(cls) -> set[str]:
         """The names of every known field, aliases included."""
-        return set(cls().__dict__) | set(cls.attribute_map) | {"num_labels"}
+        return set(cls().__dict__) | set(cls.attribute_map) | {"num_labels", "name_or_path"}
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
@@ -338,27 +310,70 @@ class PegasusConfig:
         if push_to_hub:
             hub.push(folder, kwargs.pop("repo_id", None) or folder.name, **kwargs)
 
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Upload ``config.json``; ``kwargs`` are those of ``hub.push``. Returns the commit's address."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.push(folder, repo_id, **kwargs)
+
     def to_dict(self) -> dict[str, Any]:
         """Every field and its value, ready for JSON."""
-        values = {name: _plain(value) for name, value in self.__dict__.items()}
+        values = {name: plain(value) for name, value in self.__dict__.items()}
         return {**values, "model_type": self.model_type}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds: PEGASUS' own fields, the legacy keys and what is not a default."""
         defaults = {**COMMON, **GENERATION, "position_table": "transformers", "layer_norm_eps": 1e-5}
         usual_labels = {"id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
-        defaults.update(usual_labels, _name_or_path="")
+        defaults.update(usual_labels)
         absent = object()
         return {
             name: value
             for name, value in self.to_dict().items()
-            if defaults.get(name, absent) != self.__dict__.get(name)
+            # The folder a model came from is nobody else's business: later versions leave it out too.
+            if defaults.get(name, absent) != self.__dict__.get(name) and name != "_name_or_path"
         }
 
     def to_json_string(self, use_diff: bool = True) -> str:
         """The configuration as JSON text, keys sorted."""
         values = self.to_diff_dict() if use_diff else self.to_dict()
         return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False)
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
+        """Write ``to_json_string`` to a file."""
+        text = self.to_json_string(use_diff) + "\n"
+        write_whole(Path(json_file_path), text.encode("utf-8"))
+
+    @staticmethod
+    def dict_torch_dtype_to_str(d: dict[str, Any]) -> None:
+        """Replace dtypes in a dictionary, and in those inside it, by their names: JSON has none."""
+        for name, value in d.items():
+            if isinstance(value, dict):
+                PegasusConfig.dict_torch_dtype_to_str(value)
+            elif name in ("torch_dtype", "dtype"):
+                d[name] = plain(value)
+
+    def get_text_config(self, decoder: bool = False, encoder: bool = False) -> PegasusConfig:
+        """The configuration of the text model, which is this one; later versions of transformers ask."""
+        return self
+
+    def update_from_string(self, update_str: str) -> None:
+        """Set fields from text such as ``"dropout=0.2,scale_embedding=true"``.
+
+        Raises:
+            BadSetting: no such field, or the text is none for the type that it has.
+        """
+        values = {}
+        for pair in update_str.split(","):
+            name, separator, text = pair.partition("=")
+            if not separator or name not in self.field_names() | set(self.__dict__):
+                raise BadSetting(f"{pair!r} sets no field of the configuration: write name=value")
+            values[name] = as_type_of(name, text, getattr(self, name))
+        self.update(values)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
+        """Without effect: classes of this package need no code beside a checkpoint to be found."""
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
         """Set several fields at once.
@@ -369,14 +384,3 @@ class PegasusConfig:
         for name, value in config_dict.items():
             setattr(self, name, value)
         self.validate()
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no dtypes, tuples or integer keys; a dtype of any framework ends in its plain name."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value).rsplit(".", 1)[-1]

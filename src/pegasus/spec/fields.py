@@ -119,7 +119,7 @@ GENERATION: Mapping[str, Kind] = {
     "force_words_ids": maybe(listing(_LIST)),  # what is in them is told by the search that takes them
     "constraints": maybe(listing(Kind("a constraint", lambda value: hasattr(value, "advance")))),
     "sequence_bias": maybe(_BIAS),
-    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), maybe(listing(_NO_ID))),
+    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), maybe(either(_NO_ID, listing(_NO_ID)))),
     "forced_decoder_ids": maybe(listing(listing(maybe(ID)))),
     "exponential_decay_length_penalty": maybe(
         Kind("a start and a factor", lambda value: listing(_ANY).fits(value) and len(value) == 2)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
-
-from pegasus.errors import NotOffered
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pegasus.spec.config import PegasusConfig
 
-Model = Literal["bare", "conditional", "causal"]
+Model = Literal["bare", "conditional", "causal", "encoder", "decoder", "wrapped", "own"]
+
+#: Parts of a model that can be saved and loaded on their own → what stands before their names.
+STACKS: dict[str, str] = {"encoder": "", "decoder": "", "wrapped": "decoder."}
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Parameter:
         name: the canonical name, which is the hub's state-dict name.
         shape: in PyTorch's order.
         kind: "embedding", "positions", "kernel", "bias", "scale" and "shift" (of a layer
-            norm) or "logits_bias".
+            norm), "logits_bias", or "own" for what a subclass added.
     """
 
     name: str
@@ -39,22 +40,18 @@ def parameters(config: PegasusConfig, model: Model) -> dict[str, Parameter]:
 
     Args:
         config: the shapes.
-        model: "bare" (``PegasusModel``), "conditional" (``PegasusForConditionalGeneration``) or
-            "causal" (``PegasusForCausalLM``, the decoder alone).
-
-    Raises:
-        NotOffered: a part of a model, such as its encoder, is no checkpoint of its own.
+        model: "bare" (``PegasusModel``), "conditional" (``PegasusForConditionalGeneration``), "causal"
+            (``PegasusForCausalLM``, the decoder alone with a head), "encoder" or "decoder" (a stack alone),
+            "wrapped" (a decoder at ``decoder``, the model inside ``PegasusForCausalLM``), or "own" (a
+            model that a user made of such parts, of which nothing is known here).
     """
-    if model not in get_args(Model):
-        raise NotOffered(
-            f"a {model} alone is neither saved nor loaded: save or load the model that holds it, then "
-            f"take its get_encoder() or get_decoder()"
-        )
     return {leaf.name: leaf for leaf in _leaves(config, model)}
 
 
 def copies(config: PegasusConfig, model: Model) -> dict[str, str]:
     """Names that some files carry and that are only other names: copy → the parameter it is tied to."""
+    if model in STACKS or model == "own":
+        return {}
     if model == "causal":
         embedding = "model.decoder.embed_tokens.weight"
         return {"lm_head.weight": embedding} if config.tie_word_embeddings else {}
@@ -73,31 +70,35 @@ def optional(leaf: Parameter) -> bool:
 
 def _leaves(config: PegasusConfig, model: Model) -> Iterator[Parameter]:
     embedding = (config.vocab_size, config.d_model)
+    if model == "own":
+        return
+    if model in STACKS:
+        yield from _stack(config, STACKS[model], model != "encoder", own_embedding=True)
+        return
     if model == "causal":
-        yield from _stack(config, "model.decoder", own_embedding=True)
+        yield from _stack(config, "model.decoder.", True, own_embedding=True)
     else:
         prefix = "" if model == "bare" else "model."
         if model == "conditional":
             yield Parameter("final_logits_bias", (1, config.vocab_size), "logits_bias")
         yield Parameter(f"{prefix}shared.weight", embedding, "embedding")
-        yield from _stack(config, f"{prefix}encoder")
-        yield from _stack(config, f"{prefix}decoder")
+        yield from _stack(config, f"{prefix}encoder.", decoder=False)
+        yield from _stack(config, f"{prefix}decoder.", decoder=True)
     if model != "bare" and not config.tie_word_embeddings:
         yield Parameter("lm_head.weight", embedding, "kernel")
 
 
-def _stack(config: PegasusConfig, prefix: str, own_embedding: bool = False) -> Iterator[Parameter]:
+def _stack(
+    config: PegasusConfig, prefix: str, decoder: bool, own_embedding: bool = False
+) -> Iterator[Parameter]:
     """An encoder or a decoder: positions, layers, the last layer norm."""
-    decoder = prefix.endswith("decoder")
     width = config.d_model
     if own_embedding:
-        yield Parameter(f"{prefix}.embed_tokens.weight", (config.vocab_size, width), "embedding")
-    yield Parameter(
-        f"{prefix}.embed_positions.weight", (config.max_position_embeddings, width), "positions"
-    )
+        yield Parameter(f"{prefix}embed_tokens.weight", (config.vocab_size, width), "embedding")
+    yield Parameter(f"{prefix}embed_positions.weight", (config.max_position_embeddings, width), "positions")
     for number in range(config.decoder_layers if decoder else config.encoder_layers):
-        yield from _layer(config, f"{prefix}.layers.{number}", decoder)
-    yield from _norm(f"{prefix}.layer_norm", width)
+        yield from _layer(config, f"{prefix}layers.{number}", decoder)
+    yield from _norm(f"{prefix}layer_norm", width)
 
 
 def _layer(config: PegasusConfig, prefix: str, decoder: bool) -> Iterator[Parameter]:

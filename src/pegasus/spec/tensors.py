@@ -6,6 +6,7 @@ string and imported when used, so that asking for NumPy arrays loads no framewor
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -71,6 +72,17 @@ def tensor_maker(kind: str) -> Callable[[np.ndarray], Any]:
             f"Tensors of kind {word!r} cannot be made here ({error}). Run: pip install torch"
         ) from error
     return maker
+
+
+def dtype_of(name: str) -> Any:
+    """PyTorch's type of that name, such as "float16"; the name itself where PyTorch is not installed.
+
+    Raises:
+        BadSetting: there is no such type.
+    """
+    if importlib.util.find_spec("torch") is None:
+        return name
+    return import_module(ROOMS["pt"][0]).dtype_named(name)
 
 
 def _ragged(name: str) -> BadSetting:

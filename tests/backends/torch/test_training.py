@@ -12,7 +12,6 @@ import torch
 
 from pegasus import PegasusForConditionalGeneration
 from pegasus.backends.torch.layers import DecoderLayer, EncoderLayer
-from pegasus.errors import BadSetting
 
 
 @pytest.fixture
@@ -75,9 +74,17 @@ def test_gradient_checkpointing_computes_layers_twice_and_keeps_no_cache(load, b
     )
 
 
-def test_the_reentrant_kind_is_refused(load):
-    with pytest.raises(BadSetting, match="use_reentrant"):
-        load().gradient_checkpointing_enable({"use_reentrant": True})
+@pytest.mark.parametrize(
+    "settings",
+    [{"gradient_checkpointing_kwargs": {"use_reentrant": True}}, {"every_n_layers": 2}],
+    ids=["reentrant", "every second layer"],
+)
+def test_other_kinds_of_checkpoints_give_the_same_gradients(settings, load, batch):
+    model = load(dropout=0.0).train()
+    expected = gradients(model, batch)
+    model.gradient_checkpointing_enable(**settings)
+    assert model.is_gradient_checkpointing
+    torch.testing.assert_close(gradients(model, batch), expected)
 
 
 def test_dropout_draws_only_in_training(load, batch):

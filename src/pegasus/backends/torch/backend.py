@@ -9,7 +9,7 @@ import torch
 
 from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.torch.model import PegasusForCausalLM, PegasusForConditionalGeneration, PegasusModel
-from pegasus.backends.torch.pretrained import torch_dtype
+from pegasus.backends.torch.raw import torch_dtype
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
 

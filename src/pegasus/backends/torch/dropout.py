@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pegasus.backends.torch.tracing import traced
+
 _STEPS = 2**16
 
 
@@ -35,7 +37,7 @@ def dropout(values: Tensor, rate: float, training: bool, shared: Sequence[int] =
     if shared:
         shape = [1 if axis in shared else size for axis, size in enumerate(values.shape)]
         return values * functional.dropout(values.new_ones(shape), p=rate)
-    if values.device.type != "cpu" or rate == 1:
+    if traced(values) or values.device.type != "cpu" or rate == 1:
         return functional.dropout(values, p=rate)
     dropped: Tensor = _Dropped.apply(values, rate)
     return dropped

@@ -12,6 +12,7 @@ from torch import Tensor
 from pegasus.backends.torch import attribution, static
 from pegasus.backends.torch.decoder import TorchDecoder
 from pegasus.backends.torch.half import logits
+from pegasus.backends.torch.hand_decoder import HandDecoder, overruled
 from pegasus.backends.torch.hooks import TorchHooks
 from pegasus.generation.generate import GenerationMixin
 from pegasus.generation.request import Request
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class TorchGeneration(TorchHooks, GenerationMixin):
     """The PyTorch hooks of ``GenerationMixin``, mixed into every model class."""
 
-    def open_decoder(self, request: Request) -> TorchDecoder | static.StaticDecoder:
+    def open_decoder(self, request: Request) -> TorchDecoder | HandDecoder | static.StaticDecoder:
         """A decoder over the sources of this request, which are encoded here."""
         model: Any = self
         request = self._on_device(request)
@@ -44,6 +45,8 @@ class TorchGeneration(TorchHooks, GenerationMixin):
                 )
         states_BSD = request.encoder_hidden_states if causal else encoded[0]
         source_mask_BS = request.encoder_attention_mask if causal else request.attention_mask
+        if overruled(model):
+            return HandDecoder(model, request, states_BSD, source_mask_BS)
         if static.fits(model, request):
             return static.StaticDecoder(model, states_BSD, source_mask_BS)
         recorded = Reading()

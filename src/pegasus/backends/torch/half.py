@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pegasus.backends.torch.tracing import traced
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -33,8 +35,11 @@ SLICE = 512
 
 def products_in(weight: Tensor) -> torch.dtype:
     """The type in which products with a weight are taken: its own, or that of autocast."""
+    if traced(weight):
+        return torch.float32
     kind = weight.device.type
-    if weight.dtype != torch.float64 and torch.is_autocast_enabled(kind):
+    # A weight that lies on the disk until it is used is on the meta device, which knows no autocast.
+    if weight.dtype != torch.float64 and kind != "meta" and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
     return weight.dtype
 
@@ -46,7 +51,7 @@ def scale_for(weight: Tensor) -> float:
 
 def wide(values: Tensor) -> Tensor:
     """Numbers of 16 bits as float32, others as they are."""
-    return values.float() if values.dtype in HALVES else values
+    return values if traced(values) or values.dtype not in HALVES else values.float()
 
 
 class LayerNorm(nn.LayerNorm):
@@ -54,7 +59,9 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, states: Float[Tensor, "*B D"], scale: float = 1.0) -> Float[Tensor, "*B D"]:  # type: ignore[override]
         """``scale`` times the normalized states."""
-        if scale == 1 and self.weight.dtype == states.dtype and states.dtype not in HALVES:
+        if traced(states) or (
+            scale == 1 and self.weight.dtype == states.dtype and states.dtype not in HALVES
+        ):
             return super().forward(states)
         weight, bias = wide(self.weight) * scale, wide(self.bias) * scale
         normed = functional.layer_norm(wide(states), self.normalized_shape, weight, bias, self.eps)
@@ -65,7 +72,7 @@ def scaled(layer: nn.Module, states: Tensor, scale: float) -> Tensor:
     """``scale`` times what a linear layer makes of ``states / scale``."""
     if scale == 1:
         return layer(states)  # type: ignore[no-any-return]
-    if type(layer) is nn.Linear:
+    if type(layer) is nn.Linear and not layer.weight.is_meta:
         bias = None if layer.bias is None else layer.bias * scale
         return functional.linear(states, layer.weight, bias)
     # An adapter around a layer adds parts of its own, so only the whole can be scaled.
@@ -83,8 +90,11 @@ def logits(head: nn.Module, states: Float[Tensor, "*N D"]) -> Float[Tensor, "*N 
 
     A logit of 20 rounded to bfloat16 is off by up to 0.06, which gives many tokens one score.
     """
+    if traced(states):
+        return head(states)  # type: ignore[no-any-return]
     weight = getattr(head, "weight", None)
-    if type(head) is not nn.Linear or weight is None or products_in(weight) != weight.dtype:
+    plain = type(head) is nn.Linear and not head.weight.is_meta
+    if not plain or weight is None or products_in(weight) != weight.dtype:
         return wide(head(states))
     if weight.dtype not in HALVES:
         return head(states)  # type: ignore[no-any-return]

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from pegasus.backends.torch.attending import attend_in_bfloat16, attend_with_dropout
 from pegasus.backends.torch.dropout import dropout, relu_dropout
-from pegasus.backends.torch.half import HALVES, LayerNorm, add, scale_for, scaled
+from pegasus.backends.torch.half import LayerNorm, add, scale_for, scaled, wide
+from pegasus.backends.torch.tracing import traced
 from pegasus.errors import BadSetting
 from pegasus.spec.positions import sinusoid_table
 
@@ -77,6 +78,8 @@ class SinusoidalPositions(nn.Embedding):
     def forward(self, length: int, start: int = 0) -> Float[Tensor, "length D"]:  # type: ignore[override]
         """The rows of positions ``start .. start + length - 1``."""
         end = start + length
+        if traced(length):
+            return self.weight[start:end]
         if end <= self.num_embeddings:
             return self.weight[start:end]
         rows = torch.from_numpy(sinusoid_table(length, self.embedding_dim, self.table, start))
@@ -135,21 +138,22 @@ class Attention(nn.Module):
         queries = self._split(self.q_proj(hidden_states))
         keys, values = self._keys_values(hidden_states, key_value_states, past_key_value)
         rows, _, length, _ = queries.shape
-        texts = keys.shape[0]
-        if rows != texts:
+        texts = rows if traced(queries) else keys.shape[0]
+        if rows is not texts and rows != texts:
             queries = self._fold(queries, texts)
-        if attention_mask is not None and attention_mask.dtype != queries.dtype:
+        whole = not traced(queries)
+        if attention_mask is not None and whole and attention_mask.dtype != queries.dtype:
             # Under autocast. The least float32 is no bfloat16 and would become minus infinity.
             limit = torch.finfo(queries.dtype).min
             attention_mask = attention_mask.clamp(min=limit).to(queries.dtype)
         drops = self.training and self.dropout > 0
         if output_attentions or layer_head_mask is not None or (drops and self.broadcast_dropout):
             mixed, weights = self._exact(queries, keys, values, attention_mask, layer_head_mask)
-        elif drops and self.dropout < 1 and queries.device.type == "cpu":
+        elif drops and self.dropout < 1 and whole and queries.device.type == "cpu":
             # The fused kernels know no dropout on a CPU.
             mixed = attend_with_dropout(queries, keys, values, attention_mask, self.scaling, self.dropout)
             weights = None
-        elif queries.device.type == "cpu" and self._learns_in_bfloat16(queries) and not drops:
+        elif whole and queries.device.type == "cpu" and self._learns_in_bfloat16(queries) and not drops:
             # The fused kernels are slow on the way back.
             mixed = attend_in_bfloat16(queries, keys, values, attention_mask, self.scaling)
             weights = None
@@ -159,7 +163,7 @@ class Attention(nn.Module):
                 queries, keys, values, attn_mask=attention_mask, dropout_p=rate
             )
             weights = None
-        if rows != texts:
+        if rows is not texts and rows != texts:
             mixed = self._unfold(mixed, rows, length)
             weights = None if weights is None else self._unfold(weights, rows, length)
         joined = mixed.transpose(1, 2).reshape(rows, length, self.num_heads * self.head_dim)
@@ -201,9 +205,9 @@ class Attention(nn.Module):
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, head_mask: Tensor | None
     ) -> tuple[Float[Tensor, "B H T E"], Float[Tensor, "B H T S"]]:
         scores = (queries * self.scaling) @ keys.transpose(2, 3)
-        if scores.dtype in HALVES:
-            scores = scores.float()  # a mask added to a score would leave the range of float16
-        weights = functional.softmax(scores if mask is None else scores + mask, dim=-1).to(values.dtype)
+        scores = wide(scores)  # a mask added to a score would leave the range of float16
+        weights = functional.softmax(scores if mask is None else scores + mask, dim=-1)
+        weights = weights if traced(weights) else weights.to(values.dtype)
         if head_mask is not None:
             self._check_head_mask(head_mask)
             weights = head_mask.view(1, -1, 1, 1) * weights
@@ -212,7 +216,7 @@ class Attention(nn.Module):
         return dropped @ values, weights
 
     def _check_head_mask(self, head_mask: Tensor) -> None:
-        if tuple(head_mask.shape) != (self.num_heads,):
+        if not traced(head_mask) and tuple(head_mask.shape) != (self.num_heads,):
             found = tuple(head_mask.shape)
             raise BadSetting(
                 f"a head mask of a layer has shape {found}; one entry a head is needed, ({self.num_heads},)"
@@ -273,6 +277,7 @@ class Layer(nn.Module):
 
     def _drops_after_relu(self, hidden_BTF: Tensor) -> bool:
         drops = self.training and 0 < self.activation_dropout < 1 and not self.broadcast_dropout
+        drops = drops and not traced(hidden_BTF)
         return drops and self.activation_fn is functional.relu and hidden_BTF.device.type == "cpu"
 
     def _feed_forward(self, states_BTD: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:

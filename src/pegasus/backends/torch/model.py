@@ -15,6 +15,7 @@ from torch.nn import functional
 from pegasus.backends.torch.half import logits as logits_of
 from pegasus.backends.torch.layers import TokenEmbedding
 from pegasus.backends.torch.stacks import PegasusDecoder, PegasusEncoder, PegasusPreTrainedModel, settle
+from pegasus.backends.torch.stepping import CausalStepping, Stepping
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
 from pegasus.spec.outputs import (
@@ -53,6 +54,10 @@ class PegasusModel(PegasusPreTrainedModel):
     """The encoder and the decoder over one table of embeddings, without a head."""
 
     kind: ClassVar[Model] = "bare"
+    _tied_weights_keys: ClassVar[list[str]] = [
+        "encoder.embed_tokens.weight",
+        "decoder.embed_tokens.weight",
+    ]
 
     def __init__(self, config: PegasusConfig, initialize: bool = True) -> None:
         super().__init__(config)
@@ -60,7 +65,7 @@ class PegasusModel(PegasusPreTrainedModel):
         self.encoder = PegasusEncoder(config, self.shared)
         self.decoder = PegasusDecoder(config, self.shared)
         if initialize:
-            _start(self)
+            self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The token embeddings that encoder and decoder share, [V, D]."""
@@ -145,10 +150,16 @@ class PegasusModel(PegasusPreTrainedModel):
         return output if record else output.to_tuple()
 
 
-class PegasusForConditionalGeneration(PegasusPreTrainedModel):
+class PegasusForConditionalGeneration(Stepping, PegasusPreTrainedModel):
     """PEGASUS with its language-modelling head: the model that summarizes."""
 
     kind: ClassVar[Model] = "conditional"
+    _tied_weights_keys: ClassVar[list[str]] = [
+        "encoder.embed_tokens.weight",
+        "decoder.embed_tokens.weight",
+        "lm_head.weight",
+    ]
+    _keys_to_ignore_on_load_missing: ClassVar[list[str]] = ["final_logits_bias"]
 
     def __init__(self, config: PegasusConfig) -> None:
         super().__init__(config)
@@ -156,7 +167,7 @@ class PegasusForConditionalGeneration(PegasusPreTrainedModel):
         self.final_logits_bias: Tensor
         self.register_buffer("final_logits_bias", torch.zeros(1, config.vocab_size))
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        _start(self)
+        self.post_init()
 
     def get_encoder(self) -> PegasusEncoder:
         """The encoder."""
@@ -261,28 +272,44 @@ class PegasusForConditionalGeneration(PegasusPreTrainedModel):
 class DecoderWrapper(PegasusPreTrainedModel):
     """Holds the decoder where an encoder-decoder checkpoint has it: at ``model.decoder``."""
 
-    kind: ClassVar[Any] = "decoder"
+    kind: ClassVar[Model] = "wrapped"
 
-    def __init__(self, config: PegasusConfig) -> None:
+    def __init__(self, config: PegasusConfig, initialize: bool = True) -> None:
         super().__init__(config)
-        self.decoder = PegasusDecoder(config)
+        embedding = TokenEmbedding(config.vocab_size, config.d_model, config.pad_token_id)
+        self.decoder = PegasusDecoder(config, embedding)
+        if initialize:
+            self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The token embeddings, [V, D]."""
+        return self.decoder.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the token embeddings."""
+        self.decoder.embed_tokens = value
+
+    def get_decoder(self) -> PegasusDecoder:
+        """The decoder."""
+        return self.decoder
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The decoder's."""
         return self.decoder(*args, **kwargs)
 
 
-class PegasusForCausalLM(PegasusPreTrainedModel):
+class PegasusForCausalLM(CausalStepping, PegasusPreTrainedModel):
     """The decoder alone as a language model; it looks at an encoder's states when they are given."""
 
     kind: ClassVar[Model] = "causal"
+    _tied_weights_keys: ClassVar[list[str]] = ["lm_head.weight"]
 
     def __init__(self, config: PegasusConfig) -> None:
         config = _as_decoder(config)
         super().__init__(config)
-        self.model = DecoderWrapper(config)
+        self.model = DecoderWrapper(config, initialize=False)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        _start(self)
+        self.post_init()
 
     def get_decoder(self) -> PegasusDecoder:
         """The decoder."""
@@ -383,11 +410,3 @@ def _cross_entropy(logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"] | 
         return None
     flat = labels.reshape(-1).to(logits.device, torch.int64)  # loaders may make int32
     return functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), flat)
-
-
-def _start(model: PegasusPreTrainedModel) -> None:
-    """Fresh weights for a model made from its configuration; a blank one is filled from files instead."""
-    if not next(model.parameters()).is_meta:
-        model.init_weights()
-    else:
-        model.tie_weights()

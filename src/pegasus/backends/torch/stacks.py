@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from pegasus.backends.torch.adapters import Adapters
+from pegasus.backends.torch.caches import memory_of
 from pegasus.backends.torch.dropout import dropout
 from pegasus.backends.torch.generation import TorchGeneration
 from pegasus.backends.torch.half import LayerNorm, products_in, wide
+from pegasus.backends.torch.initial import FreshWeights
 from pegasus.backends.torch.layers import (
     DecoderLayer,
     EncoderLayer,
@@ -19,23 +22,45 @@ from pegasus.backends.torch.layers import (
     TokenEmbedding,
     embedding_scale,
 )
+from pegasus.backends.torch.presented import Presented
 from pegasus.backends.torch.pretrained import TorchPretrained
+from pegasus.backends.torch.pruning import Pruning
+from pegasus.backends.torch.questions import Questions
+from pegasus.backends.torch.recomputing import Recomputing
+from pegasus.backends.torch.refusals import Refusals
+from pegasus.backends.torch.resizing import Resizing
+from pegasus.backends.torch.tracing import register_records, traced
 from pegasus.errors import BadSetting
 from pegasus.spec import masks
 from pegasus.spec.config import PegasusConfig
 from pegasus.spec.outputs import BaseModelOutput, BaseModelOutputWithPastAndCrossAttentions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jaxtyping import Bool, Float, Int
+
+    from pegasus.spec.parameters import Model
 
 log = logging.getLogger(__name__)
 
 
-class PegasusPreTrainedModel(TorchPretrained, TorchGeneration, nn.Module):
+class PegasusPreTrainedModel(
+    Presented,
+    TorchPretrained,
+    FreshWeights,
+    Resizing,
+    Pruning,
+    Recomputing,
+    Questions,
+    Adapters,
+    Refusals,
+    TorchGeneration,
+    nn.Module,
+):
     """What every PEGASUS model can do: load, save, resize, prune, generate where it has a head."""
 
+    config: PegasusConfig
     config_class = PegasusConfig
     base_model_prefix = "model"
 
@@ -43,6 +68,8 @@ class PegasusPreTrainedModel(TorchPretrained, TorchGeneration, nn.Module):
         nn.Module.__init__(self)
         if not isinstance(config, PegasusConfig):
             raise BadSetting(f"a model is made from a PegasusConfig, not from {type(config).__name__}")
+        config.validate()
+        register_records()
         self.config = config
 
     @property
@@ -74,6 +101,7 @@ class Stack(PegasusPreTrainedModel):
         self.padding_idx = config.pad_token_id
         self.max_source_positions = config.max_position_embeddings
         self.embed_scale = embedding_scale(config)
+        alone = embed_tokens is None
         if embed_tokens is None:
             embed_tokens = TokenEmbedding(config.vocab_size, config.d_model, config.pad_token_id)
         self.embed_tokens = embed_tokens
@@ -83,6 +111,10 @@ class Stack(PegasusPreTrainedModel):
         self.layers = nn.ModuleList(layers)
         self.layer_norm = LayerNorm(config.d_model, eps=config.layer_norm_eps)
         self.gradient_checkpointing = False
+        self.checkpoint_settings: Mapping[str, Any] = {"use_reentrant": False}
+        self.checkpoint_every = 1
+        if alone:
+            self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The token embeddings, [V, D]."""
@@ -116,12 +148,16 @@ class Stack(PegasusPreTrainedModel):
         if allowed is None:
             return None
         dtype = products_in(self.layer_norm.weight)
+        if traced(allowed):
+            return (~allowed).to(dtype) * torch.finfo(dtype).min
         mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
         return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
 
-    def _run(self, layer: nn.Module, states: Tensor, *rest: Any) -> tuple[Any, ...]:
-        if self.gradient_checkpointing and self.training:
-            result: tuple[Any, ...] = checkpoint(layer, states, *rest, use_reentrant=False)
+    def _run(self, number: int, states: Tensor, *rest: Any) -> tuple[Any, ...]:
+        layer = self.layers[number]
+        again = self.gradient_checkpointing and self.training and number % self.checkpoint_every == 0
+        if again:
+            result: tuple[Any, ...] = checkpoint(layer, states, *rest, **self.checkpoint_settings)
         else:
             result = layer(states, *rest)
         return result
@@ -153,7 +189,7 @@ def _of_layer(mask: Tensor | None, layer: int, layers: int, name: str) -> Tensor
     """A layer's row of a head mask [L, H]."""
     if mask is None:
         return None
-    if mask.shape[0] != layers:
+    if not traced(mask) and mask.shape[0] != layers:
         raise BadSetting(f"{name} has {mask.shape[0]} rows; it must have one a layer, {layers}")
     return mask[layer]
 
@@ -161,7 +197,7 @@ def _of_layer(mask: Tensor | None, layer: int, layers: int, name: str) -> Tensor
 class PegasusEncoder(Stack):
     """The stack of encoder layers with its embeddings and final norm."""
 
-    kind: ClassVar[Any] = "encoder"
+    kind: ClassVar[Model] = "encoder"
 
     def __init__(self, config: PegasusConfig, embed_tokens: nn.Embedding | None = None) -> None:
         kept = _kept_heads(config, "encoder", config.encoder_attention_heads)
@@ -197,12 +233,12 @@ class PegasusEncoder(Stack):
         states = self._embed(input_ids, inputs_embeds)
         mask = None if attention_mask is None else self._additive(masks.padding(attention_mask))
         all_states, all_weights = [], []
-        for i, layer in enumerate(self.layers):
+        for i in range(len(self.layers)):
             all_states.append(states)
             weights = None
             if not self._skipped(self.layerdrop):
                 row = _of_layer(head_mask, i, len(self.layers), "head_mask")
-                states, weights = self._run(layer, states, mask, row, attentions)
+                states, weights = self._run(i, states, mask, row, attentions)
             all_weights.append(weights)
         states = self.layer_norm(states)
         output = BaseModelOutput(
@@ -216,7 +252,7 @@ class PegasusEncoder(Stack):
 class PegasusDecoder(Stack):
     """The stack of decoder layers with its embeddings and final norm."""
 
-    kind: ClassVar[Any] = "decoder"
+    kind: ClassVar[Model] = "decoder"
 
     def __init__(self, config: PegasusConfig, embed_tokens: nn.Embedding | None = None) -> None:
         own = _kept_heads(config, "decoder", config.decoder_attention_heads)
@@ -263,6 +299,7 @@ class PegasusDecoder(Stack):
         """
         attentions, hidden, record = self._asked(output_attentions, output_hidden_states, return_dict)
         cached = self._caches(use_cache)
+        past_key_values = memory_of(past_key_values)
         past = 0 if past_key_values is None else past_key_values[0][0].shape[2]
         states = self._embed(input_ids, inputs_embeds, start=past)
         mask = self._self_mask(states, past, attention_mask)
@@ -272,7 +309,7 @@ class PegasusDecoder(Stack):
             encoder_hidden_states = encoder_hidden_states.to(self.layer_norm.weight.dtype)
             cross_mask = self._additive(cross)
         all_states, all_weights, all_cross, presents = [], [], [], []
-        for i, layer in enumerate(self.layers):
+        for i in range(len(self.layers)):
             all_states.append(states)
             if self._skipped(self.layerdrop):
                 continue
@@ -280,7 +317,7 @@ class PegasusDecoder(Stack):
             cross_row = _of_layer(cross_attn_head_mask, i, len(self.layers), "cross_attn_head_mask")
             before = None if past_key_values is None else past_key_values[i]
             states, weights, cross_weights, present = self._run(
-                layer, states, mask, encoder_hidden_states, cross_mask, row, cross_row, before, attentions
+                i, states, mask, encoder_hidden_states, cross_mask, row, cross_row, before, attentions
             )
             all_weights.append(weights)
             all_cross.append(cross_weights)
@@ -305,6 +342,10 @@ class PegasusDecoder(Stack):
 
     def _self_mask(self, states: Tensor, past: int, attention_mask: Tensor | None) -> Tensor | None:
         length = states.shape[1]
+        if traced(states):
+            places = torch.ones_like(states[0, :, 0]).cumsum(0)
+            seen = None if attention_mask is None else masks.padding(attention_mask)
+            return self._additive(masks.both(masks.causal(places, places), seen))
         keys = torch.arange(past + length, device=states.device)
         allowed = masks.causal(keys[past:], keys) if length > 1 else None
         if attention_mask is not None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from pegasus.backends.torch.optim import WHOLE
-from pegasus.backends.torch.pretrained import from_torch, to_torch
+from pegasus.backends.torch.raw import from_torch, to_torch
 from pegasus.checkpoint.files import read_safetensors
 from pegasus.checkpoint.writing import Staging
 from pegasus.errors import CheckpointCorrupt, CheckpointMismatch
