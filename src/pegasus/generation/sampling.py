@@ -17,16 +17,21 @@ class Noise:
     """Gumbel noise: the best of scores + noise is drawn with the probability that softmax gives it.
 
     The k best are k draws without replacement. The noise of a step belongs to places in the order of the
-    scores, so that it does not matter how many tokens of the tail a caller asked for.
+    scores and to rows by their original number: neither the tail that a caller asked for nor the rows that
+    are done and gone change what others draw.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed, self.step = seed, 0
 
-    def over(self, scores: np.ndarray) -> np.ndarray:
-        """Scores [..., C] with the noise of the next step added."""
-        *rows, count = scores.shape
-        noise = np.random.default_rng([self.seed, self.step]).gumbel(size=(count, *rows))
+    def over(
+        self, scores: np.ndarray, numbers: np.ndarray | None = None, total: int | None = None
+    ) -> np.ndarray:
+        """Scores [N, ..., C] with the noise of the next step added; which of ``total`` the N are."""
+        first, *between, count = scores.shape
+        shape = (count, total or first, *between)
+        noise = np.random.default_rng([self.seed, self.step]).gumbel(size=shape)
+        noise = noise if numbers is None else noise[:, numbers]
         self.step += 1
         places = np.argsort(-scores, axis=-1, kind="stable")
         raced: np.ndarray = np.array(scores, dtype=np.float64)
@@ -34,10 +39,13 @@ class Noise:
         np.put_along_axis(raced, places, ranked, axis=-1)
         return raced
 
-    def drawn(self, sums_BMC: np.ndarray, count: int) -> np.ndarray:
+    def drawn(
+        self, sums_BMC: np.ndarray, count: int, numbers: np.ndarray | None = None, total: int | None = None
+    ) -> np.ndarray:
         """``count`` continuations of each text, drawn without replacement, best sum first."""
         texts = len(sums_BMC)
-        sums_BN, raced_BN = sums_BMC.reshape(texts, -1), self.over(sums_BMC).reshape(texts, -1)
+        sums_BN = sums_BMC.reshape(texts, -1)
+        raced_BN = self.over(sums_BMC, numbers, total).reshape(texts, -1)
         drawn_BK = np.argsort(-raced_BN, axis=1, kind="stable")[:, :count]
         order_BK = np.argsort(-np.take_along_axis(sums_BN, drawn_BK, 1), axis=1, kind="stable")
         best_BK: np.ndarray = np.take_along_axis(drawn_BK, order_BK, 1)
@@ -75,7 +83,10 @@ class Sampling(Greedy):
             scores_RC = one(scores_RC)
         if self.plan.record_scores:
             self.filtered.append(np.array(scores_RC))
-        drawn_R1 = self.noise.over(scores_RC).argmax(axis=1)[:, None]
+        # Places of a guess, when there are any, are no rows.
+        live = self.live_R if len(self.live_R) == len(scores_RC) else None
+        total = None if live is None else len(self.eos_N)
+        drawn_R1 = self.noise.over(scores_RC, live, total).argmax(axis=1)[:, None]
         tokens_R = np.take_along_axis(answer.tokens_RC, drawn_R1, axis=1)[:, 0]
         return tokens_R, np.take_along_axis(answer.log_probs_RC, drawn_R1, axis=1)[:, 0]
 
@@ -115,7 +126,8 @@ class BeamSampling(Beam):
         for one in self.filters:
             sums_RC = one(sums_RC)
         sums_BN = sums_RC.reshape(texts, beams * count).astype(np.float32)
-        best_BK = self.noise.drawn(sums_BN.reshape(texts, beams, count), self.considered)
+        of_text = (self.texts_B, len(self.shelf.count_K))
+        best_BK = self.noise.drawn(sums_BN.reshape(texts, beams, count), self.considered, *of_text)
         tokens_BN = tokens_BMC.reshape(texts, -1)
         sums_BK = np.take_along_axis(sums_BN, best_BK, 1)
         return best_BK // count, np.take_along_axis(tokens_BN, best_BK, 1), sums_BK

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pegasus.backends.torch.activations import ACTIVATIONS
 from pegasus.backends.torch.attending import attend_in_bfloat16, attend_with_dropout
 from pegasus.backends.torch.dropout import dropout, relu_dropout
 from pegasus.backends.torch.half import LayerNorm, add, scale_for, scaled, wide
@@ -21,7 +22,7 @@ from pegasus.errors import BadSetting
 from pegasus.spec.positions import sinusoid_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from jaxtyping import Float
 
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
 
 #: Keys and values of one attention, each [rows, H, length, E].
 KeysValues = tuple[Tensor, Tensor]
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu,
-    "gelu": functional.gelu,
-    "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
-    "silu": functional.silu,
-    "swish": functional.silu,
-    "tanh": torch.tanh,
-}
 
 
 class TokenEmbedding(nn.Embedding):
