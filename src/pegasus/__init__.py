@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from pegasus.backends.bridges.packed_torch import (
         PackedForConditionalGeneration as PackedForConditionalGeneration,
     )
+    from pegasus.backends.jax.auto import FlaxAutoModelForSeq2SeqLM as FlaxAutoModelForSeq2SeqLM
+    from pegasus.backends.jax.model import (
+        FlaxPegasusForConditionalGeneration as FlaxPegasusForConditionalGeneration,
+        FlaxPegasusModel as FlaxPegasusModel,
+    )
     from pegasus.backends.torch.adafactor import Adafactor as Adafactor
     from pegasus.backends.torch.auto import (
         AutoModel as AutoModel,
@@ -85,7 +90,6 @@ if TYPE_CHECKING:
     )
     from pegasus.spec.auto import (
         AutoConfig as AutoConfig,
-        FlaxAutoModelForSeq2SeqLM as FlaxAutoModelForSeq2SeqLM,
         TFAutoModelForSeq2SeqLM as TFAutoModelForSeq2SeqLM,
     )
     from pegasus.spec.config import PegasusConfig as PegasusConfig
@@ -126,7 +130,9 @@ _HOME = {
     "EpsilonLogitsWarper": "pegasus.backends.torch.logits_warpers",
     "EtaLogitsWarper": "pegasus.backends.torch.logits_warpers",
     "ExponentialDecayLengthPenalty": "pegasus.backends.torch.logits_processors",
-    "FlaxAutoModelForSeq2SeqLM": "pegasus.spec.auto",
+    "FlaxAutoModelForSeq2SeqLM": "pegasus.backends.jax.auto",
+    "FlaxPegasusForConditionalGeneration": "pegasus.backends.jax.model",
+    "FlaxPegasusModel": "pegasus.backends.jax.model",
     "ForceTokensLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "ForcedBOSTokenLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "ForcedEOSTokenLogitsProcessor": "pegasus.backends.torch.logits_processors",

@@ -268,7 +268,7 @@ def test_the_classes_that_find_classes(tmp_path: Path) -> None:
         AutoConfig.for_model("bart")
 
 
-@pytest.mark.parametrize("name", ["TFAutoModelForSeq2SeqLM", "FlaxAutoModelForSeq2SeqLM"])
+@pytest.mark.parametrize("name", ["TFAutoModelForSeq2SeqLM"])
 def test_frameworks_that_are_not_there(name: str) -> None:
     for make in (lambda kind: kind.from_pretrained("x"), lambda kind: kind.from_config(None)):
         with pytest.raises(NotOffered, match="AutoModelForSeq2SeqLM"):

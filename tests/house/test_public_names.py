@@ -31,6 +31,8 @@ PUBLIC = {
     "EtaLogitsWarper",
     "ExponentialDecayLengthPenalty",
     "FlaxAutoModelForSeq2SeqLM",
+    "FlaxPegasusForConditionalGeneration",
+    "FlaxPegasusModel",
     "ForceTokensLogitsProcessor",
     "ForcedBOSTokenLogitsProcessor",
     "ForcedEOSTokenLogitsProcessor",

@@ -52,6 +52,12 @@ BACKENDS: dict[str, Row] = {
         "pip install torch",
         "inference and training, CPU, CUDA, MPS",
     ),
+    "jax": Row(
+        "pegasus.backends.jax.backend",
+        "flax",
+        "pip install 'pegasus-summarizer[jax]'",
+        "inference, CPU, CUDA, TPU",
+    ),
 }
 
 

@@ -62,7 +62,7 @@ class _Absent:
     @classmethod
     def _refuse(cls) -> NoReturn:
         raise NotOffered(
-            f"{cls.__name__}: this version computes with PyTorch or natively, not with {cls.framework}. "
+            f"{cls.__name__}: this version computes with PyTorch, JAX or natively, not with {cls.framework}. "
             "Use AutoModelForSeq2SeqLM."
         )
 
@@ -71,9 +71,3 @@ class TFAutoModelForSeq2SeqLM(_Absent):
     """PEGASUS in TensorFlow: not in this version."""
 
     framework = "TensorFlow"
-
-
-class FlaxAutoModelForSeq2SeqLM(_Absent):
-    """PEGASUS in Flax: not in this version."""
-
-    framework = "Flax"
