@@ -62,7 +62,7 @@ class _Absent:
     @classmethod
     def _refuse(cls) -> NoReturn:
         raise NotOffered(
-            f"{cls.__name__}: this version computes with PyTorch, JAX or natively, not with {cls.framework}. "
+            f"{cls.__name__}: this version computes with PyTorch, JAX or alone, not with {cls.framework}. "
             "Use AutoModelForSeq2SeqLM."
         )
 

@@ -335,7 +335,8 @@ class ConditionalModule(nn.Module):
             made = self.model.shared.logits(states)
         else:
             made = self.lm_head(states)
-        return made.astype(jnp.promote_types(made.dtype, jnp.float32)) + self.final_logits_bias[0]
+        bias = jax.lax.stop_gradient(self.final_logits_bias[0])  # it is no weight that learns
+        return made.astype(jnp.promote_types(made.dtype, jnp.float32)) + bias
 
     def encode(self, *args: Any, **kwargs: Any) -> Encoded:
         """See ``BareModule.encode``."""

@@ -144,7 +144,8 @@ class JaxScores:
 
     def logsumexp(self) -> np.ndarray:
         """[N]."""
-        return np.asarray(self._known(1)[0])[self.index_N]
+        found_N: np.ndarray = np.asarray(self._known(1)[0])[self.index_N]
+        return found_N
 
     def best(self, count: int, shift: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """The best tokens of each row, of equal ones the lower first."""
