@@ -16,6 +16,9 @@ import pytest
 
 from pegasus import AutoTokenizer, PegasusConfig, PegasusForConditionalGeneration
 from pegasus.cli.app import main
+from pegasus.cli.journal import Journal
+from pegasus.cli.log import Log
+from pegasus.cli.outputs import _Folder
 
 SMALL_TOKENIZER = Path(__file__).parents[1] / "fixtures" / "tokenizer-small"
 WORDS = ["zebra", "horse", "fly", "stripe", "cloth", "study", "land", "water", "river", "house", "night"]
@@ -352,3 +355,111 @@ def test_wherever_both_files_are_torn_every_row_is_there_once(run, writer, rows,
     assert run("summarize", "in.jsonl", "-o", "out.jsonl").code == 0
     assert ids(tmp_path / "out.jsonl") == list(range(12))
     assert not list(tmp_path.glob("out.jsonl.*"))
+
+
+@pytest.mark.parametrize("into", ["out.jsonl", "out.txt", "out.json", "out/"])
+def test_what_is_killed_before_it_has_tidied_up_is_finished_by_the_same_command(
+    run, writer, rows, tmp_path, monkeypatch, into
+) -> None:
+    command = ("summarize", "in.jsonl", "-o", into)
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "remove", Log.close)
+        patch.setattr(_Folder, "_note", lambda *_: None)
+        assert run(*command).code == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert any(path.name.endswith(".part.log") for path in before)
+    seen = len(writer.batches)
+    again = run(*command)
+    assert again.code == 0, again.err
+    assert len(writer.batches) == seen
+    left = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {path: data for path, data in before.items() if path.suffix != ".log"}
+    assert "exists already" in run(*command).err
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.json"])
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_killed_while_its_output_takes_its_place_goes_on(
+    run, writer, rows, tmp_path, monkeypatch, name, moved, overwrite
+) -> None:
+    command = ("summarize", "in.jsonl", "-o", name, *(["--overwrite"] * overwrite))
+    if overwrite:
+        (tmp_path / name).write_text("old")
+
+    def killed(self: Journal) -> None:
+        if moved:
+            tidy(self)
+        raise KeyboardInterrupt
+
+    tidy = Journal._move
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_move", killed)
+        assert run(*command).code == 130
+    seen = len(writer.batches)
+    assert run("summarize", "in.jsonl", "-o", name).code == 0
+    assert len(writer.batches) == seen
+    text = (tmp_path / name).read_text()
+    assert len(text.splitlines() if name == "out.jsonl" else json.loads(text)) == 12
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_an_input_that_grew_after_such_a_kill_is_gone_on_with_or_refused(
+    run, writer, rows, tmp_path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "remove", Log.close)
+        run("summarize", "in.jsonl", "-o", "out.jsonl")
+        run("summarize", "in.jsonl", "-o", "out.json")
+    with rows.open("a") as stream:
+        stream.write('{"id": 12, "text": "One more row."}\n')
+    assert run("summarize", "in.jsonl", "-o", "out.jsonl").code == 0
+    assert ids(tmp_path / "out.jsonl") == list(range(13))
+    refused = run("summarize", "in.jsonl", "-o", "out.json")
+    assert refused.code == 2
+    assert "out.json exists already, without in.jsonl:13" in refused.err
+    assert len(json.loads((tmp_path / "out.json").read_text())) == 12
+    assert run("summarize", "in.jsonl", "-o", "out.json", "--overwrite").code == 0
+    assert len(json.loads((tmp_path / "out.json").read_text())) == 13
+
+
+def test_a_folder_of_single_texts_that_is_stopped_goes_on(run, writer, tmp_path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.txt").write_text(f"File {name} holds a text.")
+    command = ("a.txt", "b.txt", "c.txt", "-o", "out/")
+    assert interrupt(run, writer, *command, after=2).code == 130
+    done = sorted(path.name for path in (tmp_path / "out").glob("*.txt"))
+    assert done == ["a.summary.txt", "b.summary.txt"]
+    again = run("summarize", *command)
+    assert again.code == 0, again.err
+    assert "2 of 3 files were done already" in again.err
+
+
+def test_a_file_of_a_folder_that_nothing_was_noted_of_is_made_again(
+    run, writer, tmp_path, monkeypatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"File {name} holds a text.")
+    (tmp_path / "out").mkdir()
+    add = Log.add
+
+    def killed(self: Log, line: str) -> None:
+        if len(json.loads(line)) > 1:
+            raise KeyboardInterrupt
+        add(self, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "add", killed)
+        assert run("summarize", "a.txt", "b.txt", "-o", "out/").code == 130
+    assert (tmp_path / "out" / "a.summary.txt").exists()
+    again = run("summarize", "a.txt", "b.txt", "-o", "out/")
+    assert again.code == 0, again.err
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.summary.txt", "b.summary.txt"]
+
+
+@pytest.mark.parametrize("into", [(), ("-o", "out.jsonl"), ("-o", "out.txt"), ("-o", "out/")])
+def test_the_exit_code_is_the_same_wherever_results_go(run, writer, tmp_path, into) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": ""}\n{"text": 5}\n')
+    (tmp_path / "mixed.jsonl").write_text('{"text": ""}\n{"text": 5}\n{"text": "Water under a bridge."}\n')
+    assert run("summarize", "bad.jsonl", *into, "--overwrite").code == 1
+    assert run("summarize", "mixed.jsonl", *into, "--overwrite").code == 3

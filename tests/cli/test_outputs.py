@@ -263,3 +263,14 @@ def test_what_a_pipe_brings_together_is_computed_together(run, writer, text, mon
     feeding.join(10)
     assert len(ran.out.splitlines()) == 3
     assert [len(batch) for batch in writer.batches] == [3]
+
+
+def test_places_that_cannot_be_are_refused_in_words(run, text) -> None:
+    (text / "circle").symlink_to("circle")
+    for name in ("circle", "a" * 300 + ".txt", "b" * 250 + ".jsonl", "circle/x.txt"):
+        for source in ("in.txt", "rows.jsonl"):
+            ran = run("summarize", source, "-o", name)
+            assert ran.code in (1, 2), ran.err
+            assert name in ran.err
+            assert "rrno" not in ran.err and "unexpected" not in ran.err
+    assert not [path for path in text.iterdir() if ".part" in path.name]

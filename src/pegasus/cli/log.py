@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from pegasus.cli.streams import naming
 from pegasus.errors import BadSetting
 
 _FORMAT = 1
+_FINISHED = re.compile(r"finished (\d{1,15}) (\d{1,15})")
 
 
 class Log:
@@ -30,13 +32,21 @@ class Log:
     Raises:
         BadSetting: another process has it open.
         WriteFailed: it cannot be made.
+
+    Attributes:
+        finished: how many things were done, and how many of them are errors, where all are done and only the
+            output's move to its place, or what comes after that, may be missing; None before.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.finished: tuple[int, int] | None = None
         with naming(path):
             self._descriptor = _lock(path)
         self.run, self._lines = self._read()
+        if self._lines and (match := _FINISHED.fullmatch(self._lines[-1])):
+            self._lines.pop()
+            self.finished = int(match[1]), int(match[2])
 
     def _read(self) -> tuple[Mapping[str, Any] | None, list[str]]:
         data = self.path.read_bytes()
@@ -57,12 +67,12 @@ class Log:
     def begin(self, run: Mapping[str, Any]) -> None:
         """Throw away what it says, and tie it to a run."""
         os.ftruncate(self._descriptor, 0)
-        self.run, self._lines = run, []
+        self.run, self._lines, self.finished = run, [], None
         append_whole(self._descriptor, f"{self._head()}\n".encode())
 
     def keep(self, count: int) -> None:
         """Throw away all but the first so many lines."""
-        self._lines = self._lines[:count]
+        self._lines, self.finished = self._lines[:count], None
         left = (self._head(), *self._lines)
         os.ftruncate(self._descriptor, sum(len(line.encode()) + 1 for line in left))
 
@@ -73,6 +83,15 @@ class Log:
             OSError: it cannot be written.
         """
         append_whole(self._descriptor, f"{line}\n".encode())
+
+    def finish(self, count: int, failed: int) -> None:
+        """Say that all is done: from now on the output may be replaced by whoever goes on.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        append_whole(self._descriptor, f"finished {count} {failed}\n".encode())
+        self.finished = count, failed
 
     def _head(self) -> str:
         return json.dumps({"format": _FORMAT, "run": self.run})

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pegasus.cli.exits import say
 from pegasus.cli.forms import Form, choose_form
 from pegasus.cli.inputs import Input, Item
-from pegasus.cli.journal import Journal
+from pegasus.cli.journal import Journal, is_finished
 from pegasus.cli.log import Log, digest
 from pegasus.cli.replacement import is_special, replacing, resolved, write_all
 from pegasus.cli.streams import descriptor_of, naming, speak_utf8, write_out
@@ -86,13 +86,18 @@ def open_output(
         return _stdout(form, single)
     if number is not None or is_special(Path(target)):
         return _through(target, number, form, single)
-    if target.endswith(("/", os.sep)) or Path(target).is_dir():
+    if target.endswith(("/", os.sep)) or _is_folder(target):
         return _folder(Path(target), inputs, form, run, overwrite, tell)
     place = resolved(Path(target))
     if not place.parent.is_dir():
         raise BadSetting(f"There is no folder {place.parent} to write {target} into: make it first.")
-    _check_place(place, inputs, overwrite)
+    _check_place(place, inputs, overwrite or is_finished(place, run))
     return _one(place, form, run, single, overwrite, tell)
+
+
+def _is_folder(target: str) -> bool:
+    with naming(target):  # a name may be too long to be looked for
+        return Path(target).is_dir()
 
 
 def _form(target: str, all_rows: bool) -> str:
@@ -241,7 +246,9 @@ def _folder(
         folder.go_on()
         for each in inputs:
             if each.name not in folder.done:
-                _check_place(resolved(places[each.name]), inputs, overwrite)
+                place = resolved(places[each.name])
+                own = each.name in folder.begun or is_finished(place, run)
+                _check_place(place, inputs, overwrite or own)
         yield folder
         folder.finish()
     except BaseException:
@@ -262,6 +269,8 @@ class _Folder:
     kept: int = 0
     failed: int = 0
     done: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)  # files that it may have made, though nothing says so
+    noted: bool = False
     log: Log = field(init=False)
     _journals: dict[str, Journal] = field(default_factory=dict)
 
@@ -271,7 +280,11 @@ class _Folder:
             with naming(self.log.path):
                 self.log.begin(self.run)
         for line in self.log.lines:
-            file, count, failed = json.loads(line)
+            file, *counts = json.loads(line)
+            if not counts:
+                self.begun.add(file)
+                continue
+            count, failed = counts
             if self.places[file].exists() or failed == count:
                 self.done.add(file)
                 self.kept, self.failed = self.kept + count, self.failed + failed
@@ -294,6 +307,7 @@ class _Folder:
         if item.file in self.rows:
             self._journal(item.file).write(item, record)
             return
+        self._note(item.file)
         _Single(resolved(self.places[item.file]), self.form).write(item, record)
         self._note(item.file, 1, int("error" in record))
 
@@ -317,11 +331,13 @@ class _Folder:
                 journal = self._journals[other]
                 journal.finish()
                 del self._journals[other]
-                self._note(other, journal.count, journal.failed)
+                self._note(other, journal.count, journal.errors)
 
-    def _note(self, file: str, count: int, failed: int) -> None:
+    def _note(self, file: str, *counts: int) -> None:
+        """Say that a file is begun, or how many results it has and how many of them are errors."""
         with naming(self.log.path):
-            self.log.add(json.dumps([file, count, failed]))
+            self.log.add(json.dumps([file, *counts]))
+        self.noted = True
 
     def finish(self) -> None:
         """Finish what is open: nothing more comes."""
@@ -332,7 +348,7 @@ class _Folder:
         """Close all as it is."""
         for journal in self._journals.values():
             _stop(journal)
-        if self.log.lines or any(journal.count for journal in self._journals.values()):
+        if self.noted or self.log.lines or any(journal.count for journal in self._journals.values()):
             self.log.close()
         else:
             self.log.remove()

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from pegasus.cli.streams import naming
+from pegasus.errors import WriteFailed
 
 
 @contextmanager
@@ -49,8 +50,15 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def resolved(place: Path) -> Path:
-    """Return where a path leads when symbolic links are followed, though nothing may be there yet."""
-    return place.resolve() if place.is_symlink() else place
+    """Return where a path leads when symbolic links are followed, though nothing may be there yet.
+
+    Raises:
+        WriteFailed: it leads in a circle.
+    """
+    try:
+        return place.resolve() if place.is_symlink() else place
+    except RuntimeError as error:  # so Python says it before 3.13
+        raise WriteFailed(f"{place} cannot be written: the link leads in a circle.") from error
 
 
 def is_special(place: Path) -> bool:

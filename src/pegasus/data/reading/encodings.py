@@ -36,16 +36,25 @@ def check_encoding(name: str | None) -> str | None:
     """
     if name is None:
         return None
+    codec = _text_codec(name)
+    if codec is None:
+        known = sorted({*aliases, *aliases.values()})
+        near = get_close_matches(name.lower().replace("-", "_"), known, 5)
+        meant = next((each for each in near if _text_codec(each) is not None), None)
+        advice = f"do you mean {meant}?" if meant else "use one that Python knows, such as windows-1252."
+        raise BadSetting(f"encoding={name!r} is no encoding of text: {advice}")
+    return UTF8 if codec.name == "utf-8" else _CALLED.get(codec.name, codec.name)
+
+
+def _text_codec(name: str) -> codecs.CodecInfo | None:
     try:
         codec = codecs.lookup(name)
-        if not codec._is_text_encoding:
-            raise LookupError
-        "a\n".encode(codec.name)
+        if codec._is_text_encoding:
+            "a\n".encode(codec.name)
+            return codec
     except (LookupError, ValueError, TypeError):
-        near = get_close_matches(name.lower().replace("-", "_"), sorted({*aliases, *aliases.values()}), 1)
-        advice = f"do you mean {near[0]}?" if near else "use one that Python knows, such as windows-1252."
-        raise BadSetting(f"encoding={name!r} is no encoding of text: {advice}") from None
-    return UTF8 if codec.name == "utf-8" else _CALLED.get(codec.name, codec.name)
+        pass
+    return None
 
 
 def find_encoding(head: bytes) -> str:
