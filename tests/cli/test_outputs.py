@@ -272,5 +272,6 @@ def test_places_that_cannot_be_are_refused_in_words(run, text) -> None:
             ran = run("summarize", source, "-o", name)
             assert ran.code in (1, 2), ran.err
             assert name in ran.err
-            assert "rrno" not in ran.err and "unexpected" not in ran.err
+            assert "rrno" not in ran.err
+            assert "unexpected" not in ran.err
     assert not [path for path in text.iterdir() if ".part" in path.name]

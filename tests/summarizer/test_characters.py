@@ -219,3 +219,23 @@ def test_a_separator_is_a_blank_and_invisible_characters_glue_nothing_in(reader:
     assert reader.encode(["old\x1fbridge"]) == reader.encode(["old bridge"])
     assert reader.encode(["brid\u00adge\u2060s\u200d"]) == reader.encode(["bridges"])
     assert reader.encode(["half \ud83d here"]) == reader.encode(["half here"])
+
+
+@pytest.mark.parametrize("text", ["\ufeff", "\u200b\u00ad", "\u2066 \u2069", "\u200d\n"])
+def test_a_text_of_what_has_no_shape_is_empty(mini, text) -> None:
+    (end,) = mini.attempt([text])
+    assert isinstance(end, BadData)
+    assert "nothing that can be seen" in str(end)
+
+
+@pytest.mark.parametrize("text", ["\U0001f600\U0001f600", "\U0001f389 !", "\ud83d\ude00", "☃ ☂"])
+def test_a_text_of_signs_alone_that_are_unknown_is_refused(mini, text) -> None:
+    (end,) = mini.attempt([text])
+    assert isinstance(end, BadData)
+    assert "would mean nothing" in str(end)
+    assert not isinstance(mini.attempt([text], unknown="warn")[0], BadData)
+    assert not isinstance(mini.attempt(["€100 €200"])[0], BadData)
+
+
+def test_halves_that_belong_together_are_one_character(characters) -> None:
+    assert characters.find_unknown("a \ud83d\ude00").examples == ("\U0001f600",)

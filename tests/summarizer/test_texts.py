@@ -44,6 +44,7 @@ class Table:
         (io.StringIO(TEXT), r"found a StringIO: give its text, such as file.read\(\)"),
         (Table(), r'found a Table: give one of its columns, such as table\["text"\]'),
         (object(), "found a object"),
+        (np.array(TEXT), "found a ndarray: give a string"),
     ],
 )
 def test_what_is_no_text_is_refused_by_name(summarizer, writer, texts, said) -> None:
@@ -172,3 +173,16 @@ def test_a_model_of_no_folder_says_how_it_can_be_copied(mini) -> None:
     model.source = None
     with pytest.raises(NotOffered, match="save it with save_packed, and open that folder"):
         pickle.dumps(model)
+
+
+def test_a_column_of_arrow_is_many_texts(summarizer) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    for column in (arrow.array([TEXT, TEXT]), arrow.chunked_array([[TEXT], [TEXT]])):
+        assert [end.text for end in summarizer(column)] == [end.text for end in summarizer([TEXT, TEXT])]
+    assert isinstance(summarizer.attempt(arrow.array([TEXT, None]))[1], BadData)
+
+
+@pytest.mark.parametrize("name", ["input_ids", "attention_mask", "return_dict_in_generate", "inputs"])
+def test_what_a_summarizer_gives_generate_itself_is_refused(summarizer, name) -> None:
+    with pytest.raises(BadSetting, match=f"generate's {name} is given by the summarizer itself"):
+        summarizer(TEXT, generate={name: True})

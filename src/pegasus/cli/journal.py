@@ -67,7 +67,12 @@ class Journal:
     def _is_left(self, run: Mapping[str, Any]) -> bool:
         """Whether the output was moved to its place, and only what comes after that is missing."""
         finished = self._log.finished
-        if finished is None or self.part.exists() or not self.place.exists() or not _is_same(self._log, run):
+        if (
+            finished is None
+            or self.part.exists()
+            or not self.place.exists()
+            or not _is_same(self._log, run)
+        ):
             return False
         if self.form == "jsonl":
             with naming(self.part):  # these are the results; they are gone on from like all others

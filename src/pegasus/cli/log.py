@@ -34,8 +34,8 @@ class Log:
         WriteFailed: it cannot be made.
 
     Attributes:
-        finished: how many things were done, and how many of them are errors, where all are done and only the
-            output's move to its place, or what comes after that, may be missing; None before.
+        finished: how many things were done, and how many of them are errors, where all are done and only
+            the output's move to its place, or what comes after that, may be missing; None before.
     """
 
     def __init__(self, path: Path) -> None:

@@ -207,7 +207,8 @@ def hypotheses(
     width = int(lengths_N.max())
     sequences_NT = _widened(sequences_NT, width)
     sequences_NT = np.where(sequences_NT < 0, plan.pad, sequences_NT)
-    scores_N = np.where(scores_N <= -1e299, -np.inf, scores_N).astype(np.float32)
+    with np.errstate(over="ignore"):  # a length to the power of a large penalty may be beyond float32
+        scores_N = np.where(scores_N <= -1e299, -np.inf, scores_N).astype(np.float32)
     return Hypotheses(sequences_NT, lengths_N, scores_N, finished_N, _widened(beams_NT, width))
 
 

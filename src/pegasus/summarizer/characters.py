@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pegasus.errors import BadData
+from pegasus.tokenization.surrogates import mend_surrogates
 
 # The most among 7,000 English documents is 6 %; Vietnamese text has 30 %, other scripts 50 to 100 %.
 _MEANINGLESS = 0.2
@@ -22,7 +23,6 @@ _MOST_EXAMPLES = 5
 _LONGEST_EXAMPLE = 20
 _PUNCTUATION = ".,;:!?\"'“”‘’()[]"
 _DAMAGED = "\ufffd"
-_HALF = re.compile("[\ud800-\udfff]")
 # Line breaks that sentencepiece drops, which glues the words around them together, or takes for a blank.
 _LINE_BREAK = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 _BLANK = "\x1f"
@@ -37,7 +37,8 @@ class Unknown:
     Attributes:
         characters: how many characters, blanks and invisible ones left out.
         share: their part of all characters that are not blank, 0 to 1.
-        letters: the part of the text's letters that is unknown, 0 to 1; signs and emoji say little.
+        letters: the part of the text's letters that is unknown, 0 to 1; signs and emoji say little, but for
+            a text that has neither letters nor figures: there it is the part of all its characters.
         examples: the first words that hold one.
     """
 
@@ -69,7 +70,7 @@ class Characters:
     def find_unknown(self, text: str) -> Unknown:
         """Count the characters of a text that the vocabulary cannot represent."""
         # The accent of an "é" in two characters is not lost.
-        text = unicodedata.normalize("NFC", _HALF.sub(_DAMAGED, text))
+        text = unicodedata.normalize("NFC", mend_surrogates(text))
         lost = self._meet(text) & self._lost
         if not lost:
             return Unknown()
@@ -77,6 +78,8 @@ class Characters:
         characters = sum(counts[one] for one in lost)
         visible = sum(times for one, times in counts.items() if not one.isspace())
         letters = {one for one in counts if unicodedata.category(one)[0] in "LM"}
+        if not letters and not any(one.isdecimal() for one in counts):
+            letters = {one for one in counts if not one.isspace()}
         lost_letters = sum(counts[one] for one in lost & letters)
         return Unknown(
             characters,
@@ -92,7 +95,7 @@ class Characters:
         hyphen, a joiner, marks of direction) do not stand in a word as something unknown. Half an emoji,
         which JSON can hold and no tokenizer takes, is U+FFFD.
         """
-        text = _HALF.sub(_DAMAGED, text)
+        text = mend_surrogates(text)
         for character in self._meet(text) & self._invisible:
             text = text.replace(character, "")
         return _WRITTEN_BREAK.sub(_apart, _LINE_BREAK.sub("\n", text).replace(_BLANK, " "))

@@ -80,6 +80,8 @@ def summarize_text(text: str, desk: Desk) -> Conversation:
     unknown = desk.reader.characters.find_unknown(text)
     refuse_unknown(unknown, desk.settings.unknown)
     (tokens,) = desk.reader.encode([text])
+    if len(tokens) < 2:  # the end alone: what there was has no shape, as marks of direction have none
+        raise BadData("The text holds nothing that can be seen: there is nothing to summarize.")
     how = _how(len(tokens), desk)
     budget, notes = _budget(text, tokens, how, desk)
     planned = Text(text, tokens, budget, unknown, notes)

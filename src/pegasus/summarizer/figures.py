@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from pegasus.summarizer.number_words import VOCABULARY, NumberWords, Token
+from pegasus.summarizer.number_words import SCALES, TENS, UNITS, VOCABULARY, NumberWords, Token
 from pegasus.summarizer.roman import find_numerals
 
 _VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _FIGURES = re.compile(
     rf"""
     (?= [\d.{_VULGAR}] ) (?:
@@ -27,6 +28,9 @@ _FIGURES = re.compile(
     | (?P<slash> (?<![\d/⁄.,]) (?:\d{{1,4}}[ -])? \d{{1,3}}[/⁄]\d{{1,3}} (?![\d/⁄]) )
     | (?P<clock> (?<![\d.,:]) \d{{1,2}}[:.h]\d{{2}} (?=\s?[ap]\.?m\b)
                  | (?<![\d.,:]) \d{{1,2}}:\d{{2}}(?!\d) )
+    | (?P<power> (?<![\d.,]) (?:\d[\d.,]{{0,10}}\s?[×x·*]\s?)? 10
+                  (?:\^\d{{1,2}}(?!\d)|[{_SUPERSCRIPTS}]{{1,2}}) )
+    | (?P<scientific> (?<![\w.,]) \d{{1,3}}(?:[.,]\d{{1,12}})? [eE][+-]?\d{{1,2}} (?!\w) )
     | (?P<plain> \d[\d.,'’_٫٬]{{0,40}} | (?<![\w.,]) \.\d{{1,12}} )
     )
     """,
@@ -52,10 +56,40 @@ _DATED = re.compile(
 _FIGURE_DATE = re.compile(
     r"(?<!\d)(?:\d{4}[-/.](\d{1,2})[-/.]\d{1,2}|(\d{1,2})[-/.](\d{1,2})[-/.]\d{2,4})(?!\d)"
 )
+# How figures are grouped by apostrophes; 5'10" is five feet and ten inches.
+_APOSTROPHES = re.compile(r"\d{1,3}(?:['’_]\d{3})+(?:[.,]\d+)?")
 _AND_A_PART = re.compile(r"\ban? [^\W\d_]{1,20} and a (half|quarter)\b")  # an hour and a half
 # Figures may mean these as a scale or as a unit: 5m is 5 million or 5 metres.
-_SHORT_SCALES = {"k": 10**3, "m": 10**6, "mn": 10**6, "bn": 10**9, "b": 10**9, "tn": 10**12}
-_SPACED_SCALES = ("bn", "mn", "tn")
+_SHORT_SCALES = {"k": 10**3, "m": 10**6, "mn": 10**6, "bn": 10**9, "b": 10**9, "tn": 10**12, "trn": 10**12}
+# Those of other languages, and of India, where they stand beside figures.
+_FOREIGN_SCALES = {
+    "lakh": 10**5,
+    "lakhs": 10**5,
+    "crore": 10**7,
+    "crores": 10**7,
+    "mln": 10**6,
+    "bln": 10**9,
+}
+_FOREIGN_SCALES |= dict.fromkeys(("mio", "millionen", "millions", "millones", "milioni"), 10**6)
+_FOREIGN_SCALES |= dict.fromkeys(
+    ("mrd", "milliarde", "milliarden", "milliard", "milliards", "miliardi"), 10**9
+)
+_SPACED_SCALES = ("bn", "mn", "tn", "trn", *_FOREIGN_SCALES)
+_SHORT_SCALES |= _FOREIGN_SCALES
+# "40 to 50 million", "$1-2bn": the scale is that of both.
+_RANGE = re.compile(
+    r"\s?(?:[-–—]|to\b|or\b|(and)\b)\s?"
+    rf"(?:[$€£]?\d[\d.,]{{0,12}}|(?:{'|'.join({**UNITS, **TENS})})(?:-[a-z]{{3,5}})?)[ -]?"
+    r"(hundred|thousand|million|billion|trillion|k|m|mn|bn|tn)\b"
+)
+_CLOCK_HOURS = {word: value for word, value in UNITS.items() if 1 <= value <= 12}
+_SPOKEN_CLOCK = re.compile(
+    rf"\b(half|quarter|ten|twenty|five) (past|to) ({'|'.join(_CLOCK_HOURS)}|1?\d)\b", re.IGNORECASE
+)
+_MINUTES = {"half": 30, "quarter": 15, "ten": 10, "twenty": 20, "five": 5}
+_ONE_IN = re.compile(
+    rf"\b(?:one|1) (?:in|out of) (?:every )?({'|'.join(_CLOCK_HOURS)}|\d{{1,2}})\b", re.IGNORECASE
+)
 _LEAST_SPOKEN = 13  # words for less than this are too common to hold a summary to
 
 
@@ -97,9 +131,24 @@ def find_numbers(text: str) -> Iterator[Number]:
         values = frozenset({Fraction(worth)})
         # "Washington DC" is no 600: a summary is held to small numerals alone.
         yield Number(numeral, values, values, exact=len(numeral) > 1 and set(numeral) <= set("IVX"))
+    yield from _said_otherwise(text)
     for match in _AND_A_PART.finditer(text):
         more = Fraction(3, 2) if match.group(1) == "half" else Fraction(5, 4)
         yield Number(match.group(), frozenset({more}), frozenset({more}), exact=False)
+
+
+def _said_otherwise(text: str) -> Iterator[Number]:
+    """Yield times of day as they are spoken, and parts such as "one in five"; a summary is held to none."""
+    for match in _SPOKEN_CLOCK.finditer(text):
+        hour = _CLOCK_HOURS.get(match[3].lower()) or int(match[3])
+        part = Fraction(_MINUTES[match[1].lower()], 60)
+        time = hour + part if match[2].lower() == "past" else hour - part
+        yield Number(match.group(), frozenset({time, time + 12}), frozenset({time}), exact=False)
+    for match in _ONE_IN.finditer(text):
+        whole = _CLOCK_HOURS.get(match[1].lower()) or int(match[1])
+        if whole > 1:
+            values = frozenset({Fraction(1, whole), *_percent(Fraction(1, whole))})
+            yield Number(match.group(), values, values, exact=False)
 
 
 def known_values(text: str) -> frozenset[Fraction]:
@@ -148,6 +197,7 @@ def _read(text: str, figures: dict[int, tuple[str, _Figure]]) -> Iterator[Number
         if token.value is None:
             values = frozenset({spoken.value, *spoken.others, *_percent(spoken.value)})
             values |= _years_of_century(spoken.value, text[end : end + 9])
+            values |= _scale_of_range(spoken.value, text[end : end + 32], text[max(0, end - 24) : end])
             held = spoken.exact and spoken.value >= _LEAST_SPOKEN
             yield Number(text[token.start : end], values, values, exact=held)
         else:
@@ -166,7 +216,7 @@ def _number(text: str, found: tuple[str, _Figure], value: Fraction, end: int) ->
         return Number(written, scaled | {*figure.readings}, scaled)
     values = {
         *figure.readings,
-        *_after(figure.readings[0], text[end : end + 14], text[max(0, end - 24) : end]),
+        *_after(figure.readings[0], text[end : end + 32], text[max(0, end - 24) : end]),
     }
     for reading in figure.readings:
         values |= _percent(reading)
@@ -184,6 +234,9 @@ def _after(value: Fraction, after: str, until: str) -> set[Fraction]:
     found = set()
     if word in _SHORT_SCALES and (attached or word in _SPACED_SCALES):
         found.add(value * _SHORT_SCALES[word])
+    found |= _scale_of_range(value, after, until)
+    if word in ("hours", "hrs") and 100 <= value <= 2400 and value % 100 < 60:  # 1800 hours
+        found |= {Fraction(int(value) // 100) + Fraction(int(value) % 100, 60)}
     if attached and word == "s" and value % 10 == 0 and value < 100:  # the '90s
         found |= {1900 + value, 2000 + value}
     if re.match(r"\s?p\.?m\b", after) and value < 12:
@@ -195,6 +248,14 @@ def _after(value: Fraction, after: str, until: str) -> set[Fraction]:
     if value < 100 and re.search(r"\b\d{1,2}/\d{1,2}/\d\d$", until):
         found |= {1900 + value, 2000 + value}  # 5/3/20
     return found
+
+
+def _scale_of_range(value: Fraction, after: str, until: str) -> set[Fraction]:
+    """Return what the first number of a range says by the scale of the second."""
+    match = _RANGE.match(after)
+    if match is None or (match[1] and not re.search(r"\bbetween \S+$", until)):
+        return set()
+    return {value * {**SCALES, **_SHORT_SCALES, "hundred": 100}[match[2]]}
 
 
 def _years_of_century(value: Fraction, after: str) -> set[Fraction]:
@@ -225,8 +286,23 @@ def _values(kind: str, written: str) -> _Figure:
         if minute == 0:
             return _Figure((hour, other))
         return _Figure((hour + minute / 60, other + minute / 60), (hour, minute))
+    if kind in ("power", "scientific"):
+        return _power(written)
+    if re.search("['’_]", written) and not _APOSTROPHES.fullmatch(written):
+        digits = re.findall(r"\d+", written)
+        return _Figure((Fraction(int("".join(digits))),), tuple(Fraction(int(part)) for part in digits))
     plain = written.replace("٫", ".").replace("٬", ",")
     return _plain(re.sub(r"['’_]", "", plain))
+
+
+def _power(written: str) -> _Figure:
+    """Read 3 × 10⁶, 10^6 and 1.5e6; a small raised figure may be a footnote's as well."""
+    if match := re.fullmatch(r"(.+)[eE]([+-]?\d+)", written):
+        return _Figure((_decimal(match[1])[0] * Fraction(10) ** int(match[2]),))
+    factor, _, power = re.sub(r"\s", "", written).rpartition("10")
+    exponent = int("".join(str(unicodedata.digit(digit)) for digit in power.lstrip("^")))
+    value = (_plain(factor[:-1].rstrip(".,")).readings[0] if factor else 1) * Fraction(10) ** exponent
+    return _Figure((value,) if power.startswith("^") else (value, Fraction(10)))
 
 
 def _vulgar(character: str) -> Fraction:
@@ -256,7 +332,9 @@ def _plain(figures: str) -> _Figure:
     if len(marks) == 1:
         decimal = _decimal(figures)[0]
         if _GROUPED.fullmatch(figures) and not figures.startswith("0"):
-            return _Figure((joined, decimal) if marks == [","] else (decimal, joined))
+            if marks == [","]:  # nobody writes a one as 1,000
+                return _Figure((joined,) if figures.endswith(",000") else (joined, decimal))
+            return _Figure((decimal, joined))
         if marks == ["."] or len(figures.partition(",")[2]) <= 3:
             return _Figure((decimal,))
     elif _GROUPED.fullmatch(figures):

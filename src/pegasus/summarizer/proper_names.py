@@ -49,6 +49,24 @@ _PEOPLES = dict(
         "filipino/philippines thai/thailand"
     )
 )
+_SHORT = {"st": "saint", "mt": "mount", "ft": "fort"}  # too short to be told by their beginning
+_LONG = {word: short for short, word in _SHORT.items()}
+# How letters are written where a keyboard lacks them: Mueller, Djokovic, Aarhus.
+_SPELLED = str.maketrans(
+    {
+        "ä": "ae",
+        "ö": "oe",
+        "ü": "ue",
+        "å": "aa",
+        "đ": "dj",
+        "Ä": "Ae",
+        "Ö": "Oe",
+        "Ü": "Ue",
+        "Å": "Aa",
+        "Đ": "Dj",
+    }
+)
+_RESPELLED = re.compile(r"(?<=[aou])e|(?<=[Aa])a|(?<=[Dd])j")
 _PLACES = {place: people for people, place in _PEOPLES.items()}
 _LEAST_STEM = 4
 _ENDING = 3
@@ -110,11 +128,15 @@ class KnownNames:
     def __contains__(self, name: str) -> bool:
         word = _bare(fold(name))
         # Plurals of abbreviations: LEAs, Sens
-        return self._knows(word) or (len(word) > 3 and word.endswith("s") and self._knows(word[:-1]))
+        if self._knows(word) or (len(word) > 3 and word.endswith("s") and self._knows(word[:-1])):
+            return True
+        spelled = _bare(fold(tidy(name).translate(_SPELLED)))
+        respelled = _RESPELLED.sub("", word)
+        return any(other != word and self._has(other.lower()) for other in (spelled, respelled))
 
     def _knows(self, name: str) -> bool:
         word = name.lower()
-        if self._has(word) or self._has(_PEOPLES.get(word) or _PLACES.get(word) or word):
+        if any(self._has(others.get(word, word)) for others in (_PEOPLES, _PLACES, _SHORT, _LONG)):
             return True
         stem = word[: max(_LEAST_STEM, len(word) - _ENDING)]
         if len(word) >= _LEAST_STEM and _starts(self.words, stem):

@@ -29,6 +29,15 @@ _WHOLE = {
     "no_repeat_ngram_size": 0,
     "max_input_tokens": 8,
 }
+# What a summarizer itself tells `generate`.
+_GIVEN = (
+    "inputs",
+    "input_ids",
+    "inputs_embeds",
+    "attention_mask",
+    "encoder_outputs",
+    "return_dict_in_generate",
+)
 _LENGTHS = {"max_length": 2, "min_length": 0, "max_new_tokens": 1, "min_new_tokens": 0}
 
 
@@ -153,6 +162,9 @@ def _check_penalty(value: Any) -> None:
 def _check_generate(options: Any) -> None:
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise BadSetting(f"generate must be a dictionary of names and values; found {shown(options)}.")
+    for name in _GIVEN:
+        if name in options:
+            raise BadSetting(f"generate's {name} is given by the summarizer itself: leave it out.")
     for name, least in _LENGTHS.items():
         whole_number(f"generate's {name}", options.get(name), least, _MOST_WHOLE)
     whole_number("generate's num_beams", options.get("num_beams"), 1, MOST_BEAMS)

@@ -19,7 +19,8 @@ def many_texts(texts: Any) -> Iterable[Any]:
         raise BadData("This takes several texts, and one was given: put it into a list.")
     if _is_one(texts) or not isinstance(texts, Iterable):
         raise BadData(f"Texts must be a string or several strings; {not_a_text(texts)}")
-    return texts
+    # Each value of Arrow's columns is a record of its own, not a string.
+    return texts.to_pylist() if hasattr(texts, "to_pylist") else texts
 
 
 def not_a_text(value: Any) -> str:
@@ -45,6 +46,7 @@ def _is_one(value: Any) -> bool:
     return (
         isinstance(value, Mapping | bytes | bytearray | memoryview | os.PathLike)
         or hasattr(value, "read")
+        or getattr(value, "shape", None) == ()
         or _is_table(value)
     )
 
