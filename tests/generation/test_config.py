@@ -99,7 +99,6 @@ def test_the_call_wins_over_the_config():
     [
         ({"num_beam": 4}, BadSetting, "did you mean num_beams"),
         ({"xyzzy": 4}, BadSetting, "no argument 'xyzzy'"),
-        ({"labels": 1}, UnsupportedArgument, "labels"),
         ({"guidance_scale": 1.5}, UnsupportedArgument, "guidance_scale"),
         ({"negative_prompt_ids": 1}, UnsupportedArgument, "guidance"),
         ({"decoder_inputs_embeds": 1}, UnsupportedArgument, "decoder_input_ids"),

@@ -387,7 +387,6 @@ def test_drafting_refusals(model):
         ({"inputs": INPUTS[0]}, BadSetting, "texts, tokens"),
         ({"inputs": INPUTS, "decoder_input_ids": torch.zeros(2, 1)}, BadSetting, "must be \\[4, tokens\\]"),
         ({"inputs": INPUTS, "encoder_hidden_states": torch.zeros(4, 3, 32)}, BadSetting, "encoder_outputs"),
-        ({"inputs": INPUTS, "synced_gpus": True}, UnsupportedArgument, "synced_gpus"),
         ({"inputs": INPUTS, "negative_prompt_ids": INPUTS}, UnsupportedArgument, "negative_prompt_ids"),
         ({"inputs": INPUTS, "nmu_beams": 2}, BadSetting, "did you mean num_beams"),
         ({"inputs": INPUTS, "penalty_alpha": 0.5, "top_k": 4, "use_cache": False}, BadSetting, "use_cache"),
