@@ -275,3 +275,29 @@ def test_places_that_cannot_be_are_refused_in_words(run, text) -> None:
             assert "rrno" not in ran.err
             assert "unexpected" not in ran.err
     assert not [path for path in text.iterdir() if ".part" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "--output names nothing"),
+        ("in.txt", "in.txt is a file, and a folder is written"),
+        (os.devnull, f"{os.devnull} is a file, and a folder is written"),
+        ("in.txt/below", "in.txt/below cannot be written: not a directory"),
+        ("a" * 300, "cannot be written: file name too long"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "--data", "none.jsonl", "--no-model"),
+        ("prepare", "rows.jsonl", "--tokenizer", "pegasus-mini", "--processes", "1"),
+        ("pack", "pegasus-mini"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(run, text, command, name, said) -> None:
+    ran = run(*command, "--output", name)
+    assert ran.code in (1, 2)
+    assert said in ran.err
+    assert "none.jsonl" not in ran.err

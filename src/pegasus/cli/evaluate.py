@@ -86,6 +86,7 @@ def _declare_model(group: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Grade everything and return the exit code."""
     from pegasus.cli.progress import Bar
+    from pegasus.cli.replacement import make_folder
     from pegasus.data.tasks import find_task
     from pegasus.errors import BadSetting
 
@@ -94,15 +95,19 @@ def run(arguments: argparse.Namespace) -> int:
     check_backend(arguments.backend)
     check_threads(arguments.threads)
     task = None if arguments.task is None else find_task(arguments.task)
+    if arguments.output is not None:
+        make_folder(arguments.output)
     evaluation = _evaluation(arguments, Bar.on_stderr(quiet=arguments.quiet))
     if arguments.json:
         print(visible_json(json.dumps(evaluation.to_dict(), ensure_ascii=False)))
     else:
         _print_tables(evaluation, task)
     if arguments.output is not None:
+        from pegasus.cli.streams import naming
         from pegasus.evaluation.report import write_report
 
-        write_report(evaluation, arguments.output, task)
+        with naming(arguments.output):
+            write_report(evaluation, arguments.output, task)
     failed = sum(len(graded.failed) for graded in evaluation.systems.values())
     if failed:
         say(f"{failed} rows ended in an error and count as empty summaries")

@@ -37,15 +37,14 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Pack the model and return the exit code."""
-    from pathlib import Path
-
     from pegasus.backends.packed.model import PackedModel
     from pegasus.cli.progress import Bar
+    from pegasus.cli.replacement import make_folder
     from pegasus.errors import BadSetting
     from pegasus.hub import locate
 
     check_threads(arguments.threads)
-    folder, output = locate(arguments.model), Path(arguments.output)
+    folder, output = locate(arguments.model), make_folder(arguments.output)
     if (output / "model.safetensors").exists():
         raise BadSetting(
             f"{output} holds a checkpoint, and a packed model has a folder of its own: give another."

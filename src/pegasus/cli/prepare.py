@@ -88,9 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
     if processes < 1:
         raise BadSetting(f"--processes must be at least 1; found {processes}.")
     settings = _settings(arguments)
+    from pegasus.cli.replacement import make_folder
     from pegasus.tokenization.auto import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer)
+    make_folder(arguments.output)
     manifest, progress = prepare(
         arguments.corpus,
         tokenizer,

@@ -6,13 +6,14 @@ import contextlib
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from pegasus.cli.streams import naming
-from pegasus.errors import WriteFailed
+from pegasus.errors import BadSetting, WriteFailed
 
 
 @contextmanager
@@ -59,6 +60,26 @@ def resolved(place: Path) -> Path:
         return place.resolve() if place.is_symlink() else place
     except RuntimeError as error:  # so Python says it before 3.13
         raise WriteFailed(f"{place} cannot be written: the link leads in a circle.") from error
+
+
+def make_folder(name: str) -> Path:
+    """Make the folder that an output names, before there is anything to be lost.
+
+    Raises:
+        BadSetting: it names nothing, or a file.
+        WriteFailed: it cannot be made, or nothing can be written into it.
+    """
+    folder = Path(name)
+    if not name:
+        raise BadSetting("--output names nothing: give a folder.")
+    with naming(name):
+        if folder.exists() and not folder.is_dir():
+            raise BadSetting(f"{name} is a file, and a folder is written: name another.")
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, trial = tempfile.mkstemp(prefix=".pegasus-", dir=folder)
+        os.close(descriptor)
+        Path(trial).unlink()
+    return folder
 
 
 def is_special(place: Path) -> bool:
