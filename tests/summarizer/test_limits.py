@@ -178,7 +178,7 @@ def test_lengths_beyond_the_positions_of_the_model_are_refused(mini, name) -> No
 def test_a_checkpoint_that_states_lengths_or_beams_without_end_does_not_run_for_ever(monkeypatch) -> None:
     odd = Summarizer.from_pretrained("pegasus-mini", threads=1)
     config = odd.writer.model.generation_config
-    config.max_length = 10**9
+    config.max_length = 10**6
     asked = {}
     generate = odd.writer.model.generate
 
@@ -192,3 +192,12 @@ def test_a_checkpoint_that_states_lengths_or_beams_without_end_does_not_run_for_
     config.num_beams = 10**6
     with pytest.raises(BadSetting, match="num_beams 1,000,000"):
         odd(ARTICLE)
+
+
+def test_a_model_that_says_it_takes_next_to_nothing_is_refused(monkeypatch) -> None:
+    odd = Summarizer.from_pretrained("pegasus-mini", threads=1)
+    for limit in (0, 1):
+        odd.reader.tokenizer.model_max_length = limit or 1
+        odd.writer.model.config.max_position_embeddings = limit
+        with pytest.raises(BadSetting, match=f"takes {limit} tokens at once"):
+            odd(ARTICLE)

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from pegasus.data.sentences import Splitter, find_splitter
+from pegasus.errors import BadSetting
 from pegasus.summarizer.reader import Reader
 from pegasus.summarizer.settings import Settings
 from pegasus.summarizer.writer import Draft, Writer
@@ -27,6 +28,12 @@ class Desk:
     def limit(self) -> int:
         """How many tokens may be read at once, the end token included."""
         stated = min(self.writer.limit, self.reader.limit)
+        if stated < 2:
+            raise BadSetting(
+                f"The model says that it takes {stated} tokens at once, too few for any text: "
+                "mend max_position_embeddings in its config.json, or model_max_length in "
+                "its tokenizer_config.json."
+            )
         return min(stated, self.settings.max_input_tokens or stated)
 
     @cached_property

@@ -83,7 +83,7 @@ def test_other_encodings_are_not_taken_for_windows_1252(tmp_path: Path) -> None:
     assert "damaged" in str(texts(damaged)[0])
 
 
-@pytest.mark.parametrize("name", ["utf-9", "rot13", "hex", ""])
+@pytest.mark.parametrize("name", ["utf-9", "rot13", "hex", "idna", "punycode", ""])
 def test_what_is_no_encoding_is_refused(name: str) -> None:
     with pytest.raises(BadSetting, match="no encoding of text") as refused:
         check_encoding(name)
@@ -346,3 +346,29 @@ def test_standard_input_is_read_once_and_known_by_its_content(monkeypatch: pytes
         find_sources(["-", "a", "-"])
     monkeypatch.setattr(sys, "stdin", None)
     assert "closed" in str(texts("-")[0])
+
+
+@pytest.mark.parametrize("ending", [".txt", ".csv", ".jsonl", ".json"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("written", ["", "-le", "-be"])
+def test_wide_encodings_that_were_asked_for_need_no_mark(
+    tmp_path: Path, ending: str, encoding: str, written: str
+) -> None:
+    said = {
+        ".txt": "Zoë was here.",
+        ".csv": "text,id\nZoë was here.,1\n",
+        ".jsonl": '{"text": "Zoë was here."}\n',
+        ".json": '[{"text": "Zoë was here."}]',
+    }
+    file = tmp_path / f"x{ending}"
+    file.write_bytes(said[ending].encode(encoding + written))
+    assert [text.strip() for text in texts(file, encoding=encoding)] == ["Zoë was here."]
+
+
+def test_what_is_no_wide_encoding_is_an_error_of_ours(tmp_path: Path) -> None:
+    for ending in (".txt", ".csv", ".jsonl", ".json"):
+        file = tmp_path / f"x{ending}"
+        for data in (b"text,id\nZ was here.,1\n", b"\x00\xd8" * 9, b"a", b"abc"):
+            file.write_bytes(data)
+            for encoding in ("utf-16", "utf-32"):
+                texts(file, encoding=encoding)

@@ -21,6 +21,8 @@ LOOKED_AT = 1 << 16
 # What calls itself Latin-1 is Windows-1252 nearly always, and browsers read it so: there bytes 80 to 9f are
 # quotes and dashes, and not control characters.
 _CALLED = {"iso8859-1": "cp1252"}
+# Ways to write names of hosts, and none at all; Python has them among its encodings.
+_NO_TEXT = frozenset({"idna", "punycode", "undefined"})
 _UNDEFINED_1252 = frozenset(b"\x81\x8d\x8f\x90\x9d")
 _MOST_ACCENTED = 0.3
 _TEXT_CONTROL = frozenset(b"\t\n\r\f\v\x08\x1b")
@@ -49,7 +51,7 @@ def check_encoding(name: str | None) -> str | None:
 def _text_codec(name: str) -> codecs.CodecInfo | None:
     try:
         codec = codecs.lookup(name)
-        if codec._is_text_encoding:
+        if codec._is_text_encoding and codec.name not in _NO_TEXT:
             "a\n".encode(codec.name)
             return codec
     except (LookupError, ValueError, TypeError):

@@ -112,7 +112,11 @@ class Source:
 
     def find_encoding(self, stream: Stream) -> str:
         """Return the encoding of its text."""
-        return check_encoding(self.reading.encoding) or find_encoding(stream.look(4)[:LOOKED_AT])
+        asked = check_encoding(self.reading.encoding)
+        found = find_encoding(stream.look(4)[:LOOKED_AT])
+        if asked in ("utf-16", "utf-32"):  # read in pieces, they must say which byte comes first
+            return found if found.startswith(asked) else f"{asked}-le"
+        return asked or found
 
     def _keep(self, stream: Stream) -> None:
         """Keep what can be opened only once; a file is opened again, so that thousands need no handles."""
