@@ -56,7 +56,7 @@ BACKENDS: dict[str, Row] = {
         "pegasus.backends.jax.backend",
         "flax",
         "pip install 'pegasus-summarizer[jax]'",
-        "inference, CPU, CUDA, TPU",
+        "inference and training, CPU, CUDA, TPU",
     ),
 }
 

@@ -75,11 +75,10 @@ def test_a_function_of_the_callers(small):
         assert isinstance(ids, jax.Array)
         return scores.at[:, favourite].set(-jnp.inf)
 
-    favourite = int(
-        np.bincount(np.asarray(small.generate(INPUTS, max_length=8).sequences[:, 1:-1]).ravel()).argmax()
-    )
+    said = np.asarray(small.generate(INPUTS, max_length=8).sequences).ravel()
+    favourite = int(np.bincount(said[said > 3]).argmax())
     found = np.asarray(small.generate(INPUTS, max_length=8, logits_processor=[ban]).sequences)
-    assert favourite not in found[:, 1:-1]
+    assert favourite not in found
 
 
 def test_keys_rule_sampling(small):
@@ -95,7 +94,7 @@ def test_keys_rule_sampling(small):
 
 
 def test_encoder_outputs_and_memory_of_the_caller(small):
-    mask = np.ones_like(INPUTS)
+    mask = (INPUTS != 0).astype(np.int32)
     expected = small.generate(INPUTS, max_length=8, num_beams=2).sequences
     encoded = small.encode(INPUTS, mask)
     found = small.generate(
@@ -113,15 +112,20 @@ def test_encoder_outputs_and_memory_of_the_caller(small):
 
 
 def test_few_programs_for_many_shapes(small, compilations):
-    """Four lengths, batches of 3 and 4, to 40 tokens: the first call compiles, the others do not."""
-    settings = {"num_beams": 2, "min_length": 40, "max_length": 44, "no_repeat_ngram_size": 3}
+    """Four lengths, batches of 3 and 4, 43 tokens: one program to encode, and one step a size of memory."""
+    settings = {"num_beams": 2, "min_length": 43, "max_length": 44}
     small.generate(INPUTS[:4, :23], **settings)
-    del compilations[:]
+    first = len(compilations)
     for texts, length in ((3, 17), (4, 19), (3, 21), (4, 22)):
         small.generate(INPUTS[:texts, :length], **settings)
-    assert len(compilations) == 0
-    small.generate(INPUTS[:4, :9], **settings)  # another width of sources: the encoder, and a step a memory
-    assert 1 <= len(compilations) <= 8
+    # What is new are single numbers that are changed: 3 texts round up to other powers of two.
+    assert len(compilations) - first <= 3
+    # Encoding, the first step, steps of 32 and 64 places, a longer memory, and changes of scores.
+    assert first <= 12
+    del compilations[:]
+    for texts, length in ((3, 22), (4, 17)):
+        small.generate(INPUTS[:texts, :length], **settings)
+    assert not compilations
 
 
 def test_what_is_refused(small):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -196,3 +199,35 @@ def test_float16_does_not_overflow():
     found, expected = (np.asarray(one(ids).logits) for one in (half, exact))
     assert np.isfinite(found).all()
     assert (found.argmax(-1) == expected.argmax(-1)).mean() > 0.9
+
+
+TWO_DEVICES = """
+import jax, numpy as np
+from functools import partial
+from jax.sharding import Mesh, PartitionSpec as P
+from pegasus import FlaxPegasusModel, PegasusConfig
+sizes = dict(vocab_size=31, d_model=8, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=12)
+sizes |= dict(decoder_ffn_dim=12, encoder_attention_heads=2, decoder_attention_heads=2, init_std=0.3)
+model = FlaxPegasusModel(PegasusConfig(**sizes, max_position_embeddings=16))
+ids = np.array([[5, 9, 7, 1], [6, 3, 1, 0], [8, 2, 4, 1], [7, 7, 7, 1]])
+def states(params, ids):
+    return model(ids, params=params).last_hidden_state
+expected = np.asarray(states(model.params, ids))
+each = jax.pmap(states, in_axes=(None, 0))(model.params, ids.reshape(2, 2, 4))
+np.testing.assert_allclose(np.asarray(each).reshape(expected.shape), expected, atol=1e-5)
+mesh = Mesh(np.array(jax.devices()), ("data",))
+shared = jax.shard_map(states, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"))
+found = jax.jit(shared)(model.params, ids)
+assert len(found.sharding.device_set) == 2
+np.testing.assert_allclose(np.asarray(found), expected, atol=1e-5)
+"""
+
+
+def test_pmap_and_shard_map():
+    """Rows over two devices of the host, by either."""
+    flags = "--xla_force_host_platform_device_count=2"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr[-2000:]

@@ -8,10 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.jax.devices import device_named
 from pegasus.backends.jax.model import FlaxPegasusForConditionalGeneration, FlaxPegasusModel
 from pegasus.errors import BadSetting, UnsupportedArgument
+from pegasus.spec.config import PegasusConfig
 
-models: dict[str, type] = {"bare": FlaxPegasusModel, "conditional": FlaxPegasusForConditionalGeneration}
+models: dict[str, Any] = {"bare": FlaxPegasusModel, "conditional": FlaxPegasusForConditionalGeneration}
 _TYPES = ("float32", "bfloat16", "float16")
 
 
@@ -46,7 +49,7 @@ def open_model(
             "threads cannot be set for JAX, which takes all the processors that the process may use: leave "
             "them out, or bind the process to some processors (on Linux by taskset)"
         )
-    place = _device(device)
+    place = device_named(device)
     if dtype == "auto":
         dtype = "float32" if place.platform == "cpu" else "bfloat16"
     if dtype not in _TYPES:
@@ -61,14 +64,35 @@ def open_model(
     return model
 
 
-def _device(device: str) -> Any:
-    if device == "auto":
-        return jax.devices()[0]
-    platform, _, number = device.partition(":")
-    try:
-        return jax.devices(platform)[int(number or 0)]
-    except (RuntimeError, ValueError, IndexError) as error:
-        here = ", ".join(sorted({one.platform for one in jax.devices()}))
-        raise BadSetting(
-            f"JAX has no device {device!r} here: use 'auto', or one of these platforms: {here}."
-        ) from error
+# -- learning: its modules are imported when they are needed, which summarizing never does ----------------
+
+
+def fresh(kind: str, config: PegasusConfig, initial: str, seed: int) -> Any:
+    """A model with weights of its own: drawn as the "authors" or as "transformers"."""
+    from pegasus.backends.jax import weights
+
+    if kind not in models:
+        raise BadSetting(f"the JAX backend has no {kind} model: take conditional, or learn with torch")
+    model = models[kind](config, seed=seed, _do_init=initial != "authors")
+    if initial == "authors":
+        leaves = weights.leaves(config, model.kind)
+        drawn = weights.draw(config, leaves, model.key, initial=initial)
+        model._is_initialized = True
+        model.params = weights.nested(drawn)
+    return model
+
+
+def join(placement: Placement) -> Ranks:
+    """This process alone, with all of its devices."""
+    from pegasus.backends.jax import engine
+
+    return engine.join(placement)
+
+
+def engine(
+    model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
+) -> Engine:
+    """An engine that teaches this model."""
+    from pegasus.backends.jax.engine import JaxEngine
+
+    return JaxEngine(model, optim, objective, placement, ranks)

@@ -16,6 +16,7 @@ import numpy as np
 from flax.core import unfreeze
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from pegasus.backends.learning.drawing import embedding_deviation, matrix_bound
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
@@ -74,7 +75,7 @@ def draw(
     found = {}
     for path, leaf in wanted.items():
         mine = jax.random.fold_in(key, zlib.crc32(leaf.name.encode()))
-        std = config.d_model**-0.5 if initial == "authors" else config.init_std
+        std = embedding_deviation(config.d_model) if initial == "authors" else config.init_std
         glorot = initial == "authors" and leaf.kind == "kernel"
         values = _drawn(mine, shape(leaf), leaf.kind, std, glorot, config.pad_token_id)
         found[path] = values.astype(dtype)
@@ -90,7 +91,7 @@ def _drawn(
     if kind not in ("kernel", "embedding"):
         return jnp.zeros(shape)
     if glorot:
-        bound = (6 / sum(shape)) ** 0.5
+        bound = matrix_bound(shape[1], shape[0])
         return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
     values = std * jax.random.normal(key, shape)
     return values.at[padding].set(0) if kind == "embedding" and padding is not None else values

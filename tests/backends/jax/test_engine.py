@@ -1,0 +1,252 @@
+"""Learning on JAX: the updates of the PyTorch engine, several devices, and going on bit by bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+from pegasus import PegasusConfig, PegasusForConditionalGeneration
+from pegasus.backends import load_learning_backend
+from pegasus.backends.contract import LoraSettings, Objective, OptimSettings, Placement
+from pegasus.errors import BadSetting, CheckpointMismatch, CheckpointNotFound, NotOffered
+
+VOCABULARY = 61
+OPTIMIZERS = {
+    "adafactor": {},
+    "adafactor-absolute": {"weight_decay": 0.1, "rate": 1e-3},
+    "adamw": {"weight_decay": 0.1, "clip_norm": 0.5},
+    "muon": {"weight_decay": 0.1},
+}
+
+
+def config(**fields: Any) -> PegasusConfig:
+    sizes = dict.fromkeys(("encoder_layers", "decoder_layers"), 1)
+    sizes |= dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2)
+    sizes |= dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 24)
+    usual = {
+        "vocab_size": VOCABULARY,
+        "d_model": 16,
+        "max_position_embeddings": 32,
+        "scale_embedding": True,
+    }
+    usual |= {"activation_function": "relu", "dropout": 0.0, "init_std": 0.1}
+    return PegasusConfig(**{**sizes, **usual, **fields})
+
+
+def batch(seed: int, rows: int = 4) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    ids = random.integers(4, VOCABULARY, (rows, 11)).astype(np.int32)
+    labels = random.integers(4, VOCABULARY, (rows, 6)).astype(np.int32)
+    mask = np.ones_like(ids)
+    for row in range(rows):
+        length, kept = random.integers(4, 12), random.integers(1, 7)
+        ids[row, length:], mask[row, length:], labels[row, kept:] = 0, 0, -100
+    hidden = (random.random(ids.shape) < 0.3) & (mask > 0)
+    found = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    return {**found, "mlm_labels": np.where(hidden, ids, -100).astype(np.int32)}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights that every run begins with."""
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(3)
+    PegasusForConditionalGeneration(config()).save_pretrained(folder)
+    return folder
+
+
+def engine(
+    name: str, start: Path, optim: dict[str, Any], objective: dict[str, Any], **placement: Any
+) -> Any:
+    backend = load_learning_backend(name)
+    place = Placement(**{"device": "cpu", **placement})
+    drops = {key: objective.pop(key) for key in ("dropout_rate",) if key in objective}
+    fields = {"dropout": drops["dropout_rate"], "attention_dropout": 0.1} if drops else {}
+    model = backend.models["conditional"].from_pretrained(start, **fields)
+    settings = {"rate": 1e-2, "schedule": "constant", "warmup_steps": 0, **optim}
+    return backend.engine(
+        model, OptimSettings(**settings), Objective(**objective), place, backend.join(place)
+    )
+
+
+def exported(engine: Any, folder: Path) -> dict[str, torch.Tensor]:
+    engine.export(folder)
+    return PegasusForConditionalGeneration.from_pretrained(folder).state_dict()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_updates_of_pytorch(name, start, tmp_path):
+    """Five updates of two micro-batches with both losses: losses, norms and weights."""
+    objective = {"label_smoothing": 0.1, "mlm_weight": 0.5}
+    ours, theirs = (
+        engine(one, start, {"name": name, **OPTIMIZERS[name]}, dict(objective)) for one in ("jax", "torch")
+    )
+    # Muon turns matrices in bfloat16, where a last bit is a part in 256.
+    close = {"rel": 2e-3, "abs": 2e-3} if name == "muon" else {"rel": 2e-5, "abs": 1e-5}
+    before = float(theirs.measure(batch(0)).loss)
+    for step in range(5):
+        batches = [batch(2 * step), batch(2 * step + 1, rows=2)]
+        found, expected = ours.step(batches), theirs.step(batches)
+        assert found.counts == expected.counts
+        assert found.source_tokens == expected.source_tokens
+        assert (found.rate, found.skipped) == (expected.rate, expected.skipped)
+        assert found.loss == pytest.approx(expected.loss, **close)
+        assert found.norm == pytest.approx(expected.norm, **close)
+    assert ours.measure(batch(0)).loss == pytest.approx(theirs.measure(batch(0)).loss, **close)
+    assert abs(theirs.measure(batch(0)).loss - before) > 1e-3
+    mine, other = exported(ours, tmp_path / "mine"), exported(theirs, tmp_path / "other")
+    tolerance = 5e-3 if name == "muon" else 5e-5
+    for key, weight in other.items():
+        torch.testing.assert_close(mine[key], weight, atol=tolerance, rtol=tolerance, msg=key)
+    assert not mine["model.shared.weight"][0].any()
+
+
+def test_frozen_parts_and_means_of_batches(start, tmp_path):
+    objective = {"frozen": ("encoder", "embeddings"), "normalize": "batches", "parts": ("target",)}
+    ours, theirs = (engine(one, start, {}, dict(objective)) for one in ("jax", "torch"))
+    for each in (ours, theirs):
+        each.step([batch(0), batch(1, rows=2)])
+    first = PegasusForConditionalGeneration.from_pretrained(start).state_dict()
+    mine, other = exported(ours, tmp_path / "mine"), exported(theirs, tmp_path / "other")
+    for key, weight in other.items():
+        torch.testing.assert_close(mine[key], weight, atol=5e-5, rtol=5e-5, msg=key)
+        moves = (
+            "decoder." in key
+            and not key.endswith(("k_proj.bias", "positions.weight"))
+            and "embed" not in key
+        )
+        assert torch.equal(mine[key], first[key]) != moves, key
+
+
+def test_going_on_gives_the_same_bits(start, tmp_path):
+    """With dropout, after other random numbers were drawn."""
+    objective = {"dropout_rate": 0.3}
+    whole = engine("jax", start, {"name": "adamw"}, dict(objective))
+    for step in range(4):
+        if step == 2:
+            whole.save(tmp_path / "state")
+        whole.step([batch(step)])
+    again = engine("jax", start, {"name": "adamw"}, dict(objective))
+    again.load(tmp_path / "state")
+    for step in (2, 3):
+        again.step([batch(step)])
+    one, other = exported(whole, tmp_path / "one"), exported(again, tmp_path / "other")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    dry = engine("jax", start, {"name": "adamw"}, {})
+    assert (
+        abs(dry.step([batch(0)]).loss - engine("jax", start, {}, dict(objective)).step([batch(0)]).loss)
+        > 1e-3
+    )
+    with pytest.raises(CheckpointMismatch, match="optimizer 'adamw'"):
+        engine("jax", start, {}, {}).load(tmp_path / "state")
+    with pytest.raises(CheckpointNotFound, match=r"state\.safetensors"):
+        again.load(tmp_path)
+
+
+def test_an_update_that_is_not_finite_is_skipped(start, tmp_path):
+    one = engine("jax", start, {}, {})
+    path = ("model", "decoder", "layer_norm", "scale")
+    kept = one.weights[path]
+    one.weights[path] = kept * np.inf
+    assert one.step([batch(0)]).skipped
+    one.weights[path] = kept
+    state = exported(one, tmp_path)
+    first = PegasusForConditionalGeneration.from_pretrained(start).state_dict()
+    assert all(torch.equal(state[key], first[key]) for key in first)
+
+
+SEVERAL = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import jax, numpy as np
+from pathlib import Path
+from test_engine import batch, engine
+found = {"devices": jax.device_count()}
+for spread in ("ddp", "fsdp"):
+    one = engine("jax", Path(sys.argv[2]), {}, {"label_smoothing": 0.1}, spread=spread)
+    losses = [one.step([batch(step, rows=3), batch(step + 9)]).loss for step in range(3)]
+    table = one.weights["model", "shared", "embedding"]
+    shares = sorted({one.data.shape for one in table.addressable_shards})
+    found[spread] = {"losses": losses, "sum": float(np.abs(np.asarray(table)).sum()), "shares": shares}
+    wide = one.weights["model", "encoder", "layers", "0", "fc1", "kernel"]
+    found[spread]["wide"] = sorted({one.data.shape for one in wide.addressable_shards})
+print(json.dumps(found))
+"""
+
+
+def test_two_devices_equal_one(start):
+    """Rows spread over two devices, with all weights on each or half of each: the same update."""
+
+    def run(devices: int) -> dict[str, Any]:
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        environment = {**os.environ, "XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+        command = [sys.executable, "-c", SEVERAL, str(Path(__file__).parent), str(start)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    one, two = run(1), run(2)
+    assert (one["devices"], two["devices"]) == (1, 2)
+    assert two["ddp"]["wide"] == [[16, 24]]
+    assert two["fsdp"]["wide"] == [[8, 24]]
+    for spread in ("ddp", "fsdp"):
+        np.testing.assert_allclose(two[spread]["losses"], one["ddp"]["losses"], rtol=1e-5)
+        assert two[spread]["sum"] == pytest.approx(one["ddp"]["sum"], rel=1e-5)
+
+
+def test_precisions_and_gradient_checkpointing(start):
+    """Products of 16 bits around float32 weights; activations computed again change nothing."""
+    exact, rough, half, again = (
+        engine("jax", start, {}, {}, **place)
+        for place in (
+            {},
+            {"precision": "bfloat16"},
+            {"precision": "float16"},
+            {"gradient_checkpointing": True},
+        )
+    )
+    found = [each.step([batch(0)]) for each in (exact, rough, half, again)]
+    assert found[1].loss == pytest.approx(found[0].loss, rel=1e-2)
+    assert found[1].loss != found[0].loss
+    assert found[2].norm == pytest.approx(found[0].norm, rel=1e-2)  # its gradients were scaled
+    assert found[3].loss == pytest.approx(found[0].loss, rel=1e-6)
+    assert {str(one.dtype) for one in jax.tree.leaves(rough.weights)} == {"float32"}
+
+
+def test_fresh_weights():
+    """Of the authors: embeddings of deviation D^-0.5, matrices by Glorot's rule; padding is 0."""
+    backend = load_learning_backend("jax")
+    model = backend.fresh("conditional", config(d_model=64, init_std=0.02), "authors", 1)
+    table = np.asarray(model.params["model"]["shared"]["embedding"])
+    assert table[1:].std() == pytest.approx(1 / 8, rel=0.1)
+    assert not table[0].any()
+    kernel = np.asarray(model.params["model"]["encoder"]["layers"]["0"]["fc1"]["kernel"])
+    bound = (6 / (64 + 24)) ** 0.5
+    assert 0.9 * bound < np.abs(kernel).max() <= bound
+    usual = backend.fresh("conditional", config(d_model=64, init_std=0.02), "transformers", 1)
+    assert np.asarray(usual.params["model"]["shared"]["embedding"])[1:].std() == pytest.approx(
+        0.02, rel=0.1
+    )
+
+
+def test_what_is_refused(start, monkeypatch):
+    with pytest.raises(NotOffered, match="LoRA"):
+        engine("jax", start, {}, {"lora": LoraSettings()})
+    with pytest.raises(BadSetting, match="weight_decay"):
+        engine("jax", start, {"weight_decay": 0.1}, {})
+    with pytest.raises(BadSetting, match="nothing is left"):
+        engine("jax", start, {}, {"frozen": ("encoder", "decoder", "embeddings")})
+    with pytest.raises(BadSetting, match="labels"):
+        engine("jax", start, {}, {}).measure({"input_ids": batch(0)["input_ids"]})
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(NotOffered, match="torchrun"):
+        engine("jax", start, {}, {})

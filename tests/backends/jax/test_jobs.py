@@ -1,0 +1,85 @@
+"""A fine-tuning of 50 steps on JAX, from files to a model that writes, beside the same job on PyTorch."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
+from pegasus.cli.app import main
+from pegasus.training.finetune import finetune
+from pegasus.training.jobs import FinetuneJob, make_job, merge
+from pegasus.training.journal import read_journal
+
+SMALL = Path(__file__).resolve().parents[2] / "fixtures" / "tokenizer-small" / "spiece.model"
+WORDS = ("the", "mayor", "of", "a", "town", "said", "no", "new", "houses", "will", "be", "built", "here")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs, and a checkpoint that every job begins with."""
+    folder, chance = tmp_path_factory.mktemp("jobs"), random.Random(2)
+    with (folder / "pairs.jsonl").open("w") as pairs:
+        for _ in range(30):
+            sentences = [" ".join(chance.choices(WORDS, k=chance.randrange(4, 9))) for _ in range(6)]
+            pairs.write(
+                json.dumps({"document": ". ".join(sentences) + ".", "summary": sentences[0] + "."}) + "\n"
+            )
+    tokenizer = PegasusTokenizerFast(str(SMALL), model_max_length=64)
+    tokenizer.save_pretrained(folder / "start")
+    sizes = dict.fromkeys(("encoder_layers", "decoder_layers"), 1)
+    sizes |= dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2)
+    sizes |= dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "d_model"), 16)
+    torch.manual_seed(1)
+    fields = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "dropout": 0.0, "init_std": 0.1}
+    PegasusForConditionalGeneration(PegasusConfig(**sizes, **fields)).save_pretrained(folder / "start")
+    return folder
+
+
+def tables(place: Path, backend: str, output: str) -> dict[str, Any]:
+    return {
+        "output": str(place / output),
+        "backend": backend,
+        "model": {"start": str(place / "start")},
+        "data": {"train": [str(place / "pairs.jsonl")], "max_source": 40, "max_target": 12},
+        "run": {"steps": 50, "batch": 4, "log_every": 1, "save_every": 25, "measure_every": 0},
+        "optim": {"rate": 0.01, "schedule": "constant", "warmup_steps": 5},
+        "objective": {"label_smoothing": 0.1},
+        "placement": {"device": "cpu"},
+    }
+
+
+def losses(output: Path) -> list[float]:
+    return [event["loss"] for event in read_journal(output / "journal.jsonl") if event["event"] == "train"]
+
+
+def test_fifty_steps(place, capsys):
+    """Losses of PyTorch within 1e-4; stopped after 25 and gone on: the same bits; the model summarizes."""
+    whole = finetune(make_job(FinetuneJob, tables(place, "jax", "whole")))
+    finetune(make_job(FinetuneJob, tables(place, "torch", "torch")))
+    found, expected = losses(place / "whole"), losses(place / "torch")
+    assert len(found) == len(expected) == 50
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+    assert found[-1] < found[0] - 1
+    parts = tables(place, "jax", "parts")
+    finetune(make_job(FinetuneJob, merge(parts, {"run": {"steps": 25}})))
+    again = finetune(make_job(FinetuneJob, parts))
+    one, other = (load_file(ending.model / "model.safetensors") for ending in (whole, again))
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    text = place / "text.txt"
+    text.write_text("The mayor of a small town said that no new houses will be built.\n")
+    said = []
+    for backend in ("jax", "torch"):
+        arguments = ["summarize", "--backend", backend, "--model", str(whole.model), "--device", "cpu"]
+        assert main([*arguments, str(text)]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert said[0].strip()
