@@ -15,10 +15,13 @@ import numpy as np
 
 from pegasus.errors import BackendMissing, BadSetting, NotOffered
 
-#: The word → the module of the backend that makes such tensors.
-ROOMS = {"pt": "pegasus.backends.torch.tensors"}
+#: The word → the module of the backend that makes such tensors, and what to install for it.
+ROOMS = {
+    "pt": ("pegasus.backends.torch.tensors", "pip install torch"),
+    "jax": ("pegasus.backends.jax.tensors", "pip install 'pegasus-summarizer[jax]'"),
+}
 #: Frameworks whose backend this version does not have, and how to come by their tensors all the same.
-ELSEWHERE = {"tf": "tf.constant(array)", "jax": "jnp.asarray(array)"}
+ELSEWHERE = {"tf": "tf.constant(array)"}
 
 
 def to_tensor(value: Any, kind: str, name: str = "value") -> Any:
@@ -64,12 +67,13 @@ def tensor_maker(kind: str) -> Callable[[np.ndarray], Any]:
             f"This version makes no {word!r} tensors. Use return_tensors='np', and {ELSEWHERE[word]}."
         )
     if word not in ROOMS:
-        raise BadSetting(f"return_tensors={kind!r} is not known. Use 'pt' or 'np'.")
+        raise BadSetting(f"return_tensors={kind!r} is not known. Use 'pt', 'jax' or 'np'.")
+    module, remedy = ROOMS[word]
     try:
-        maker: Callable[[np.ndarray], Any] = import_module(ROOMS[word]).from_array
+        maker: Callable[[np.ndarray], Any] = import_module(module).from_array
     except ImportError as error:
         raise BackendMissing(
-            f"Tensors of kind {word!r} cannot be made here ({error}). Run: pip install torch"
+            f"Tensors of kind {word!r} cannot be made here ({error}). Run: {remedy}"
         ) from error
     return maker
 

@@ -54,6 +54,11 @@ def _packed(folder: Path) -> Any:
     return backend.open_model(folder, dtype="float32", threads=1)
 
 
+def _jax(folder: Path) -> Any:
+    pytest.importorskip("flax")
+    return load_backend("jax").open_model(folder, device="cpu")
+
+
 def _double(folder: Path) -> Any:
     return load_backend("double").open_model(folder)
 
@@ -62,6 +67,7 @@ ROWS = [
     Row("torch", _torch),
     Row("static", _static),
     Row("packed", _packed, records=False, masks=False),
+    Row("jax", _jax, share=25),
     Row("double", _double, share=25),
 ]
 

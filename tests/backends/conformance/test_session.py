@@ -151,6 +151,8 @@ def test_a_prompt_with_holes(model, reference, row):
 
 
 def called(ids: Any, scores: Any) -> Any:
+    if hasattr(scores, "at"):  # arrays of JAX do not change
+        return scores.at[:, 3].add(2.5)
     scores[:, 3] = scores[:, 3] + 2.5
     return scores
 
@@ -332,9 +334,9 @@ SEARCHES = {
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_every_search_says_what_it_says_on_the_double(model, reference, name):
-    options = {"max_length": 12, **SEARCHES[name]}
+    options = {"max_length": 12, "return_dict_in_generate": True, **SEARCHES[name]}
     found, expected = (
-        np.asarray(one.to_host(one.generate(IDS_BS, **options))) for one in (model, reference)
+        np.asarray(one.to_host(one.generate(IDS_BS, **options).sequences)) for one in (model, reference)
     )
     np.testing.assert_array_equal(found, expected)
 

@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from pegasus import FlaxPegasusForConditionalGeneration, FlaxPegasusModel, PegasusConfig, PegasusModel
+from pegasus.backends.jax.layers import ACTIVATIONS
+from pegasus.backends.torch.activations import ACTIVATIONS as TORCH
 from pegasus.errors import BadSetting
+from pegasus.spec.config_fields import ACTIVATIONS as NAMED
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 
@@ -199,6 +202,14 @@ def test_float16_does_not_overflow():
     found, expected = (np.asarray(one(ids).logits) for one in (half, exact))
     assert np.isfinite(found).all()
     assert (found.argmax(-1) == expected.argmax(-1)).mean() > 0.9
+
+
+def test_every_activation_is_that_of_pytorch():
+    values = np.linspace(-12, 12, 4801, dtype=np.float32)
+    assert set(ACTIVATIONS) == set(TORCH) == set(NAMED)
+    for name, activation in ACTIVATIONS.items():
+        expected = TORCH[name](torch.from_numpy(values)).numpy()
+        np.testing.assert_allclose(activation(values), expected, atol=2e-6, rtol=2e-6, err_msg=name)
 
 
 TWO_DEVICES = """

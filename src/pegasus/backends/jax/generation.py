@@ -37,8 +37,7 @@ class JaxGeneration(GenerationMixin):
         Args:
             inputs: [B, S], the source's tokens, or ``input_ids``.
             generation_config: settings instead of the model's own.
-            prng_key: where sampling starts from; None: the model's own ``seed``, so that equal calls give
-                equal words, as everywhere in JAX.
+            prng_key: where sampling starts from; None: the next of the keys that the model's ``seed`` gives.
             trace: without effect.
             params: a tree in place of the model's own.
             logits_processor: see ``GenerationMixin.generate``.
@@ -101,9 +100,10 @@ class JaxGeneration(GenerationMixin):
         return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
 
     def draw_seed(self) -> int:
-        """JAX has no generator of its own that goes on: the model's seed, each time."""
+        """JAX has no generator of its own: one key after the other, from the model's ``seed`` on."""
         model: Any = self
-        return _seed_of(model.key)
+        model.key, mine = jax.random.split(model.key)
+        return _seed_of(mine)
 
 
 def _seed_of(key: Any) -> int:

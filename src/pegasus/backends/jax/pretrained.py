@@ -262,7 +262,7 @@ class FlaxPegasusPreTrainedModel(PretrainedMixin):
         return weights.nested({**self._params, **drawn})
 
     def _kept_type(self) -> Any:
-        return jnp.dtype(self.config.torch_dtype or "float32")
+        return jnp.dtype(self.config.dtype_name or "float32")
 
     # -- saving --------------------------------------------------------------------------------------------
 
