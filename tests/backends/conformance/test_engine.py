@@ -27,7 +27,7 @@ BATCH = {
 }
 ADAM = OptimSettings(name="adamw", rate=1e-3, schedule="constant", warmup_steps=0)
 #: Rows of the table that learn.
-LEARNING = ["torch"]
+LEARNING = ["torch", "jax"]
 
 
 @pytest.fixture(scope="module", params=LEARNING)

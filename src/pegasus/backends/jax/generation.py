@@ -37,7 +37,7 @@ class JaxGeneration(GenerationMixin):
         Args:
             inputs: [B, S], the source's tokens, or ``input_ids``.
             generation_config: settings instead of the model's own.
-            prng_key: where sampling starts from; None: the next of the keys that the model's ``seed`` gives.
+            prng_key: where sampling starts from; None: the next key that the model's ``seed`` gives.
             trace: without effect.
             params: a tree in place of the model's own.
             logits_processor: see ``GenerationMixin.generate``.
