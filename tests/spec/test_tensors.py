@@ -44,7 +44,7 @@ def test_what_is_no_rectangle_of_numbers_is_refused(value) -> None:
 
 
 def test_an_unknown_word_is_refused() -> None:
-    with pytest.raises(BadSetting, match="'pt' or 'np'"):
+    with pytest.raises(BadSetting, match="'pt', 'jax' or 'np'"):
         tensor_maker("mx")
 
 
