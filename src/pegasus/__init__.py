@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tokenizers import AddedToken as AddedToken
+
     from pegasus.backends.bridges.packed_torch import (
         PackedForConditionalGeneration as PackedForConditionalGeneration,
     )
@@ -78,6 +80,24 @@ if TYPE_CHECKING:
         DisjunctiveConstraint as DisjunctiveConstraint,
         PhrasalConstraint as PhrasalConstraint,
     )
+    from pegasus.generation.generate import GenerationMixin as GenerationMixin
+    from pegasus.generation.outputs import (
+        BeamSampleDecoderOnlyOutput as BeamSampleDecoderOnlyOutput,
+        BeamSampleEncoderDecoderOutput as BeamSampleEncoderDecoderOutput,
+        BeamSearchDecoderOnlyOutput as BeamSearchDecoderOnlyOutput,
+        BeamSearchEncoderDecoderOutput as BeamSearchEncoderDecoderOutput,
+        ContrastiveSearchDecoderOnlyOutput as ContrastiveSearchDecoderOnlyOutput,
+        ContrastiveSearchEncoderDecoderOutput as ContrastiveSearchEncoderDecoderOutput,
+        GreedySearchDecoderOnlyOutput as GreedySearchDecoderOnlyOutput,
+        GreedySearchEncoderDecoderOutput as GreedySearchEncoderDecoderOutput,
+        SampleDecoderOnlyOutput as SampleDecoderOnlyOutput,
+        SampleEncoderDecoderOutput as SampleEncoderDecoderOutput,
+    )
+    from pegasus.generation.scorers import (
+        BeamScorer as BeamScorer,
+        BeamSearchScorer as BeamSearchScorer,
+        ConstrainedBeamSearchScorer as ConstrainedBeamSearchScorer,
+    )
     from pegasus.generation.stopping import (
         MaxLengthCriteria as MaxLengthCriteria,
         MaxTimeCriteria as MaxTimeCriteria,
@@ -93,6 +113,14 @@ if TYPE_CHECKING:
         TFAutoModelForSeq2SeqLM as TFAutoModelForSeq2SeqLM,
     )
     from pegasus.spec.config import PegasusConfig as PegasusConfig
+    from pegasus.spec.outputs import (
+        BaseModelOutput as BaseModelOutput,
+        BaseModelOutputWithPastAndCrossAttentions as BaseModelOutputWithPastAndCrossAttentions,
+        CausalLMOutputWithCrossAttentions as CausalLMOutputWithCrossAttentions,
+        ModelOutput as ModelOutput,
+        Seq2SeqLMOutput as Seq2SeqLMOutput,
+        Seq2SeqModelOutput as Seq2SeqModelOutput,
+    )
     from pegasus.summarizer.pipelines import (
         SummarizationPipeline as SummarizationPipeline,
         Text2TextGenerationPipeline as Text2TextGenerationPipeline,
@@ -101,6 +129,7 @@ if TYPE_CHECKING:
     from pegasus.summarizer.records import Summary as Summary
     from pegasus.summarizer.summarizer import Summarizer as Summarizer
     from pegasus.tokenization.auto import AutoTokenizer as AutoTokenizer
+    from pegasus.tokenization.base import TokenizerBase as TokenizerBase
     from pegasus.tokenization.collator import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
     from pegasus.tokenization.encoding import (
         BatchEncoding as BatchEncoding,
@@ -110,19 +139,38 @@ if TYPE_CHECKING:
     from pegasus.tokenization.fast import PegasusTokenizerFast as PegasusTokenizerFast
     from pegasus.tokenization.slow import PegasusTokenizer as PegasusTokenizer
 
+    PreTrainedModel = PegasusPreTrainedModel
+    PreTrainedTokenizer = PegasusTokenizer
+    PreTrainedTokenizerBase = TokenizerBase
+    PreTrainedTokenizerFast = PegasusTokenizerFast
+    PretrainedConfig = PegasusConfig
+
 __version__ = "0.1.0"
 
 #: public name → the module it lives in
 _HOME = {
     "Adafactor": "pegasus.backends.torch.adafactor",
+    "AddedToken": "tokenizers",
     "AutoConfig": "pegasus.spec.auto",
     "AutoModel": "pegasus.backends.torch.auto",
     "AutoModelForCausalLM": "pegasus.backends.torch.auto",
     "AutoModelForSeq2SeqLM": "pegasus.backends.torch.auto",
     "AutoTokenizer": "pegasus.tokenization.auto",
+    "BaseModelOutput": "pegasus.spec.outputs",
+    "BaseModelOutputWithPastAndCrossAttentions": "pegasus.spec.outputs",
     "BatchEncoding": "pegasus.tokenization.encoding",
+    "BeamSampleDecoderOnlyOutput": "pegasus.generation.outputs",
+    "BeamSampleEncoderDecoderOutput": "pegasus.generation.outputs",
+    "BeamScorer": "pegasus.generation.scorers",
+    "BeamSearchDecoderOnlyOutput": "pegasus.generation.outputs",
+    "BeamSearchEncoderDecoderOutput": "pegasus.generation.outputs",
+    "BeamSearchScorer": "pegasus.generation.scorers",
+    "CausalLMOutputWithCrossAttentions": "pegasus.spec.outputs",
     "CharSpan": "pegasus.tokenization.encoding",
+    "ConstrainedBeamSearchScorer": "pegasus.generation.scorers",
     "Constraint": "pegasus.generation.constraints",
+    "ContrastiveSearchDecoderOnlyOutput": "pegasus.generation.outputs",
+    "ContrastiveSearchEncoderDecoderOutput": "pegasus.generation.outputs",
     "DataCollatorForSeq2Seq": "pegasus.tokenization.collator",
     "DisjunctiveConstraint": "pegasus.generation.constraints",
     "EncoderNoRepeatNGramLogitsProcessor": "pegasus.backends.torch.logits_processors",
@@ -137,6 +185,9 @@ _HOME = {
     "ForcedBOSTokenLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "ForcedEOSTokenLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "GenerationConfig": "pegasus.generation.config",
+    "GenerationMixin": "pegasus.generation.generate",
+    "GreedySearchDecoderOnlyOutput": "pegasus.generation.outputs",
+    "GreedySearchEncoderDecoderOutput": "pegasus.generation.outputs",
     "HammingDiversityLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "InfNanRemoveLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "LogitNormalization": "pegasus.backends.torch.logits_processors",
@@ -147,6 +198,7 @@ _HOME = {
     "MaxTimeCriteria": "pegasus.generation.stopping",
     "MinLengthLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "MinNewTokensLengthLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "ModelOutput": "pegasus.spec.outputs",
     "NoBadWordsLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "NoRepeatNGramLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "PackedForConditionalGeneration": "pegasus.backends.bridges.packed_torch",
@@ -161,6 +213,10 @@ _HOME = {
     "PhrasalConstraint": "pegasus.generation.constraints",
     "PrefixConstrainedLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "RepetitionPenaltyLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "SampleDecoderOnlyOutput": "pegasus.generation.outputs",
+    "SampleEncoderDecoderOutput": "pegasus.generation.outputs",
+    "Seq2SeqLMOutput": "pegasus.spec.outputs",
+    "Seq2SeqModelOutput": "pegasus.spec.outputs",
     "SequenceBiasLogitsProcessor": "pegasus.backends.torch.logits_processors",
     "StoppingCriteria": "pegasus.generation.stopping",
     "StoppingCriteriaList": "pegasus.generation.stopping",
@@ -190,13 +246,23 @@ _HOME = {
     "set_seed": "pegasus.backends.torch.seeding",
 }
 
-__all__ = ["__version__", *_HOME]
+#: A general name of transformers' → the module and the class that stand for it here, where all is PEGASUS.
+_STANDS_FOR = {
+    "PreTrainedModel": ("pegasus.backends.torch.stacks", "PegasusPreTrainedModel"),
+    "PreTrainedTokenizer": ("pegasus.tokenization.slow", "PegasusTokenizer"),
+    "PreTrainedTokenizerBase": ("pegasus.tokenization.base", "TokenizerBase"),
+    "PreTrainedTokenizerFast": ("pegasus.tokenization.fast", "PegasusTokenizerFast"),
+    "PretrainedConfig": ("pegasus.spec.config", "PegasusConfig"),
+}
+
+__all__ = ["__version__", *_HOME, *_STANDS_FOR]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _HOME and name not in _STANDS_FOR:
         raise AttributeError(f"module 'pegasus' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    module, real = _STANDS_FOR.get(name) or (_HOME[name], name)
+    value = getattr(importlib.import_module(module), real)
     globals()[name] = value
     return value
 

@@ -15,14 +15,27 @@ SOURCE = Path(pegasus.__file__).parent
 #: Frozen: a name may be added here; one that is taken away or moved breaks somebody's code.
 PUBLIC = {
     "Adafactor",
+    "AddedToken",
     "AutoConfig",
     "AutoModel",
     "AutoModelForCausalLM",
     "AutoModelForSeq2SeqLM",
     "AutoTokenizer",
+    "BaseModelOutput",
+    "BaseModelOutputWithPastAndCrossAttentions",
     "BatchEncoding",
+    "BeamSampleDecoderOnlyOutput",
+    "BeamSampleEncoderDecoderOutput",
+    "BeamScorer",
+    "BeamSearchDecoderOnlyOutput",
+    "BeamSearchEncoderDecoderOutput",
+    "BeamSearchScorer",
+    "CausalLMOutputWithCrossAttentions",
     "CharSpan",
+    "ConstrainedBeamSearchScorer",
     "Constraint",
+    "ContrastiveSearchDecoderOnlyOutput",
+    "ContrastiveSearchEncoderDecoderOutput",
     "DataCollatorForSeq2Seq",
     "DisjunctiveConstraint",
     "EncoderNoRepeatNGramLogitsProcessor",
@@ -37,6 +50,9 @@ PUBLIC = {
     "ForcedBOSTokenLogitsProcessor",
     "ForcedEOSTokenLogitsProcessor",
     "GenerationConfig",
+    "GenerationMixin",
+    "GreedySearchDecoderOnlyOutput",
+    "GreedySearchEncoderDecoderOutput",
     "HammingDiversityLogitsProcessor",
     "InfNanRemoveLogitsProcessor",
     "LogitNormalization",
@@ -47,6 +63,7 @@ PUBLIC = {
     "MaxTimeCriteria",
     "MinLengthLogitsProcessor",
     "MinNewTokensLengthLogitsProcessor",
+    "ModelOutput",
     "NoBadWordsLogitsProcessor",
     "NoRepeatNGramLogitsProcessor",
     "PackedForConditionalGeneration",
@@ -61,6 +78,10 @@ PUBLIC = {
     "PhrasalConstraint",
     "PrefixConstrainedLogitsProcessor",
     "RepetitionPenaltyLogitsProcessor",
+    "SampleDecoderOnlyOutput",
+    "SampleEncoderDecoderOutput",
+    "Seq2SeqLMOutput",
+    "Seq2SeqModelOutput",
     "SequenceBiasLogitsProcessor",
     "StoppingCriteria",
     "StoppingCriteriaList",
@@ -90,6 +111,14 @@ PUBLIC = {
     "pipeline",
     "set_seed",
 }
+#: General names, and the class here that stands for each.
+STAND_FOR = {
+    "PreTrainedModel": "PegasusPreTrainedModel",
+    "PreTrainedTokenizer": "PegasusTokenizer",
+    "PreTrainedTokenizerBase": "TokenizerBase",
+    "PreTrainedTokenizerFast": "PegasusTokenizerFast",
+    "PretrainedConfig": "PegasusConfig",
+}
 HEAVY = (
     "torch",
     "jax",
@@ -105,7 +134,7 @@ HEAVY = (
 
 
 def test_the_table_of_public_names():
-    assert set(pegasus.__all__) == PUBLIC
+    assert set(pegasus.__all__) == PUBLIC | STAND_FOR.keys()
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
@@ -117,6 +146,13 @@ def test_every_public_name_is_there(name):
         assert value.__module__ == pegasus._HOME[name]
 
 
+@pytest.mark.parametrize("name", sorted(STAND_FOR))
+def test_a_general_name_is_the_class_that_stands_for_it(name):
+    value = getattr(pegasus, name)
+    assert value.__name__ == STAND_FOR[name]
+    assert (value.__module__, value.__name__) == pegasus._STANDS_FOR[name]
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'PegasusForEverything'"):
         _ = pegasus.PegasusForEverything
@@ -124,7 +160,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_dir_lists_them():
-    assert set(dir(pegasus)) >= PUBLIC
+    assert set(dir(pegasus)) >= PUBLIC | STAND_FOR.keys()
 
 
 def test_a_type_checker_sees_every_lazy_name():
@@ -132,8 +168,11 @@ def test_a_type_checker_sees_every_lazy_name():
 
     tree = ast.parse((SOURCE / "__init__.py").read_text())
     guarded = next(n for n in tree.body if isinstance(n, ast.If))
-    seen = {(alias.name, one.module) for one in guarded.body for alias in one.names}
-    assert seen == set(pegasus._HOME.items())
+    imports = [one for one in guarded.body if isinstance(one, ast.ImportFrom)]
+    seen = {(alias.asname, one.module) for one in imports for alias in one.names}
+    assert seen == {*pegasus._HOME.items(), ("TokenizerBase", "pegasus.tokenization.base")}
+    general = [ast.unparse(one) for one in guarded.body if isinstance(one, ast.Assign)]
+    assert general == [f"{name} = {real}" for name, real in STAND_FOR.items()]
 
 
 def python(code: str) -> str:

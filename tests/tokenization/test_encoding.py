@@ -101,13 +101,35 @@ def test_tokens_added_later_do_not_change_what_was_said_before(tokenizer) -> Non
     assert "newtoken" in tokenizer("a newtoken").tokens()
 
 
-def test_pickled_and_copied_numbers_stay(tokenizer) -> None:
-    found = tokenizer([TEXT, "We are"], padding=True, return_tensors="np")
-    for twin in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
-        assert (twin.input_ids == found.input_ids).all()
-        assert not twin.is_fast
-        with pytest.raises(OriginUnknown, match="where its tokens came from"):
-            twin.tokens()
+@pytest.mark.parametrize(
+    "twin", [copy.copy, copy.deepcopy, lambda found: pickle.loads(pickle.dumps(found))]
+)
+def test_pickled_and_copied_numbers_and_origins_stay(tokenizer, twin) -> None:
+    found = tokenizer([TEXT, "We are"], ["a pair", "of texts"], padding=True, return_tensors="np")
+    other = twin(found)
+    assert type(other) is BatchEncoding
+    assert (other.input_ids == found.input_ids).all()
+    assert other.is_fast
+    assert other.n_sequences == 2
+    for row in range(2):
+        assert other.tokens(row) == found.tokens(row)
+        assert other.word_ids(row) == found.word_ids(row)
+        assert other.sequence_ids(row) == found.sequence_ids(row)
+        assert other[row].offsets == found[row].offsets
+        assert other[row].special_tokens_mask == found[row].special_tokens_mask
+    assert other.char_to_token(0, 4) == found.char_to_token(0, 4)
+
+
+def test_a_pickled_encoding_holds_no_vocabulary(tokenizer) -> None:
+    """It goes from process to process; only its own tokens go with it."""
+    assert len(pickle.dumps(tokenizer("We are"))) < 2000
+
+
+def test_pickled_without_origins(tokenizer) -> None:
+    padded = pickle.loads(pickle.dumps(tokenizer.pad({"input_ids": [[5, 6], [7]]})))
+    assert not padded.is_fast
+    with pytest.raises(OriginUnknown, match="where its tokens came from"):
+        padded.tokens()
 
 
 def test_built_from_numbers() -> None:

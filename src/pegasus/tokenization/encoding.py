@@ -48,6 +48,10 @@ class EncodedText:
         """Spelling, offsets and words of the tokens, as many as ids."""
         return self._details()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Ids and details, which are worked out now: what works them out holds a whole vocabulary."""
+        return {"ids": self.ids, "details": self.details, "_details": None}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -165,7 +169,7 @@ class BatchEncoding(UserDict):
     """What a tokenizer returns: a dictionary whose entries are attributes too.
 
     ``encoding.input_ids`` is ``encoding["input_ids"]``; an integer index gives the
-    :class:`Encoding` of that row. ``.to(device)`` moves tensors. Pickling keeps the numbers only.
+    :class:`Encoding` of that row. ``.to(device)`` moves tensors.
 
     Args:
         data: name → rows (or one row).
@@ -202,12 +206,6 @@ class BatchEncoding(UserDict):
                 f"This encoding has no {name!r}; it has {', '.join(self.__dict__.get('data', ()))}."
             )
         return self.data[name]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"data": self.data, "_encodings": None, "_n_sequences": self.n_sequences}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     @property
     def encodings(self) -> Sequence[Encoding] | None:
@@ -312,7 +310,7 @@ class BatchEncoding(UserDict):
     def _rows(self) -> Sequence[Encoding]:
         if self._encodings is None:
             raise OriginUnknown(
-                "This encoding does not know where its tokens came from (it was padded, pickled or built "
+                "This encoding does not know where its tokens came from (it was padded or built "
                 "from ids). Ask the one that the tokenizer returned."
             )
         return self._encodings
