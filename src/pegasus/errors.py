@@ -5,10 +5,10 @@
     PegasusError
     ├── CheckpointNotFound   (OSError)      no such folder, bundled name or hub repository
     ├── CheckpointCorrupt    (OSError)      a file is cut short, altered, unreadable or holds code
-    ├── CheckpointMismatch   (ValueError, RuntimeError)  the parameters in the files are not those the model needs
+    ├── CheckpointMismatch   (ValueError, RuntimeError)  parameters in files are not those the model needs
     ├── BackendMissing       (ImportError)  a framework or an extra is not installed
     ├── NotOffered           (NotImplementedError)  this session, backend or file kind cannot do that
-    ├── UnsupportedArgument  (ValueError, TypeError)  an argument that exists elsewhere and is refused here by name
+    ├── UnsupportedArgument  (ValueError, TypeError)  an argument of elsewhere that is refused here by name
     ├── BadSetting           (ValueError)   a setting or a combination of settings makes no sense
     ├── OriginUnknown        (ValueError, KeyError)  an encoding does not know where its tokens came from
     ├── TextTooLong          (ValueError)   more tokens than the model takes, and cutting was not allowed
