@@ -9,6 +9,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+import torch
 
 from pegasus import PegasusConfig
 from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointNotFound
@@ -215,3 +216,48 @@ def test_a_real_file_survives_a_round_trip(vocabulary_96k, tmp_path):
         if key != "_name_or_path":
             # A key that says what is said anyway need not be written.
             assert written.get(key, usual.get(key)) == value, key
+
+
+def test_labels_follow_their_number():
+    config = PegasusConfig(num_labels=5)
+    config.num_labels = 3
+    assert config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    assert config.label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
+
+
+@pytest.mark.parametrize("given", ["float16", "torch.float16", torch.float16])
+def test_types_are_those_of_pytorch_and_names_in_a_file(given, tmp_path):
+    config = PegasusConfig(torch_dtype=given)
+    assert config.torch_dtype is torch.float16
+    config.to_json_file(tmp_path / "one.json")
+    assert json.loads((tmp_path / "one.json").read_text())["torch_dtype"] == "float16"
+    assert PegasusConfig.from_json_file(tmp_path / "one.json").to_dict() == config.to_dict()
+    values = {"torch_dtype": torch.bfloat16, "inner": {"torch_dtype": torch.float32}}
+    config.dict_torch_dtype_to_str(values)
+    assert values == {"torch_dtype": "bfloat16", "inner": {"torch_dtype": "float32"}}
+
+
+def test_fields_by_text():
+    config = PegasusConfig(d_model=32)
+    config.update_from_string("dropout=0.25,scale_embedding=true,encoder_layers=3")
+    assert (config.dropout, config.scale_embedding, config.encoder_layers) == (0.25, True, 3)
+    for text, words in (("droput=1", "no field"), ("scale_embedding=perhaps", "true or false")):
+        with pytest.raises(BadSetting, match=words):
+            config.update_from_string(text)
+
+
+def test_a_configuration_may_be_narrower_than_a_model():
+    """Tools set each field to small numbers; a model is made, and a file read, with real ones only."""
+    config = PegasusConfig(hidden_size=0)
+    assert config.hidden_size == 0
+    with pytest.raises(BadSetting, match="d_model is 0"):
+        config.validate()
+
+
+def test_the_place_of_a_model_is_not_written(tmp_path):
+    config = PegasusConfig(d_model=32)
+    config.name_or_path = tmp_path
+    assert config.name_or_path == str(tmp_path)
+    config.save_pretrained(tmp_path / "inner")
+    assert "_name_or_path" not in json.loads((tmp_path / "inner" / "config.json").read_text())
+    assert PegasusConfig.from_pretrained(tmp_path, subfolder="inner").d_model == 32

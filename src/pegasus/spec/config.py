@@ -234,7 +234,9 @@ class PegasusConfig:
         """
         values, kwargs = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
         try:
-            return cls.from_dict(values, **kwargs)
+            made = cls.from_dict(values, **kwargs)
+            (made[0] if isinstance(made, tuple) else made).validate()
+            return made
         except BadSetting as problem:
             raise BadSetting(f"the configuration of {pretrained_model_name_or_path}: {problem}") from None
 
