@@ -286,6 +286,7 @@ class PegasusConfig:
         values = read_object(Path(json_file))
         try:
             config: PegasusConfig = cls.from_dict(values)
+            config.validate()
         except BadSetting as problem:
             raise BadSetting(f"{json_file}: {problem}") from None
         return config

@@ -86,7 +86,7 @@ def dtype_of(name: str) -> Any:
     """
     if importlib.util.find_spec("torch") is None:
         return name
-    return import_module(ROOMS["pt"][0]).dtype_named(name)
+    return import_module("pegasus.backends.torch.tensors").dtype_named(name)
 
 
 def _ragged(name: str) -> BadSetting:
