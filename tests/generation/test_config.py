@@ -123,3 +123,15 @@ def test_unknown_and_refused_arguments(kwargs, error, message):
 def test_lengths_count_the_prompt(settings, explicit, longest, shortest):
     limits = limits_for(GenerationConfig(**settings), 3, explicit)
     assert (limits.prompt, limits.longest, limits.shortest) == (3, longest, shortest)
+
+
+def test_defaults_only_fill_what_is_unset():
+    """What the trainer of transformers 5 does before it pads what was said."""
+    settings = GenerationConfig(max_length=None, num_beams=3)
+    defaults = settings._get_default_generation_params()
+    assert defaults == {name: getattr(GenerationConfig(), name) for name in defaults}
+    assert settings.update(**defaults, defaults_only=True) == {}
+    assert (settings.max_length, settings.num_beams) == (20, 3)
+    assert settings.update(mine=1) == {"mine": 1}
+    assert settings.update(mine=1, allow_custom_entries=True) == {}
+    assert settings.mine == 1

@@ -239,12 +239,26 @@ class GenerationConfig:
                 setattr(self, name, getattr(model_config, name, None))
         return self
 
-    def update(self, **kwargs: Any) -> dict[str, Any]:
-        """Sets the fields that exist and returns the keywords that are none."""
+    @staticmethod
+    def _get_default_generation_params() -> dict[str, Any]:
+        """Every field with its default; the trainer of transformers 5 asks before it pads what was said."""
+        return copy.deepcopy(DEFAULTS)
+
+    def update(
+        self, defaults_only: bool = False, allow_custom_entries: bool = False, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Sets the fields that exist and returns the keywords that are none.
+
+        Args:
+            defaults_only: set only fields that are None.
+            allow_custom_entries: set those that do not exist too.
+            **kwargs: the fields.
+        """
         unused = {}
         for name, value in kwargs.items():
-            if name in self.__dict__:
-                setattr(self, name, value)
+            if name in self.__dict__ or allow_custom_entries:
+                if not defaults_only or self.__dict__.get(name) is None:
+                    setattr(self, name, value)
             else:
                 unused[name] = value
         self.__dict__["sequence_bias"] = _tuple_keys(self.__dict__["sequence_bias"])
