@@ -91,3 +91,21 @@ def test_a_record_is_rebuilt_from_a_mapping_or_from_pairs():
         assert again.loss is None
     with pytest.raises(TypeError, match="no field 'lojits'"):
         outputs.Seq2SeqLMOutput({"lojits": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("pop", ["last_hidden_state"]),
+        ("popitem", []),
+        ("clear", []),
+        ("update", [{"last_hidden_state": 2}]),
+        ("setdefault", ["attentions", 2]),
+    ],
+)
+def test_keys_and_attributes_cannot_come_apart(name, arguments):
+    record = outputs.BaseModelOutput(last_hidden_state=1)
+    with pytest.raises(TypeError, match=r"set its fields, or change dict\(record\)"):
+        getattr(record, name)(*arguments)
+    assert dict(record) == {"last_hidden_state": 1}
+    assert (record.last_hidden_state, record.attentions) == (1, None)

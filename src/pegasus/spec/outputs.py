@@ -56,6 +56,14 @@ class ModelOutput(dict):
             f"a field of {type(self).__name__} cannot be deleted: set it to another value instead"
         )
 
+    def _refused(self, *args: Any, **kwargs: Any) -> Any:
+        """What would change the keys and leave the attributes as they are."""
+        raise TypeError(
+            f"{type(self).__name__} is a record: set its fields, or change dict(record) instead"
+        )
+
+    pop = popitem = clear = update = setdefault = _refused
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), {field.name: getattr(self, field.name) for field in fields(self)}))  # type: ignore[arg-type]
 
