@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,9 +25,10 @@ from pegasus.checkpoint.arguments import (
     check_arguments,
     refuse,
 )
+from pegasus.checkpoint.dtypes import chosen_dtype, stored_dtype
 from pegasus.checkpoint.files import Format
 from pegasus.checkpoint.formats import open_checkpoint
-from pegasus.checkpoint.raw import FLOATS, RawTensor
+from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.report import Fit, fit
 from pegasus.checkpoint.writing import write_checkpoint
 from pegasus.errors import (
@@ -166,7 +166,7 @@ class PretrainedMixin:
         stored: Mapping[str, RawTensor] = (
             cls._raw(state_dict) if state_dict is not None else _weights(folder, use_safetensors)
         )
-        config.torch_dtype = _chosen_dtype(dtype if dtype is not None else torch_dtype, config, stored)
+        config.torch_dtype = chosen_dtype(dtype if dtype is not None else torch_dtype, config, stored)
         model = cls._blank(config, config.dtype_name)
         if own_positions:
             stored = _without_positions(stored)
@@ -346,7 +346,7 @@ class PretrainedMixin:
         """generation_config.json and, last because a folder without it does not load, config.json."""
         config = copy.deepcopy(self.config)
         config.architectures = [type(self).__name__]
-        config.torch_dtype = _stored_dtype(arrays.values()) or config.dtype_name
+        config.torch_dtype = stored_dtype(arrays.values()) or config.dtype_name
         texts = [("config.json", config.to_json_string() + "\n")]
         generates = getattr(self, "can_generate", lambda: hasattr(self, "generation_config"))()
         generation = self.generation_config if generates else None  # type: ignore[attr-defined]
@@ -384,27 +384,6 @@ def _weights(folder: Path | None, use_safetensors: bool | None) -> Mapping[str, 
 def _without_positions(tensors: Mapping[str, RawTensor]) -> dict[str, RawTensor]:
     """A position table asked for by name is computed, whatever table the files carry."""
     return {name: raw for name, raw in tensors.items() if not name.endswith("embed_positions.weight")}
-
-
-def _chosen_dtype(asked: Any, config: PegasusConfig, tensors: Mapping[str, RawTensor]) -> str:
-    """ "float32" and its like, from a name, a framework's type, or what the checkpoint has."""
-    if asked is None:
-        return "float32"
-    if isinstance(asked, str) and asked == "auto":
-        named = config.dtype_name
-        return _plain_dtype(named) if named else _stored_dtype(tensors.values()) or "float32"
-    return _plain_dtype(asked)
-
-
-def _plain_dtype(asked: Any) -> str:
-    found = re.search(r"\b(b?float\d+)\b", str(asked))
-    if found is None or found[1] not in FLOATS.values():
-        raise BadSetting(f"dtype is {asked!r}: give 'auto' or one of {', '.join(FLOATS.values())}.")
-    return found[1]
-
-
-def _stored_dtype(tensors: Iterable[RawTensor]) -> str | None:
-    return next((FLOATS[tensor.dtype] for tensor in tensors if tensor.dtype in FLOATS), None)
 
 
 def _listing(folder: Path) -> str:

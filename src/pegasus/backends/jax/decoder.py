@@ -17,6 +17,7 @@ import numpy as np
 
 from pegasus.backends.jax.buckets import LEAST_PLACES, doubled, padded, stepped
 from pegasus.backends.jax.layers import Mode
+from pegasus.backends.jax.memory import past_of
 from pegasus.backends.jax.modules import Encoded, Memory, Past
 from pegasus.backends.jax.scores import Found, JaxScores, find
 from pegasus.errors import NotOffered
@@ -149,8 +150,6 @@ class JaxDecoder:
             )
 
     def _bring(self, cache: Any) -> None:
-        from pegasus.backends.jax.model import past_of
-
         self.past = past_of(cache)
         self.length, self.rows = int(self.past.start), len(self.past.memory[0][0])
 

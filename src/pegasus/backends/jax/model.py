@@ -15,6 +15,7 @@ import numpy as np
 from pegasus.backends.jax import outputs as outputs  # registers the records
 from pegasus.backends.jax.generation import JaxGeneration
 from pegasus.backends.jax.layers import Mode
+from pegasus.backends.jax.memory import past_of
 from pegasus.backends.jax.modules import BareModule, ConditionalModule, Decoded, Encoded, Past
 from pegasus.backends.jax.pretrained import FlaxPegasusPreTrainedModel
 from pegasus.errors import BadSetting
@@ -295,20 +296,6 @@ def _room(past: Past, tokens: int) -> int:
             "a larger one by init_cache"
         )
     return room
-
-
-def past_of(cache: Any, mask: Any = None) -> Past:
-    """The decoder's memory out of transformers' tree, whose arrays are [B, L, H, E]."""
-    layers = cache["decoder"]["layers"]
-    parts = [layers[str(number)]["self_attn"] for number in range(len(layers))]
-    memory = tuple((p["cached_key"].swapaxes(1, 2), p["cached_value"].swapaxes(1, 2)) for p in parts)
-    if mask is not None:
-        mask = jnp.asarray(mask, jnp.int32)
-        room = memory[0][0].shape[2]
-        if mask.shape[1] > room:
-            raise BadSetting(f"the mask covers {mask.shape[1]} tokens; the memory has room for {room}")
-        mask = jnp.pad(mask, ((0, 0), (0, room - mask.shape[1])), constant_values=1)
-    return Past(memory, parts[0]["cache_index"], mask)
 
 
 def _cache(decoded: Decoded, start: jax.Array) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -122,3 +123,13 @@ def _add_product_(total_VD: Tensor, slope_NV: Tensor, states_ND: Tensor) -> None
         total_VD.addmm_(slope_NV.T, states_ND)
     else:
         total_VD += slope_NV.T @ states_ND
+
+
+def mean_cross_entropy(
+    logits_BTV: Float[Tensor, "B T V"], labels_BT: Int[Tensor, "B T"] | None
+) -> Tensor | None:
+    """The mean over the labels that are not -100, as the models return it; None without labels."""
+    if labels_BT is None:
+        return None
+    flat = labels_BT.reshape(-1).to(logits_BTV.device, torch.int64)  # loaders may make int32
+    return functional.cross_entropy(logits_BTV.reshape(-1, logits_BTV.shape[-1]), flat)

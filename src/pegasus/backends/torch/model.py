@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from pegasus.backends.torch.causal import as_decoder
 from pegasus.backends.torch.half import logits as logits_of
 from pegasus.backends.torch.layers import TokenEmbedding
+from pegasus.backends.torch.loss import mean_cross_entropy
 from pegasus.backends.torch.stacks import PegasusDecoder, PegasusEncoder, PegasusPreTrainedModel, settle
 from pegasus.backends.torch.stepping import CausalStepping, Stepping
 from pegasus.errors import BadSetting
@@ -265,7 +266,7 @@ class PegasusForConditionalGeneration(Stepping, PegasusPreTrainedModel):
         )
         logits = logits_of(self.lm_head, outputs.last_hidden_state) + self.final_logits_bias
         rest = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
-        output = Seq2SeqLMOutput(loss=_cross_entropy(logits, labels), logits=logits, **rest)
+        output = Seq2SeqLMOutput(loss=mean_cross_entropy(logits, labels), logits=logits, **rest)
         return output if record else output.to_tuple()
 
 
@@ -305,7 +306,7 @@ class PegasusForCausalLM(CausalStepping, PegasusPreTrainedModel):
     _tied_weights_keys: ClassVar[list[str]] = ["lm_head.weight"]
 
     def __init__(self, config: PegasusConfig) -> None:
-        config = _as_decoder(config)
+        config = as_decoder(config)
         super().__init__(config)
         self.model = DecoderWrapper(config, initialize=False)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -393,20 +394,6 @@ class PegasusForCausalLM(CausalStepping, PegasusPreTrainedModel):
         logits = logits_of(self.lm_head, outputs.last_hidden_state)
         rest = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
         output = CausalLMOutputWithCrossAttentions(
-            loss=_cross_entropy(logits, labels), logits=logits, **rest
+            loss=mean_cross_entropy(logits, labels), logits=logits, **rest
         )
         return output if record else output.to_tuple()
-
-
-def _as_decoder(config: PegasusConfig) -> PegasusConfig:
-    """A copy of the configuration that says the model is a decoder."""
-    values = {**config.to_dict(), "is_decoder": True, "is_encoder_decoder": False}
-    decoder: PegasusConfig = type(config).from_dict(values)
-    return decoder
-
-
-def _cross_entropy(logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"] | None) -> Tensor | None:
-    if labels is None:
-        return None
-    flat = labels.reshape(-1).to(logits.device, torch.int64)  # loaders may make int32
-    return functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), flat)
