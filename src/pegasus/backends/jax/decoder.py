@@ -20,7 +20,7 @@ from pegasus.backends.jax.layers import Mode
 from pegasus.backends.jax.memory import past_of
 from pegasus.backends.jax.modules import Encoded, Memory, Past
 from pegasus.backends.jax.scores import Found, JaxScores, find
-from pegasus.errors import NotOffered
+from pegasus.errors import BadSetting, NotOffered
 from pegasus.generation.request import Request
 from pegasus.generation.session import Reading, Step
 
@@ -100,6 +100,7 @@ class JaxDecoder:
 
     Raises:
         NotOffered: the request asks for head masks or embeddings, which these models do not take.
+        BadSetting: a text is padding from end to end.
     """
 
     def __init__(self, model: Any, request: Request) -> None:
@@ -261,3 +262,9 @@ def _refuse(request: Request) -> None:
         raise NotOffered(
             f"The JAX backend does not take {', '.join(asked)}: PegasusForConditionalGeneration does."
         )
+    if request.attention_mask is None:
+        return
+    # Attention over padding alone is a mean over the width, and here the width is rounded up.
+    empty = np.flatnonzero(~np.asarray(request.attention_mask).astype(bool).any(axis=1))
+    if len(empty):
+        raise BadSetting(f"text {empty[0]} is padding from end to end: leave it out.")
