@@ -12,10 +12,10 @@ import time
 
 import numpy as np
 
-from pegasus.generation.beam import Beam
-from pegasus.generation.phrases import NoRepeatedNgrams, NoSourceNgrams
-from pegasus.generation.plan import Plan
-from pegasus.generation.rules import Rules
+from pegasus.generation.processors.logits_processors import Rules
+from pegasus.generation.processors.phrase_processors import NoRepeatedNgrams, NoSourceNgrams
+from pegasus.generation.search.beam import Beam
+from pegasus.generation.search.search_settings import Plan
 from pegasus.generation.session import Answer
 
 _BEAMS, _CANDIDATES = 8, 16

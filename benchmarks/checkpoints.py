@@ -129,7 +129,7 @@ def _make(folder: Path, shape: str) -> None:
 def _write_vocabulary(folder: Path, size: int) -> None:
     """Words w0, w1 ... in the place of pieces, so that a text has as many tokens as words."""
     from pegasus import PegasusTokenizer
-    from pegasus.tokenization.model_file import CONTROL, NORMAL, UNKNOWN, PieceTable, write_model
+    from pegasus.tokenization.vocabulary.model_file import CONTROL, NORMAL, UNKNOWN, PieceTable, write_model
 
     words = [f"▁w{number}" for number in range(size - 106)]
     table = PieceTable(

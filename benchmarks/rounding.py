@@ -20,7 +20,7 @@ import numpy as np
 from pegasus.backends.packed.model import PackedModel
 from pegasus.data.read import read_pairs
 from pegasus.evaluation.rouge import KINDS, intervals, resampled_means, score_rows
-from pegasus.generation.request import Request
+from pegasus.generation.model_inputs import Request
 from pegasus.generation.session import Ask
 from pegasus.summarizer import Summarizer
 from pegasus.summarizer.writer import Job

@@ -18,7 +18,7 @@ from pathlib import Path
 from pegasus import AutoTokenizer
 from pegasus.data.sentences import split_careful
 from pegasus.summarizer.checks import check_summary
-from pegasus.summarizer.reader import Reader
+from pegasus.summarizer.text_codec import Reader
 
 SETS = "gov_blog scitldr senate_headline wiki_lead billsum113 openstax gumsum pubmedqa"
 MOST = 300

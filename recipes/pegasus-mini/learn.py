@@ -20,8 +20,8 @@ from torch import nn
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration
 from pegasus.backends.contract import IGNORED
-from pegasus.backends.torch.learner import Learner
-from pegasus.backends.torch.muon import Muon
+from pegasus.backends.torch.learning.learner import Learner
+from pegasus.backends.torch.learning.muon import Muon
 from pegasus.training.journal import Journal
 from pegasus.training.signals import StopSignals
 

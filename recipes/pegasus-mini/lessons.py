@@ -13,7 +13,7 @@ from torch.nn import functional
 from pegasus import PegasusForConditionalGeneration
 from pegasus.backends.contract import Objective
 from pegasus.backends.learning.accounting import count_tokens
-from pegasus.backends.torch.learner import Learner, to_device
+from pegasus.backends.torch.learning.learner import Learner, to_device
 
 
 class Lesson(Protocol):

@@ -40,9 +40,9 @@ from torch.nn import functional  # noqa: E402
 from pegasus import PegasusForConditionalGeneration  # noqa: E402
 from pegasus.backends.contract import IGNORED, Objective  # noqa: E402
 from pegasus.backends.learning.accounting import count_tokens  # noqa: E402
-from pegasus.backends.torch.learner import Learner, to_device  # noqa: E402
-from pegasus.backends.torch.model import shift_tokens_right  # noqa: E402
-from pegasus.backends.torch.muon import Muon  # noqa: E402
+from pegasus.backends.torch.learning.learner import Learner, to_device  # noqa: E402
+from pegasus.backends.torch.learning.muon import Muon  # noqa: E402
+from pegasus.backends.torch.model.heads import shift_tokens_right  # noqa: E402
 from pegasus.training.journal import Journal  # noqa: E402
 
 Settings = Mapping[str, Any]

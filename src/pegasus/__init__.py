@@ -15,17 +15,17 @@ if TYPE_CHECKING:
         PackedForConditionalGeneration as PackedForConditionalGeneration,
     )
     from pegasus.backends.jax.auto import FlaxAutoModelForSeq2SeqLM as FlaxAutoModelForSeq2SeqLM
-    from pegasus.backends.jax.model import (
+    from pegasus.backends.jax.model.flax_classes import (
         FlaxPegasusForConditionalGeneration as FlaxPegasusForConditionalGeneration,
         FlaxPegasusModel as FlaxPegasusModel,
     )
-    from pegasus.backends.torch.adafactor import Adafactor as Adafactor
     from pegasus.backends.torch.auto import (
         AutoModel as AutoModel,
         AutoModelForCausalLM as AutoModelForCausalLM,
         AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM,
     )
-    from pegasus.backends.torch.logits_processors import (
+    from pegasus.backends.torch.compatibility.adafactor import Adafactor as Adafactor
+    from pegasus.backends.torch.compatibility.logits_processors import (
         EncoderNoRepeatNGramLogitsProcessor as EncoderNoRepeatNGramLogitsProcessor,
         EncoderRepetitionPenaltyLogitsProcessor as EncoderRepetitionPenaltyLogitsProcessor,
         ExponentialDecayLengthPenalty as ExponentialDecayLengthPenalty,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         SuppressTokensAtBeginLogitsProcessor as SuppressTokensAtBeginLogitsProcessor,
         SuppressTokensLogitsProcessor as SuppressTokensLogitsProcessor,
     )
-    from pegasus.backends.torch.logits_warpers import (
+    from pegasus.backends.torch.compatibility.logits_warpers import (
         EpsilonLogitsWarper as EpsilonLogitsWarper,
         EtaLogitsWarper as EtaLogitsWarper,
         TemperatureLogitsWarper as TemperatureLogitsWarper,
@@ -56,12 +56,7 @@ if TYPE_CHECKING:
         TopPLogitsWarper as TopPLogitsWarper,
         TypicalLogitsWarper as TypicalLogitsWarper,
     )
-    from pegasus.backends.torch.model import (
-        PegasusForCausalLM as PegasusForCausalLM,
-        PegasusForConditionalGeneration as PegasusForConditionalGeneration,
-        PegasusModel as PegasusModel,
-    )
-    from pegasus.backends.torch.schedulers import (
+    from pegasus.backends.torch.compatibility.schedulers import (
         get_constant_schedule as get_constant_schedule,
         get_constant_schedule_with_warmup as get_constant_schedule_with_warmup,
         get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup,
@@ -71,9 +66,19 @@ if TYPE_CHECKING:
         get_polynomial_decay_schedule_with_warmup as get_polynomial_decay_schedule_with_warmup,
         get_scheduler as get_scheduler,
     )
+    from pegasus.backends.torch.model.heads import (
+        PegasusForCausalLM as PegasusForCausalLM,
+        PegasusForConditionalGeneration as PegasusForConditionalGeneration,
+        PegasusModel as PegasusModel,
+    )
+    from pegasus.backends.torch.model.stacks import PegasusPreTrainedModel as PegasusPreTrainedModel
     from pegasus.backends.torch.seeding import set_seed as set_seed
-    from pegasus.backends.torch.stacks import PegasusPreTrainedModel as PegasusPreTrainedModel
     from pegasus.errors import PegasusError as PegasusError
+    from pegasus.generation.beam_scorers import (
+        BeamScorer as BeamScorer,
+        BeamSearchScorer as BeamSearchScorer,
+        ConstrainedBeamSearchScorer as ConstrainedBeamSearchScorer,
+    )
     from pegasus.generation.config import GenerationConfig as GenerationConfig
     from pegasus.generation.constraints import (
         Constraint as Constraint,
@@ -93,18 +98,13 @@ if TYPE_CHECKING:
         SampleDecoderOnlyOutput as SampleDecoderOnlyOutput,
         SampleEncoderDecoderOutput as SampleEncoderDecoderOutput,
     )
-    from pegasus.generation.scorers import (
-        BeamScorer as BeamScorer,
-        BeamSearchScorer as BeamSearchScorer,
-        ConstrainedBeamSearchScorer as ConstrainedBeamSearchScorer,
-    )
     from pegasus.generation.stopping import (
         MaxLengthCriteria as MaxLengthCriteria,
         MaxTimeCriteria as MaxTimeCriteria,
         StoppingCriteria as StoppingCriteria,
         StoppingCriteriaList as StoppingCriteriaList,
     )
-    from pegasus.generation.stream import (
+    from pegasus.generation.streaming import (
         TextIteratorStreamer as TextIteratorStreamer,
         TextStreamer as TextStreamer,
     )
@@ -130,8 +130,8 @@ if TYPE_CHECKING:
     from pegasus.summarizer.summarizer import Summarizer as Summarizer
     from pegasus.tokenization.auto import AutoTokenizer as AutoTokenizer
     from pegasus.tokenization.base import TokenizerBase as TokenizerBase
-    from pegasus.tokenization.collator import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
-    from pegasus.tokenization.encoding import (
+    from pegasus.tokenization.call.collator import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
+    from pegasus.tokenization.call.encoding import (
         BatchEncoding as BatchEncoding,
         CharSpan as CharSpan,
         TokenSpan as TokenSpan,
@@ -149,7 +149,7 @@ __version__ = "0.1.0"
 
 #: public name → the module it lives in
 _HOME = {
-    "Adafactor": "pegasus.backends.torch.adafactor",
+    "Adafactor": "pegasus.backends.torch.compatibility.adafactor",
     "AddedToken": "tokenizers",
     "AutoConfig": "pegasus.spec.auto",
     "AutoModel": "pegasus.backends.torch.auto",
@@ -158,97 +158,97 @@ _HOME = {
     "AutoTokenizer": "pegasus.tokenization.auto",
     "BaseModelOutput": "pegasus.spec.outputs",
     "BaseModelOutputWithPastAndCrossAttentions": "pegasus.spec.outputs",
-    "BatchEncoding": "pegasus.tokenization.encoding",
+    "BatchEncoding": "pegasus.tokenization.call.encoding",
     "BeamSampleDecoderOnlyOutput": "pegasus.generation.outputs",
     "BeamSampleEncoderDecoderOutput": "pegasus.generation.outputs",
-    "BeamScorer": "pegasus.generation.scorers",
+    "BeamScorer": "pegasus.generation.beam_scorers",
     "BeamSearchDecoderOnlyOutput": "pegasus.generation.outputs",
     "BeamSearchEncoderDecoderOutput": "pegasus.generation.outputs",
-    "BeamSearchScorer": "pegasus.generation.scorers",
+    "BeamSearchScorer": "pegasus.generation.beam_scorers",
     "CausalLMOutputWithCrossAttentions": "pegasus.spec.outputs",
-    "CharSpan": "pegasus.tokenization.encoding",
-    "ConstrainedBeamSearchScorer": "pegasus.generation.scorers",
+    "CharSpan": "pegasus.tokenization.call.encoding",
+    "ConstrainedBeamSearchScorer": "pegasus.generation.beam_scorers",
     "Constraint": "pegasus.generation.constraints",
     "ContrastiveSearchDecoderOnlyOutput": "pegasus.generation.outputs",
     "ContrastiveSearchEncoderDecoderOutput": "pegasus.generation.outputs",
-    "DataCollatorForSeq2Seq": "pegasus.tokenization.collator",
+    "DataCollatorForSeq2Seq": "pegasus.tokenization.call.collator",
     "DisjunctiveConstraint": "pegasus.generation.constraints",
-    "EncoderNoRepeatNGramLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "EncoderRepetitionPenaltyLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "EpsilonLogitsWarper": "pegasus.backends.torch.logits_warpers",
-    "EtaLogitsWarper": "pegasus.backends.torch.logits_warpers",
-    "ExponentialDecayLengthPenalty": "pegasus.backends.torch.logits_processors",
+    "EncoderNoRepeatNGramLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "EncoderRepetitionPenaltyLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "EpsilonLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
+    "EtaLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
+    "ExponentialDecayLengthPenalty": "pegasus.backends.torch.compatibility.logits_processors",
     "FlaxAutoModelForSeq2SeqLM": "pegasus.backends.jax.auto",
-    "FlaxPegasusForConditionalGeneration": "pegasus.backends.jax.model",
-    "FlaxPegasusModel": "pegasus.backends.jax.model",
-    "ForceTokensLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "ForcedBOSTokenLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "ForcedEOSTokenLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "FlaxPegasusForConditionalGeneration": "pegasus.backends.jax.model.flax_classes",
+    "FlaxPegasusModel": "pegasus.backends.jax.model.flax_classes",
+    "ForceTokensLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "ForcedBOSTokenLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "ForcedEOSTokenLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "GenerationConfig": "pegasus.generation.config",
     "GenerationMixin": "pegasus.generation.generate",
     "GreedySearchDecoderOnlyOutput": "pegasus.generation.outputs",
     "GreedySearchEncoderDecoderOutput": "pegasus.generation.outputs",
-    "HammingDiversityLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "InfNanRemoveLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "LogitNormalization": "pegasus.backends.torch.logits_processors",
-    "LogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "LogitsProcessorList": "pegasus.backends.torch.logits_processors",
-    "LogitsWarper": "pegasus.backends.torch.logits_processors",
+    "HammingDiversityLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "InfNanRemoveLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "LogitNormalization": "pegasus.backends.torch.compatibility.logits_processors",
+    "LogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "LogitsProcessorList": "pegasus.backends.torch.compatibility.logits_processors",
+    "LogitsWarper": "pegasus.backends.torch.compatibility.logits_processors",
     "MaxLengthCriteria": "pegasus.generation.stopping",
     "MaxTimeCriteria": "pegasus.generation.stopping",
-    "MinLengthLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "MinNewTokensLengthLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "MinLengthLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "MinNewTokensLengthLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "ModelOutput": "pegasus.spec.outputs",
-    "NoBadWordsLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "NoRepeatNGramLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "NoBadWordsLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "NoRepeatNGramLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "PackedForConditionalGeneration": "pegasus.backends.bridges.packed_torch",
     "PegasusConfig": "pegasus.spec.config",
     "PegasusError": "pegasus.errors",
-    "PegasusForCausalLM": "pegasus.backends.torch.model",
-    "PegasusForConditionalGeneration": "pegasus.backends.torch.model",
-    "PegasusModel": "pegasus.backends.torch.model",
-    "PegasusPreTrainedModel": "pegasus.backends.torch.stacks",
+    "PegasusForCausalLM": "pegasus.backends.torch.model.heads",
+    "PegasusForConditionalGeneration": "pegasus.backends.torch.model.heads",
+    "PegasusModel": "pegasus.backends.torch.model.heads",
+    "PegasusPreTrainedModel": "pegasus.backends.torch.model.stacks",
     "PegasusTokenizer": "pegasus.tokenization.slow",
     "PegasusTokenizerFast": "pegasus.tokenization.fast",
     "PhrasalConstraint": "pegasus.generation.constraints",
-    "PrefixConstrainedLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "RepetitionPenaltyLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "PrefixConstrainedLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "RepetitionPenaltyLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "SampleDecoderOnlyOutput": "pegasus.generation.outputs",
     "SampleEncoderDecoderOutput": "pegasus.generation.outputs",
     "Seq2SeqLMOutput": "pegasus.spec.outputs",
     "Seq2SeqModelOutput": "pegasus.spec.outputs",
-    "SequenceBiasLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "SequenceBiasLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "StoppingCriteria": "pegasus.generation.stopping",
     "StoppingCriteriaList": "pegasus.generation.stopping",
     "SummarizationPipeline": "pegasus.summarizer.pipelines",
     "Summarizer": "pegasus.summarizer.summarizer",
     "Summary": "pegasus.summarizer.records",
-    "SuppressTokensAtBeginLogitsProcessor": "pegasus.backends.torch.logits_processors",
-    "SuppressTokensLogitsProcessor": "pegasus.backends.torch.logits_processors",
+    "SuppressTokensAtBeginLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "SuppressTokensLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "TFAutoModelForSeq2SeqLM": "pegasus.spec.auto",
-    "TemperatureLogitsWarper": "pegasus.backends.torch.logits_warpers",
+    "TemperatureLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
     "Text2TextGenerationPipeline": "pegasus.summarizer.pipelines",
-    "TextIteratorStreamer": "pegasus.generation.stream",
-    "TextStreamer": "pegasus.generation.stream",
-    "TokenSpan": "pegasus.tokenization.encoding",
-    "TopKLogitsWarper": "pegasus.backends.torch.logits_warpers",
-    "TopPLogitsWarper": "pegasus.backends.torch.logits_warpers",
-    "TypicalLogitsWarper": "pegasus.backends.torch.logits_warpers",
-    "get_constant_schedule": "pegasus.backends.torch.schedulers",
-    "get_constant_schedule_with_warmup": "pegasus.backends.torch.schedulers",
-    "get_cosine_schedule_with_warmup": "pegasus.backends.torch.schedulers",
-    "get_cosine_with_hard_restarts_schedule_with_warmup": "pegasus.backends.torch.schedulers",
-    "get_inverse_sqrt_schedule": "pegasus.backends.torch.schedulers",
-    "get_linear_schedule_with_warmup": "pegasus.backends.torch.schedulers",
-    "get_polynomial_decay_schedule_with_warmup": "pegasus.backends.torch.schedulers",
-    "get_scheduler": "pegasus.backends.torch.schedulers",
+    "TextIteratorStreamer": "pegasus.generation.streaming",
+    "TextStreamer": "pegasus.generation.streaming",
+    "TokenSpan": "pegasus.tokenization.call.encoding",
+    "TopKLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
+    "TopPLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
+    "TypicalLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
+    "get_constant_schedule": "pegasus.backends.torch.compatibility.schedulers",
+    "get_constant_schedule_with_warmup": "pegasus.backends.torch.compatibility.schedulers",
+    "get_cosine_schedule_with_warmup": "pegasus.backends.torch.compatibility.schedulers",
+    "get_cosine_with_hard_restarts_schedule_with_warmup": "pegasus.backends.torch.compatibility.schedulers",
+    "get_inverse_sqrt_schedule": "pegasus.backends.torch.compatibility.schedulers",
+    "get_linear_schedule_with_warmup": "pegasus.backends.torch.compatibility.schedulers",
+    "get_polynomial_decay_schedule_with_warmup": "pegasus.backends.torch.compatibility.schedulers",
+    "get_scheduler": "pegasus.backends.torch.compatibility.schedulers",
     "pipeline": "pegasus.summarizer.pipelines",
     "set_seed": "pegasus.backends.torch.seeding",
 }
 
 #: A general name of transformers' → the module and the class that stand for it here, where all is PEGASUS.
 _STANDS_FOR = {
-    "PreTrainedModel": ("pegasus.backends.torch.stacks", "PegasusPreTrainedModel"),
+    "PreTrainedModel": ("pegasus.backends.torch.model.stacks", "PegasusPreTrainedModel"),
     "PreTrainedTokenizer": ("pegasus.tokenization.slow", "PegasusTokenizer"),
     "PreTrainedTokenizerBase": ("pegasus.tokenization.base", "TokenizerBase"),
     "PreTrainedTokenizerFast": ("pegasus.tokenization.fast", "PegasusTokenizerFast"),

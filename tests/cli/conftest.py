@@ -14,7 +14,7 @@ import pytest
 
 from pegasus.cli.app import main
 from pegasus.summarizer import Summarizer
-from pegasus.summarizer.reader import Reader
+from pegasus.summarizer.text_codec import TextCodec
 
 STANDIN = Path(__file__).parents[1] / "summarizer" / "standin.py"
 
@@ -48,7 +48,7 @@ def run(standin: Any, writer: Any, monkeypatch, capsys, tmp_path) -> Callable[..
 
     def open_standin(name: str, **_: Any) -> Summarizer:
         run_it.opened += 1  # type: ignore[attr-defined]
-        reader = Reader(standin.WordTokenizer())
+        reader = TextCodec(standin.WordTokenizer())
         return Summarizer(writer, reader, name=name)
 
     def run_it(*arguments: str, stdin: bytes = b"", terminal: bool = False) -> Ran:

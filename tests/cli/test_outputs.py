@@ -150,8 +150,8 @@ sys.path[:0] = [{folder!r}]
 import standin
 from pegasus.cli.app import main
 from pegasus.summarizer import Summarizer
-from pegasus.summarizer.reader import Reader
-reader = Reader(standin.WordTokenizer())
+from pegasus.summarizer.text_codec import TextCodec
+reader = TextCodec(standin.WordTokenizer())
 Summarizer.from_pretrained = lambda name, **_: Summarizer(standin.LeadWriter(), reader)
 sys.exit(main(sys.argv[1:]))
 """

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pegasus.data.deduplicate import Seen
 from pegasus.data.gap import GapSettings, choose_in_text
 from pegasus.data.loader import Loader, padding_share
 from pegasus.data.prepare import PrepareSettings, Progress, prepare
 from pegasus.data.pretraining import PretrainingSettings, make_example, text_example
 from pegasus.data.read import read_documents
-from pegasus.data.seen import Seen
 from pegasus.data.sentences import split_authors
 from pegasus.data.shards import Manifest, Shards
 from pegasus.data.sources import ShardSource

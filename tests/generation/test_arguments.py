@@ -13,7 +13,7 @@ from pegasus import PegasusForCausalLM, PegasusForConditionalGeneration
 from pegasus.errors import UnsupportedArgument
 from pegasus.generation.config import DEFAULTS
 from pegasus.generation.constraints import PhrasalConstraint
-from pegasus.generation.stream import BaseStreamer
+from pegasus.generation.streaming import BaseStreamer
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pegasus.generation.authors import AuthorsBeam
-from pegasus.generation.beam import Beam
-from pegasus.generation.greedy import Greedy
-from pegasus.generation.plan import Plan
-from pegasus.generation.session import converse
-from pegasus.generation.shelf import LengthNormalization, Shelf
-from pegasus.generation.table import LogitsOf, TableSession, log_softmax
+from pegasus.generation.search.authors_beam import AuthorsBeam
+from pegasus.generation.search.beam import Beam
+from pegasus.generation.search.finished_hypotheses import FinishedHypotheses, LengthNormalization
+from pegasus.generation.search.greedy import Greedy
+from pegasus.generation.search.search_settings import SearchSettings
+from pegasus.generation.session import run_search
+from pegasus.generation.table_session import LogitsOf, TableSession, log_softmax
 
 EOS = 1
 
@@ -60,10 +60,10 @@ def test_enough_beams_find_the_true_best(seed, penalty):
     vocabulary, longest = 3, 4
     logits_of = random_logits(vocabulary, seed)
     beams = 2**longest
-    plan = Plan(
+    search_settings = SearchSettings(
         max_length=1 + longest, eos=(EOS,), beams=beams, length_penalty=penalty, early_stopping="never"
     )
-    found = converse(Beam(prompts(1), plan), TableSession(vocabulary, 1, logits_of))
+    found = run_search(Beam(prompts(1), search_settings), TableSession(vocabulary, 1, logits_of))
 
     def score(tokens: tuple[int, ...]) -> float:
         # The length counts the start token and not EOS.
@@ -79,14 +79,14 @@ def test_enough_beams_find_the_true_best(seed, penalty):
 def test_enough_beams_find_the_authors_best(seed, alpha):
     vocabulary, longest = 3, 4
     logits_of = random_logits(vocabulary, seed)
-    plan = Plan(
+    search_settings = SearchSettings(
         max_length=1 + longest,
         eos=(EOS,),
         beams=2**longest,
         length_penalty=alpha,
         length_normalization="authors",
     )
-    found = converse(AuthorsBeam(prompts(1), plan), TableSession(vocabulary, 1, logits_of))
+    found = run_search(AuthorsBeam(prompts(1), search_settings), TableSession(vocabulary, 1, logits_of))
     ended = [tokens for tokens in every_sequence(vocabulary, longest) if tokens[-1] == EOS]
     scores = [sum_of(logits_of, 0, tokens) / ((5 + len(tokens)) / 6) ** alpha for tokens in ended]
     assert found.finished_N[0]
@@ -99,18 +99,18 @@ def test_a_batch_finds_what_each_text_finds_alone(search, all_rows):
     """Texts that are done are dropped from the session, and the others do not notice."""
     vocabulary, texts, beams = 9, 12, 1 if search is Greedy else 4
     logits_of = random_logits(vocabulary, seed=5, eos_lift=1.5)
-    plan = Plan(
+    search_settings = SearchSettings(
         max_length=20, eos=(EOS,), beams=beams, returned=1 if search is Greedy else 2, all_rows=all_rows
     )
     session = TableSession(vocabulary, texts, logits_of)
-    together = converse(search(prompts(texts), plan), session)
+    together = run_search(search(prompts(texts), search_settings), session)
     for text in range(texts):
-        alone = converse(
-            search(prompts(1), plan),
+        alone = run_search(
+            search(prompts(1), search_settings),
             TableSession(vocabulary, 1, lambda _, written, text=text: logits_of(text, written)),
         )
-        for place in range(plan.returned):
-            row, length = text * plan.returned + place, alone.lengths_N[place]
+        for place in range(search_settings.returned):
+            row, length = text * search_settings.returned + place, alone.lengths_N[place]
             assert together.lengths_N[row] == length
             assert (
                 together.sequences_NT[row, :length].tolist() == alone.sequences_NT[place, :length].tolist()
@@ -127,16 +127,16 @@ def test_a_batch_finds_what_each_text_finds_alone(search, all_rows):
 def test_several_ends():
     """With two EOS tokens 3M continuations are looked at, so that M can always go on."""
     logits_of = random_logits(8, seed=2)
-    plan = Plan(max_length=10, eos=(EOS, 5), beams=4, returned=4)
-    found = converse(Beam(prompts(3), plan), TableSession(8, 3, logits_of))
+    search_settings = SearchSettings(max_length=10, eos=(EOS, 5), beams=4, returned=4)
+    found = run_search(Beam(prompts(3), search_settings), TableSession(8, 3, logits_of))
     for row, length in zip(found.sequences_NT, found.lengths_N):
         assert not np.isin(row[1 : length - 1], [EOS, 5]).any()
 
 
 def test_scores_are_sums_over_lengths():
     logits_of = random_logits(7, seed=11)
-    plan = Plan(max_length=8, eos=(EOS,), beams=3, returned=3, length_penalty=0.8)
-    found = converse(Beam(prompts(2), plan), TableSession(7, 2, logits_of))
+    search_settings = SearchSettings(max_length=8, eos=(EOS,), beams=3, returned=3, length_penalty=0.8)
+    found = run_search(Beam(prompts(2), search_settings), TableSession(7, 2, logits_of))
     for place, (row, length) in enumerate(zip(found.sequences_NT, found.lengths_N)):
         tokens = tuple(row[1:length].tolist())
         ended = bool(found.finished_N[place])
@@ -166,19 +166,25 @@ def peaked(script: list[int], vocabulary: int) -> LogitsOf:
 )
 def test_the_authors_own_cases(start, alpha, script, expected):
     """Unit tests of google-research/pegasus, beam_search_test.py."""
-    plan = Plan(max_length=6, eos=(EOS,), beams=3, length_penalty=alpha, length_normalization="authors")
-    search = AuthorsBeam(prompts(1), plan)
-    search.shelf.normalization.start = start
-    found = converse(search, TableSession(7, 1, peaked(script, 7)))
+    search_settings = SearchSettings(
+        max_length=6, eos=(EOS,), beams=3, length_penalty=alpha, length_normalization="authors"
+    )
+    search = AuthorsBeam(prompts(1), search_settings)
+    search.finished.normalization.start = start
+    found = run_search(search, TableSession(7, 1, peaked(script, 7)))
     said = found.sequences_NT[0, 1:].tolist()
     assert said + [0] * (5 - len(said)) == expected
 
 
 def test_the_authors_prefer_a_finished_one():
     """Beam 2, four tokens, the same logits at each step, alpha 0.1: 3 3 1 beats the likelier 3 3 3."""
-    plan = Plan(max_length=4, eos=(EOS,), beams=2, length_penalty=0.1, length_normalization="authors")
+    search_settings = SearchSettings(
+        max_length=4, eos=(EOS,), beams=2, length_penalty=0.1, length_normalization="authors"
+    )
     logits = 3 * np.array([1, 2, 3, 4], dtype=np.float32)
-    found = converse(AuthorsBeam(prompts(1), plan), TableSession(4, 1, lambda text, written: logits))
+    found = run_search(
+        AuthorsBeam(prompts(1), search_settings), TableSession(4, 1, lambda text, written: logits)
+    )
     assert found.sequences_NT[0].tolist() == [0, 3, 3, 1]
     assert found.finished_N[0]
 
@@ -204,15 +210,15 @@ def test_divisors(length, alpha, authors, transformers):
 
 def test_closing():
     """When a bank is done: at once when full, when the best cannot win now, or when it never can."""
-    shelf = Shelf(1, 2, LengthNormalization("transformers", 1.0, 1))
+    finished = FinishedHypotheses(1, 2, LengthNormalization("transformers", 1.0, 1))
     bank, best = np.array([0]), np.array([-8.0])
 
     def closed(early):
-        return bool(shelf.closed(bank, best, 5, early, max_length=50)[0])
+        return bool(finished.closed(bank, best, 5, early, max_length=50)[0])
 
     def add(total):
         one = np.ones((1, 1), dtype=bool)
-        shelf.add(bank, one, np.array([[total]], dtype=np.float32), np.array([[0]]), 3, 4, ended=True)
+        finished.add(bank, one, np.array([[total]], dtype=np.float32), np.array([[0]]), 3, 4, ended=True)
 
     add(-4.0)
     assert not closed(True)
@@ -221,4 +227,4 @@ def test_closing():
     assert closed(False), "-6/4 = -1.5 against -8/5 = -1.6"
     assert not closed("never"), "-8/50 could still win"
     add(-0.1)
-    assert math.isclose(shelf.scores_KM[0, 1], -1.0), "the worse of the two made place"
+    assert math.isclose(finished.scores_KM[0, 1], -1.0), "the worse of the two made place"

@@ -8,8 +8,8 @@ import pytest
 
 from pegasus import GenerationConfig, PegasusConfig
 from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointNotFound, UnsupportedArgument
+from pegasus.generation.arguments import limits_for, settings_for
 from pegasus.generation.config import DEFAULTS, OURS
-from pegasus.generation.settle import limits_for, settings_for
 
 
 def test_the_defaults_of_4_34():

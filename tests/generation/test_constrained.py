@@ -8,11 +8,16 @@ from hypothesis import given, settings, strategies as st
 
 from pegasus.errors import BadSetting
 from pegasus.generation.config import GenerationConfig
-from pegasus.generation.constrained import Constrained, constraints_for
-from pegasus.generation.constraints import Constraint, DisjunctiveConstraint, PhrasalConstraint, Progress
-from pegasus.generation.plan import Plan
-from pegasus.generation.session import converse
-from pegasus.generation.table import TableSession
+from pegasus.generation.constraints import (
+    Constraint,
+    DisjunctiveConstraint,
+    PhrasalConstraint,
+    Progress,
+)
+from pegasus.generation.search.constrained import Constrained, constraints_for
+from pegasus.generation.search.search_settings import SearchSettings
+from pegasus.generation.session import run_search
+from pegasus.generation.table_session import TableSession
 
 EOS = 1
 
@@ -37,9 +42,9 @@ phrase = st.lists(st.integers(2, 11), min_size=1, max_size=3)
 def test_outputs_contain_their_constraints(phrases, either, beams):
     alternatives = [[token, (token + 5) % 10 + 2] for token in either]
     constraints = [*map(PhrasalConstraint, phrases), DisjunctiveConstraint(alternatives)]
-    plan = Plan(max_length=16, eos=(EOS,), beams=beams)
-    search = Constrained(np.zeros((2, 1), dtype=np.int64), plan, constraints)
-    found = converse(search, TableSession(12, 2, logits_of))
+    search_settings = SearchSettings(max_length=16, eos=(EOS,), beams=beams)
+    search = Constrained(np.zeros((2, 1), dtype=np.int64), search_settings, constraints)
+    found = run_search(search, TableSession(12, 2, logits_of))
     for row in found.sequences_NT.tolist():
         assert all(contains(row, one) for one in phrases)
         assert any(contains(row, one) for one in alternatives)
@@ -101,9 +106,9 @@ def test_a_constraint_of_the_callers_own():
     begun = Progress(constraints).after(3)
     assert (begun.after(3).completed, begun.bank, begun.completed) == (True, 1, False)
     search = Constrained(
-        np.zeros((1, 1), dtype=np.int64), Plan(max_length=12, eos=(EOS,), beams=2), constraints
+        np.zeros((1, 1), dtype=np.int64), SearchSettings(max_length=12, eos=(EOS,), beams=2), constraints
     )
-    found = converse(search, TableSession(12, 1, logits_of))
+    found = run_search(search, TableSession(12, 1, logits_of))
     assert contains(found.sequences_NT[0].tolist(), [3, 3])
 
 

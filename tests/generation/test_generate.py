@@ -19,7 +19,7 @@ from pegasus import (
 )
 from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
 from pegasus.generation.stopping import MaxLengthCriteria, MaxTimeCriteria, StoppingCriteriaList
-from pegasus.generation.stream import BaseStreamer
+from pegasus.generation.streaming import BaseStreamer
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 INPUTS = torch.tensor(json.loads((GOLDEN / "generation-basic.json").read_text())["inputs"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pegasus.generation.beam import Beam
-from pegasus.generation.groups import GroupBeam, of_rows
-from pegasus.generation.plan import Plan
-from pegasus.generation.rules import Diversity, Rules
-from pegasus.generation.session import Edit, converse
-from pegasus.generation.table import TableSession
+from pegasus.generation.processors.logits_processors import Diversity, LogitsProcessors
+from pegasus.generation.search.beam import Beam
+from pegasus.generation.search.groups import GroupBeam, of_rows
+from pegasus.generation.search.search_settings import SearchSettings
+from pegasus.generation.session import Edit, run_search
+from pegasus.generation.table_session import TableSession
 
 EOS = 1
 
@@ -20,17 +20,21 @@ def logits_of(text, written):
 
 
 def search(texts, beams, groups, penalty, **more):
-    rules = Rules([Diversity(penalty)])
-    plan = Plan(max_length=9, eos=(EOS,), beams=beams, groups=groups, returned=beams, rules=rules, **more)
-    return converse(
-        GroupBeam(np.zeros((texts, 1), dtype=np.int64), plan), TableSession(8, texts, logits_of)
+    processors = LogitsProcessors([Diversity(penalty)])
+    search_settings = SearchSettings(
+        max_length=9, eos=(EOS,), beams=beams, groups=groups, returned=beams, processors=processors, **more
+    )
+    return run_search(
+        GroupBeam(np.zeros((texts, 1), dtype=np.int64), search_settings), TableSession(8, texts, logits_of)
     )
 
 
 def test_without_a_penalty_groups_repeat_a_smaller_search():
     found = search(3, 4, 2, penalty=0.0)
-    plan = Plan(max_length=9, eos=(EOS,), beams=2, returned=2)
-    small = converse(Beam(np.zeros((3, 1), dtype=np.int64), plan), TableSession(8, 3, logits_of))
+    search_settings = SearchSettings(max_length=9, eos=(EOS,), beams=2, returned=2)
+    small = run_search(
+        Beam(np.zeros((3, 1), dtype=np.int64), search_settings), TableSession(8, 3, logits_of)
+    )
     for text in range(3):
         both = sorted(map(tuple, found.sequences_NT[text * 4 : text * 4 + 4].tolist()))
         once = [tuple(row) for row in small.sequences_NT[text * 2 : text * 2 + 2].tolist()]

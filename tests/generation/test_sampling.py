@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pegasus.generation.config import GenerationConfig
-from pegasus.generation.filters import filters_for, softmax
-from pegasus.generation.plan import Plan
-from pegasus.generation.sampling import BeamSampling, Noise, Sampling
-from pegasus.generation.session import converse
-from pegasus.generation.table import TableSession, log_softmax
+from pegasus.generation.search.sampling import BeamSampling, Noise, Sampling
+from pegasus.generation.search.sampling_filters import filters_for, softmax
+from pegasus.generation.search.search_settings import SearchSettings
+from pegasus.generation.session import run_search
+from pegasus.generation.table_session import TableSession, log_softmax
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "generation-filters.json").read_text())
 EOS = 1
@@ -46,10 +46,10 @@ def fixed(logits):
 
 def draws(logits, count, settings, length=1):
     """``count`` sampled sequences of one text."""
-    plan = Plan(max_length=1 + length, eos=(EOS,), returned=count)
+    search_settings = SearchSettings(max_length=1 + length, eos=(EOS,), returned=count)
     config = GenerationConfig(do_sample=True, **settings)
-    search = Sampling(np.zeros((1, 1), dtype=np.int64), plan, filters_for(config), None, 7)
-    return converse(search, TableSession(len(logits), 1, fixed(logits)))
+    search = Sampling(np.zeros((1, 1), dtype=np.int64), search_settings, filters_for(config), None, 7)
+    return run_search(search, TableSession(len(logits), 1, fixed(logits)))
 
 
 def chi_squared(counts: np.ndarray, probabilities: np.ndarray) -> float:
@@ -99,10 +99,12 @@ def test_scores_are_log_probabilities_before_the_filters():
 
 
 def beam_draws(logits, beams, count, length, settings, seed):
-    plan = Plan(max_length=1 + length, eos=(EOS,), beams=beams, returned=beams)
+    search_settings = SearchSettings(max_length=1 + length, eos=(EOS,), beams=beams, returned=beams)
     config = GenerationConfig(do_sample=True, num_beams=beams, **settings)
-    search = BeamSampling(np.zeros((count, 1), dtype=np.int64), plan, filters_for(config), None, seed)
-    return converse(search, TableSession(len(logits), count, fixed(logits)))
+    search = BeamSampling(
+        np.zeros((count, 1), dtype=np.int64), search_settings, filters_for(config), None, seed
+    )
+    return run_search(search, TableSession(len(logits), count, fixed(logits)))
 
 
 def test_beams_draw_without_replacement():

@@ -12,10 +12,10 @@ import torch
 
 from pegasus import PegasusForConditionalGeneration
 from pegasus.errors import NotOffered
-from pegasus.generation.greedy import Greedy
-from pegasus.generation.plan import Plan
+from pegasus.generation.search.greedy import Greedy
+from pegasus.generation.search.search_settings import SearchSettings
 from pegasus.generation.session import SearchRun
-from pegasus.generation.table import TableSession
+from pegasus.generation.table_session import TableSession
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 IDS = torch.tensor(json.loads((GOLDEN / "generation-basic.json").read_text())["inputs"])
@@ -128,14 +128,14 @@ def session_of() -> TableSession:
 
 def test_a_deadline_ends_it():
     now = [0.0]
-    search = Greedy(np.zeros((2, 1), np.int64), Plan(max_length=50, eos=(1,)))
+    search = Greedy(np.zeros((2, 1), np.int64), SearchSettings(max_length=50, eos=(1,)))
     run = SearchRun(search, session_of(), deadline=3.0, clock=lambda: now[0])
     while run.step():
         now[0] += 1.0
     assert run.steps == 3
     assert run.result().sequences_NT.shape == (2, 4)
     late = SearchRun(
-        Greedy(np.zeros((2, 1), np.int64), Plan(max_length=50)), session_of(), 3.0, lambda: 9.0
+        Greedy(np.zeros((2, 1), np.int64), SearchSettings(max_length=50)), session_of(), 3.0, lambda: 9.0
     )
     while late.step():
         pass

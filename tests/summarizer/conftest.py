@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pegasus.summarizer import Settings, Summarizer
-from pegasus.summarizer.reader import Reader
+from pegasus.summarizer.text_codec import TextCodec
 
 
 def load_standin() -> Any:
@@ -30,4 +30,4 @@ def writer() -> Any:
 @pytest.fixture
 def summarizer(writer: Any) -> Summarizer:
     tokenizer = load_standin().WordTokenizer()
-    return Summarizer(writer, Reader(tokenizer), name="lead", settings=Settings(check=False))
+    return Summarizer(writer, TextCodec(tokenizer), name="lead", settings=Settings(check=False))

@@ -10,7 +10,7 @@ from pegasus import PegasusTokenizer, PegasusTokenizerFast
 from pegasus.errors import BadData, BadSetting
 from pegasus.summarizer import Summarizer
 from pegasus.summarizer.characters import Characters, Unknown, UnknownTally, percent, refuse_unknown
-from pegasus.summarizer.reader import Reader
+from pegasus.summarizer.text_codec import TextCodec
 
 #: English pieces that lack most letters with accents, and all of other scripts.
 PLAIN = Path(__file__).resolve().parents[1] / "fixtures" / "tokenizer-plain"
@@ -179,12 +179,12 @@ SPECIALS = ["</s>", "<pad>", "<mask_1>", "<mask_2>", "<unk_2>", "<unk>", "<n>", 
 
 
 @pytest.fixture(scope="module", params=["drop", "authors", "flax"])
-def reader(request) -> Reader:
-    return Reader(PegasusTokenizer.from_pretrained("pegasus-mini", newline=request.param))
+def reader(request) -> TextCodec:
+    return TextCodec(PegasusTokenizer.from_pretrained("pegasus-mini", newline=request.param))
 
 
 @pytest.mark.parametrize("special", SPECIALS)
-def test_special_tokens_in_a_text_are_text(reader: Reader, special: str) -> None:
+def test_special_tokens_in_a_text_are_text(reader: TextCodec, special: str) -> None:
     tokenizer = reader.tokenizer
     commands = {*tokenizer.all_special_ids, tokenizer.convert_tokens_to_ids("<n>")} - {
         tokenizer.unk_token_id
@@ -211,11 +211,11 @@ BREAKS = ["\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r", 
 
 
 @pytest.mark.parametrize("line_break", BREAKS)
-def test_every_line_break_is_one(reader: Reader, line_break: str) -> None:
+def test_every_line_break_is_one(reader: TextCodec, line_break: str) -> None:
     assert reader.encode([f"old{line_break}bridge"]) == reader.encode(["old\nbridge"])
 
 
-def test_a_separator_is_a_blank_and_invisible_characters_glue_nothing_in(reader: Reader) -> None:
+def test_a_separator_is_a_blank_and_invisible_characters_glue_nothing_in(reader: TextCodec) -> None:
     assert reader.encode(["old\x1fbridge"]) == reader.encode(["old bridge"])
     assert reader.encode(["brid\u00adge\u2060s\u200d"]) == reader.encode(["bridges"])
     assert reader.encode(["half \ud83d here"]) == reader.encode(["half here"])

@@ -6,9 +6,17 @@ from types import ModuleType
 import pytest
 
 from pegasus.data import sentences
-from pegasus.summarizer import characters, figures, folding, lengths, proper_names, repetition, roman
+from pegasus.summarizer import (
+    characters,
+    folding,
+    lengths,
+    numbers as figures,
+    proper_names,
+    repetition,
+    roman,
+)
 from pegasus.summarizer.checks import check_summary
-from pegasus.summarizer.figures import known_values, unknown_numbers
+from pegasus.summarizer.numbers import known_values, unknown_numbers
 from pegasus.summarizer.proper_names import KnownNames, unknown_names
 from pegasus.summarizer.repetition import measure_repetition
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pegasus.summarizer.checks import check_summary
-from pegasus.summarizer.figures import dated_months, find_numbers, known_values, unknown_numbers
 from pegasus.summarizer.folding import fold, tidy
 from pegasus.summarizer.number_words import SCALES, TENS, UNITS
+from pegasus.summarizer.numbers import dated_months, find_numbers, known_values, unknown_numbers
 from pegasus.summarizer.roman import find_numerals, roman_value
 
 SMALL = {value: word for word, value in [*TENS.items(), *UNITS.items()]}

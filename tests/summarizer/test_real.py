@@ -11,7 +11,7 @@ import pytest
 
 from pegasus import AutoTokenizer, PegasusConfig, PegasusForConditionalGeneration, Summarizer
 from pegasus.cli.app import main
-from pegasus.summarizer.reader import Reader
+from pegasus.summarizer.text_codec import TextCodec
 from pegasus.tokenization.train import train_vocabulary
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -155,7 +155,7 @@ def test_line_breaks_are_kept_where_the_vocabulary_can(checkpoint, tmp_path) -> 
 
 
 def test_the_vocabulary_tells_names_from_words(vocabulary_96k) -> None:
-    reader = Reader(AutoTokenizer.from_pretrained(vocabulary_96k))
+    reader = TextCodec(AutoTokenizer.from_pretrained(vocabulary_96k))
     names = ("Washington", "Obama", "Smith", "Congress", "Stavimenviko")
     assert [word for word in names if not reader.looks_like_name(word)] == []
     words = ("Plans", "Unfortunately", "Researchers", "However", "Voters", "Officials", "President")

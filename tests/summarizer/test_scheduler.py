@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pegasus.summarizer.desk import Desk
+from pegasus.summarizer.context import Context
 from pegasus.summarizer.document import summarize_text
 from pegasus.summarizer.records import Summary
-from pegasus.summarizer.rounds import Scheduler
+from pegasus.summarizer.scheduler import Scheduler
 
 TEXT = "One two three four five. Six seven eight nine ten."
 
 
 def scheduler_of(summarizer, **settings):
-    desk = Desk(summarizer.reader, summarizer.writer, summarizer.settings.changed(**settings), "m")
-    return Scheduler(summarizer.writer, desk.settings), desk
+    context = Context(summarizer.reader, summarizer.writer, summarizer.settings.changed(**settings), "m")
+    return Scheduler(summarizer.writer, context.settings), context
 
 
 def test_a_text_that_is_given_up_is_not_computed(summarizer):
-    scheduler, desk = scheduler_of(summarizer, batch_size=1)
-    tickets = [scheduler.submit(summarize_text(f"Text {n}. {TEXT}", desk)) for n in range(4)]
+    scheduler, context = scheduler_of(summarizer, batch_size=1)
+    tickets = [scheduler.submit(summarize_text(f"Text {n}. {TEXT}", context)) for n in range(4)]
     assert scheduler.step() == []  # the round is laid out
     assert scheduler.cancel(tickets[2])
     assert not scheduler.cancel(tickets[2])
@@ -31,9 +31,9 @@ def test_a_text_that_is_given_up_is_not_computed(summarizer):
 
 
 def test_a_text_may_be_given_up_before_its_round(summarizer):
-    scheduler, desk = scheduler_of(summarizer)
-    first = scheduler.submit(summarize_text(TEXT, desk))
-    second = scheduler.submit(summarize_text(TEXT, desk))
+    scheduler, context = scheduler_of(summarizer)
+    first = scheduler.submit(summarize_text(TEXT, context))
+    second = scheduler.submit(summarize_text(TEXT, context))
     assert scheduler.cancel(first)
     ended = {}
     while scheduler.busy:
@@ -43,11 +43,11 @@ def test_a_text_may_be_given_up_before_its_round(summarizer):
 
 
 def test_a_text_that_joins_later_is_done_too(summarizer):
-    scheduler, desk = scheduler_of(summarizer, batch_size=1)
-    tickets = [scheduler.submit(summarize_text(TEXT, desk)) for _ in range(2)]
+    scheduler, context = scheduler_of(summarizer, batch_size=1)
+    tickets = [scheduler.submit(summarize_text(TEXT, context)) for _ in range(2)]
     scheduler.step()
     ended = dict(scheduler.step())
-    tickets.append(scheduler.submit(summarize_text(TEXT, desk)))
+    tickets.append(scheduler.submit(summarize_text(TEXT, context)))
     while scheduler.busy:
         ended.update(scheduler.step())
     assert sorted(ended) == tickets

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from pegasus import PegasusTokenizer, PegasusTokenizerFast
 from pegasus.errors import BadSetting
-from pegasus.tokenization import bulk
-from pegasus.tokenization.charsmap import leaves_words_alone
-from pegasus.tokenization.model_file import USER_DEFINED, read_model, write_model
+from pegasus.tokenization.segmentation import bulk
+from pegasus.tokenization.vocabulary.charsmap import leaves_words_alone
+from pegasus.tokenization.vocabulary.model_file import USER_DEFINED, read_model, write_model
 
 many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TOKENS = [

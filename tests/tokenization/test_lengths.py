@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pegasus.errors import BadSetting
-from pegasus.tokenization.lengths import Limits, cut, padded_length, windows
+from pegasus.tokenization.call.lengths import Limits, cut, padded_length, windows
 
 SIZES = st.integers(0, 30)
 SIDES = st.sampled_from(["left", "right"])

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from pegasus import PegasusTokenizer, PegasusTokenizerFast
 from pegasus.errors import CheckpointCorrupt, NotOffered
-from pegasus.tokenization.model_file import (
+from pegasus.tokenization.vocabulary.model_file import (
     BPE,
     CONTROL,
     NORMAL,

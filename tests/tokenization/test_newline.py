@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pegasus.errors import BadSetting
-from pegasus.tokenization.model_file import read_model, write_model
-from pegasus.tokenization.newline import newline_origins, read_newlines, write_newlines
-from pegasus.tokenization.vocabulary import Vocabulary
+from pegasus.tokenization.segmentation.newline import newline_origins, read_newlines, write_newlines
+from pegasus.tokenization.vocabulary.layout import Vocabulary
+from pegasus.tokenization.vocabulary.model_file import read_model, write_model
 
 TEXT = "We are\nthe people.\n\nThe laws"
 

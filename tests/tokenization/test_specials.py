@@ -10,8 +10,8 @@ import pytest
 
 from pegasus import PegasusTokenizer
 from pegasus.errors import BadSetting
-from pegasus.tokenization.added_tokens import AddedToken, as_token, rules_of
-from pegasus.tokenization.vocabulary import Layout
+from pegasus.tokenization.vocabulary.added_tokens import AddedToken, as_token, rules_of
+from pegasus.tokenization.vocabulary.layout import Layout
 
 
 def test_the_reserved_ids() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pegasus.tokenization.surrogates import has_surrogates, mend_surrogates
+from pegasus.tokenization.segmentation.surrogates import has_surrogates, mend_surrogates
 from pegasus.tokenization.train import train_vocabulary
 
 

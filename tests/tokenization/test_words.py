@@ -8,8 +8,14 @@ from itertools import combinations
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from pegasus.tokenization import words
-from pegasus.tokenization.words import ExactCutter, FreshCutter, WordCutter, spellings, words_of
+from pegasus.tokenization.segmentation import words
+from pegasus.tokenization.segmentation.words import (
+    ExactCutter,
+    FreshCutter,
+    WordCutter,
+    spellings,
+    words_of,
+)
 
 UNK = 9
 PIECES = {

@@ -52,7 +52,7 @@ def tiny() -> ModuleType:
 def launch() -> Any:
     """Carries out launches of worker.py one after another, and tells which ended well."""
 
-    def carry_out(*launches: dict[str, Any]) -> list[bool]:
+    def run_job(*launches: dict[str, Any]) -> list[bool]:
         ran = subprocess.run(
             [sys.executable, str(WORKER), json.dumps(launches, default=str)],
             capture_output=True, text=True, timeout=600, check=False,
@@ -65,4 +65,4 @@ def launch() -> Any:
                 raise AssertionError(f"{each} failed: {ran.stderr[-3000:]}")
         return results
 
-    return carry_out
+    return run_job

@@ -12,11 +12,12 @@ from torch.nn import functional
 from pegasus.backends.contract import Measures, Objective, OptimSettings, Placement
 from pegasus.backends.learning.alone import Alone
 from pegasus.backends.learning.scale import LossScale
-from pegasus.backends.torch import backend, loss
-from pegasus.backends.torch.attending import attend_in_bfloat16, attend_with_dropout
-from pegasus.backends.torch.dropout import draw, dropout, relu_dropout
-from pegasus.backends.torch.engine import TorchEngine
-from pegasus.backends.torch.layers import Attention
+from pegasus.backends.torch import backend
+from pegasus.backends.torch.inference.cpu_attention import attend_in_bfloat16, attend_with_dropout
+from pegasus.backends.torch.learning import loss
+from pegasus.backends.torch.learning.engine import TorchEngine
+from pegasus.backends.torch.model.dropout import draw, dropout, relu_dropout
+from pegasus.backends.torch.model.layers import Attention
 from pegasus.errors import BadSetting, CheckpointMismatch
 
 DROPS = {"dropout": 0.2, "attention_dropout": 0.2, "activation_dropout": 0.2}
@@ -72,11 +73,11 @@ def test_gradients_are_those_of_the_plain_loss(make, tiny, monkeypatch):
     engine = make(label_smoothing=0.1, mlm_weight=0.5)
     seen = {}
 
-    def look():
+    def validate():
         learning = {n: p for n, p in engine.model.named_parameters() if p.grad is not None}
         seen.update({name: parameter.grad.clone() for name, parameter in learning.items()})
 
-    monkeypatch.setattr(engine.optimizer, "step", look)
+    monkeypatch.setattr(engine.optimizer, "step", validate)
     engine.step([batch])
     model = tiny.model()
     ids, mask, labels, hidden = (
@@ -259,13 +260,13 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_the_scale_halved(make, tin
 def test_the_scale_doubles_after_patience():
     scale = LossScale(True, start=4.0, patience=3)
     for finite in (True, True, False, True, True, True):
-        scale.hear(finite)
+        scale.update(finite)
     assert scale.value == 4.0
     again = LossScale(True)
     again.restore(scale.state())
     assert again.state() == scale.state()
     off = LossScale(False)
-    off.hear(False)
+    off.update(False)
     assert off.value == 1.0
 
 

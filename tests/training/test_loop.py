@@ -12,7 +12,7 @@ from pegasus.backends.learning.alone import Alone
 from pegasus.errors import BadSetting, PegasusError
 from pegasus.training.checkpoints import Checkpoints
 from pegasus.training.journal import Journal, duration, progress_line, read_journal
-from pegasus.training.loop import Plan, Run, Standing, learn, resume
+from pegasus.training.loop import Plan, Run, TrainState, learn, resume
 
 
 class Counter:
@@ -66,13 +66,13 @@ def make(tmp_path):
         engine = engine or Counter()
         made = Run(
             engine=engine,
-            feed=Numbers(),
+            stream=Numbers(),
             ranks=Alone(),
             plan=Plan(**{"steps": 10, "log_every": 0, **plan}),
             checkpoints=Checkpoints(tmp_path / "checkpoints", Alone()),
         )
         resume(made)
-        made.journal = Journal(tmp_path / "journal.jsonl", made.standing.step)
+        made.journal = Journal(tmp_path / "journal.jsonl", made.train_state.step)
         return made
 
     return run
@@ -114,17 +114,17 @@ def test_what_is_logged(make):
 def test_the_best_model_is_kept_by_loss_or_by_a_score(make):
     kept = []
     run = make(Counter(losses=[3.0, 2.0, 2.5, 1.0, 1.5]), steps=5, measure_every=1)
-    run.validation, run.keep_best = lambda: [0], lambda: kept.append(run.standing.step)
+    run.validation, run.keep_best = lambda: [0], lambda: kept.append(run.train_state.step)
     learn(run)
     assert kept == [1, 2, 4]
-    assert (run.standing.best, run.standing.best_step, run.standing.worse) == (1.0, 4, 1)
+    assert (run.train_state.best, run.train_state.best_step, run.train_state.worse) == (1.0, 4, 1)
 
 
 def test_more_rouge_is_better(make):
     kept, scores = [], iter([10.0, 12.0, 11.0, 12.0, 13.0])
     run = make(steps=5, evaluate_every=1, best="rouge1")
     run.evaluation = lambda: {"rouge1": next(scores)}
-    run.keep_best = lambda: kept.append(run.standing.step)
+    run.keep_best = lambda: kept.append(run.train_state.step)
     learn(run)
     assert kept == [1, 2, 5]
 
@@ -133,9 +133,9 @@ def test_it_ends_early_when_it_gets_no_better_and_that_is_saved(make):
     run = make(Counter(losses=[3.0, 2.0, 2.5, 2.0, 1.0]), measure_every=1, patience=2, save_every=0)
     run.validation = lambda: [0]
     assert learn(run) == "early"
-    assert run.standing.step == 4
+    assert run.train_state.step == 4
     again = make(measure_every=1, patience=2)
-    assert again.standing.step == 4
+    assert again.train_state.step == 4
     assert learn(again) == "early"
     assert again.engine.updates == 4
 
@@ -143,12 +143,12 @@ def test_it_ends_early_when_it_gets_no_better_and_that_is_saved(make):
 def test_a_stop_saves_within_a_step_and_the_rest_is_made_up(make):
     run = make(steps=10, measure_every=4, save_every=0)
     run.validation = lambda: [0]
-    run.asked_to_stop = lambda: run.standing.step >= 4
+    run.asked_to_stop = lambda: run.train_state.step >= 4
     assert learn(run) == "stopped"
-    assert (run.standing.step, steps(run, "validation")) == (4, [])
+    assert (run.train_state.step, steps(run, "validation")) == (4, [])
     again = make(steps=10, measure_every=4, save_every=0)
     again.validation = lambda: [0]
-    assert again.standing.step == 4
+    assert again.train_state.step == 4
     assert learn(again) == "done"
     assert steps(again, "validation") == [4, 8, 10]
     assert again.engine.weight == sum(range(10))
@@ -164,7 +164,7 @@ def test_a_run_that_is_done_does_nothing_more(make):
 def test_a_resumed_journal_has_every_step_once(make, tmp_path):
     run = make(steps=10, log_every=1, save_every=4)
     real = run.engine.step
-    run.engine.step = lambda batches: real(batches) if run.standing.step < 6 else _fail()
+    run.engine.step = lambda batches: real(batches) if run.train_state.step < 6 else _fail()
     with pytest.raises(RuntimeError):
         learn(run)
     with run.journal.file.open("a") as file:
@@ -215,16 +215,16 @@ def test_a_single_gradient_that_is_not_finite_ends_nothing(make):
 def test_a_measurement_that_is_not_finite_is_never_the_best(make, first):
     kept = []
     run = make(Counter(losses=[first, 2.0, first, 1.0, first]), steps=5, measure_every=1)
-    run.validation, run.keep_best = lambda: [0], lambda: kept.append(run.standing.step)
+    run.validation, run.keep_best = lambda: [0], lambda: kept.append(run.train_state.step)
     learn(run)
-    assert (kept, run.standing.best) == ([2, 4], 1.0)
+    assert (kept, run.train_state.best) == ([2, 4], 1.0)
 
 
 def test_patience_ends_a_run_that_measures_nothing_finite(make):
     run = make(Counter(losses=[math.nan] * 9), steps=9, measure_every=1, patience=3)
     run.validation = lambda: [0]
     assert learn(run) == "early"
-    assert (run.standing.step, run.standing.best) == (3, None)
+    assert (run.train_state.step, run.train_state.best) == (3, None)
 
 
 def test_without_validation_rows_it_says_so(make):
@@ -262,4 +262,4 @@ def test_what_stands_in_a_checkpoint_is_plain(make):
     learn(run)
     state = json.loads((run.checkpoints.folder / "step-00000002" / "state.json").read_text())
     assert state["feed"] == {"epoch": 0, "position": 2}
-    assert Standing(**state["standing"]).step == 2
+    assert TrainState(**state["standing"]).step == 2

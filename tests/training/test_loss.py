@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pegasus.backends.torch.loss import chunked_cross_entropy
+from pegasus.backends.torch.learning.loss import chunked_cross_entropy
 
 N, D, V = 23, 8, 61
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from pegasus.backends.contract import OptimSettings
-from pegasus.backends.torch.muon import Muon, orthogonal
-from pegasus.backends.torch.optim import make_optimizer
+from pegasus.backends.torch.learning.muon import Muon, orthogonal
+from pegasus.backends.torch.learning.optim import make_optimizer
 
 
 def learn(optimizer: torch.optim.Optimizer, weight: nn.Parameter, steps: int, seed: int = 3) -> None:

@@ -9,9 +9,9 @@ import torch
 from pegasus import PegasusConfig, PegasusForConditionalGeneration
 from pegasus.backends.contract import IGNORED, Objective
 from pegasus.backends.packed.native.learning import not_offered
-from pegasus.backends.torch import native_learner
-from pegasus.backends.torch.learner import Learner, to_device
-from pegasus.backends.torch.native_learner import reason_against
+from pegasus.backends.torch.learning import native_learner
+from pegasus.backends.torch.learning.learner import Learner, to_device
+from pegasus.backends.torch.learning.native_learner import reason_against
 
 pytestmark = pytest.mark.skipif(not_offered() is not None, reason=str(not_offered()))
 
@@ -59,7 +59,7 @@ class Watched:
 
     def learn(self, batch, monkeypatch, native=True, lower=True, seed=0, smoothing=0.1):
         self.native = False
-        teach = self.learner._teacher.teach
+        teach = self.learner._teacher.native_loss
 
         def watched(*args):
             self.native = True
@@ -69,7 +69,7 @@ class Watched:
         torch.manual_seed(seed)
         with monkeypatch.context() as patch:
             patch.setenv("PEGASUS_NO_NATIVE", "0" if native else "1")
-            patch.setattr(self.learner._teacher, "teach", watched)
+            patch.setattr(self.learner._teacher, "native_loss", watched)
             with torch.autocast("cpu", torch.bfloat16, enabled=lower):
                 loss, sums = self.learner(to_device(batch, torch.device("cpu")), SCALES, smoothing)
         if loss.requires_grad:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pegasus.backends.contract import OptimSettings
-from pegasus.backends.torch.optim import Adafactor, make_optimizer
+from pegasus.backends.torch.learning.optim import Adafactor, make_optimizer
 from pegasus.errors import BadSetting
 
 

@@ -17,7 +17,7 @@ faulthandler.dump_traceback_later(60, exit=True)
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
-from pegasus.backends.torch.ranks import Group
+from pegasus.backends.torch.learning.ranks import Group
 
 def learn_and_part():
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)

@@ -48,7 +48,7 @@ def furthest(one, other) -> float:
 
 @pytest.fixture(scope="module")
 def runs(launch, tmp_path_factory) -> Path:
-    """The folder with everything that the quick tests look at."""
+    """The folder with everything that the quick tests validate at."""
     place = tmp_path_factory.mktemp("runs")
     two = KINDS["fsdp"]
     results = launch(

@@ -67,13 +67,13 @@ def batch(
     return found
 
 
-class Feed:
+class BatchStream:
     """Batch number n of the whole run goes to process n mod count, so any number of them see the same."""
 
     def __init__(self, ranks: Any, die_at: int | None = None, stop_at: int | None = None) -> None:
         self.ranks, self.position, self.die_at, self.stop_at = ranks, 0, die_at, stop_at
 
-    def __iter__(self) -> Feed:
+    def __iter__(self) -> BatchStream:
         return self
 
     def __next__(self) -> dict[str, np.ndarray]:
@@ -152,7 +152,7 @@ def work(launch: Launch) -> None:
     with StopSignals() as signals:
         run = Run(
             engine=engine,
-            feed=Feed(ranks, None if restarted() else launch.die_at, launch.stop_at),
+            stream=BatchStream(ranks, None if restarted() else launch.die_at, launch.stop_at),
             ranks=ranks,
             plan=plan,
             checkpoints=Checkpoints(output / "checkpoints", ranks),
@@ -161,12 +161,12 @@ def work(launch: Launch) -> None:
         )
         resume(run)
         if ranks.rank == 0:
-            run.journal = Journal(output / "journal.jsonl", run.standing.step)
+            run.journal = Journal(output / "journal.jsonl", run.train_state.step)
         ending = learn(run)
     if ending != "stopped":
         engine.export(output / "model")
     if ranks.rank == 0:
-        (output / "ending").write_text(f"{ending} {run.standing.step}")
+        (output / "ending").write_text(f"{ending} {run.train_state.step}")
     ranks.leave()
 
 

@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, summary in VERBS.items():
-        module = importlib.import_module(f"pegasus.cli.{verb}")
+        module = importlib.import_module(f"pegasus.cli.verbs.{verb}")
         own = verbs.add_parser(
             verb,
             help=summary,

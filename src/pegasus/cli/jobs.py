@@ -27,7 +27,7 @@ def declare_job(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def carry_out(begin: Begin, arguments: argparse.Namespace) -> int:
+def run_job(begin: Begin, arguments: argparse.Namespace) -> int:
     """Carry out a job and say how it ended."""
     from pegasus.errors import BackendMissing
 
@@ -37,7 +37,7 @@ def carry_out(begin: Begin, arguments: argparse.Namespace) -> int:
         )
     line = ProgressLine(quiet=arguments.quiet)
     try:
-        outcome, exit_when_stopped = begin(line.tell)
+        outcome, exit_when_stopped = begin(line.report)
     finally:
         line.end()
     others_speak = os.environ.get("RANK", "0") != "0"  # torchrun numbers its processes
@@ -64,7 +64,7 @@ class ProgressLine:
         self._live = sys.stderr.isatty()
         self._open = False
 
-    def tell(self, text: str, passing: bool) -> None:
+    def report(self, text: str, passing: bool) -> None:
         """Say a line."""
         if self._quiet:
             return

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pegasus.cli.forms import choose_form, to_line
+from pegasus.cli.formats import choose_form, to_line
 from pegasus.cli.inputs import Item
 from pegasus.cli.log import Log, append_whole, differences, digest
 from pegasus.cli.replacement import replacing, take_place

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pegasus.cli.exits import say
-from pegasus.cli.forms import Form, choose_form
+from pegasus.cli.formats import Form, choose_form
 from pegasus.cli.inputs import Input, Item
 from pegasus.cli.journal import Journal, is_finished
 from pegasus.cli.log import Log, digest
@@ -28,7 +28,7 @@ _STDOUT = "-"
 _ENDINGS = {"text": ".summary.txt", "json": ".summary.json", "jsonl": ".summary.jsonl"}
 Record = Mapping[str, Any]
 #: Is told what a person should know.
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class Output(Protocol):
@@ -58,7 +58,7 @@ def open_output(
     run: Record,
     *,
     overwrite: bool = False,
-    tell: Tell = say,
+    report: Report = say,
 ) -> AbstractContextManager[Output]:
     """Open where results shall go.
 
@@ -69,7 +69,7 @@ def open_output(
         run: what results depend on, by the names that a person knows it by; only those that were made with
             the same are gone on from.
         overwrite: whether files that exist may be replaced.
-        tell: is told how many results were there already.
+        report: is told how many results were there already.
 
     Raises:
         BadSetting: an output exists or is an input, two inputs would go into one file, or results of
@@ -87,12 +87,12 @@ def open_output(
     if number is not None or is_special(Path(target)):
         return _through(target, number, form, single)
     if target.endswith(("/", os.sep)) or _is_folder(target):
-        return _folder(Path(target), inputs, form, run, overwrite, tell)
+        return _folder(Path(target), inputs, form, run, overwrite, report)
     place = resolved(Path(target))
     if not place.parent.is_dir():
         raise BadSetting(f"There is no folder {place.parent} to write {target} into: make it first.")
     _check_place(place, inputs, overwrite or is_finished(place, run))
-    return _one(place, form, run, single, overwrite, tell)
+    return _one(place, form, run, single, overwrite, report)
 
 
 def _is_folder(target: str) -> bool:
@@ -201,14 +201,14 @@ class _Single:
 
 @contextmanager
 def _one(
-    place: Path, form: str, run: Record, single: bool, overwrite: bool, tell: Tell
+    place: Path, form: str, run: Record, single: bool, overwrite: bool, report: Report
 ) -> Iterator[Output]:
     if single:
         yield _Single(place, form)
         return
     journal = Journal(place, run, form, overwrite=overwrite)
     try:
-        _tell_kept(journal, tell)
+        _report_kept(journal, report)
         yield journal
         journal.finish()
     except BaseException:
@@ -216,10 +216,10 @@ def _one(
         raise
 
 
-def _tell_kept(journal: Journal, tell: Tell) -> None:
+def _report_kept(journal: Journal, report: Report) -> None:
     if journal.kept:
         were = "result was" if journal.kept == 1 else "results were"
-        tell(f"{journal.kept:,} {were} there already, in {journal.part}: going on")
+        report(f"{journal.kept:,} {were} there already, in {journal.part}: going on")
 
 
 def _stop(journal: Journal) -> None:
@@ -232,7 +232,7 @@ def _stop(journal: Journal) -> None:
 
 @contextmanager
 def _folder(
-    target: Path, inputs: Sequence[Input], form: str, run: Record, overwrite: bool, tell: Tell
+    target: Path, inputs: Sequence[Input], form: str, run: Record, overwrite: bool, report: Report
 ) -> Iterator[Output]:
     places = {
         each.name: (target / each.place).with_name(each.place.name + _ENDINGS[form]) for each in inputs
@@ -240,7 +240,7 @@ def _folder(
     _check_apart(places)
     with naming(target):
         target.mkdir(parents=True, exist_ok=True)
-    folder = _Folder(places, form, run, {each.name for each in inputs if each.rows}, overwrite, tell)
+    folder = _Folder(places, form, run, {each.name for each in inputs if each.rows}, overwrite, report)
     folder.log = Log(target / f".pegasus-{digest(run)}.log")
     try:
         folder.go_on()
@@ -265,7 +265,7 @@ class _Folder:
     run: Record
     rows: set[str]
     overwrite: bool
-    tell: Tell
+    report: Report
     kept: int = 0
     failed: int = 0
     done: set[str] = field(default_factory=set)
@@ -289,7 +289,7 @@ class _Folder:
                 self.done.add(file)
                 self.kept, self.failed = self.kept + count, self.failed + failed
         if self.done:
-            self.tell(f"{len(self.done):,} of {len(self.places):,} files were done already: going on")
+            self.report(f"{len(self.done):,} of {len(self.places):,} files were done already: going on")
 
     def fresh(self, items: Iterator[Item]) -> Iterator[Item]:
         """Yield the items that have no result."""
@@ -319,7 +319,7 @@ class _Folder:
             journal = Journal(place, self.run, self.form, overwrite=self.overwrite)
             self._journals[file] = journal
             self.kept, self.failed = self.kept + journal.kept, self.failed + journal.failed
-            _tell_kept(journal, self.tell)
+            _report_kept(journal, self.report)
         return self._journals[file]
 
     def _finish_before(self, file: str | None) -> None:

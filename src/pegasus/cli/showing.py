@@ -17,6 +17,7 @@ from pegasus.backends.packed.folder import load_packed
 from pegasus.checkpoint.files import is_packed
 from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.cli.exits import visible
+from pegasus.data.display import ShownPiece, shown_pieces
 from pegasus.data.gap import GapSettings
 from pegasus.data.mask import Symbols, WordMasking
 from pegasus.data.pretraining import (
@@ -27,7 +28,6 @@ from pegasus.data.pretraining import (
 )
 from pegasus.data.read import read_documents
 from pegasus.data.shards import TOKENIZER, Shards
-from pegasus.data.showing import ShownPiece, shown_pieces
 from pegasus.errors import BadSetting, CheckpointCorrupt
 from pegasus.hub import locate
 from pegasus.spec.config import PegasusConfig

@@ -1,7 +1,7 @@
 """A corpus → shards: documents cut into sentences, encoded and scored once, for every pre-training after.
 
 One process reads, drops documents that were there already and deals the others out in portions of text;
-each portion becomes one file, made by whichever process is free (`pegasus.data.making`). A file is a
+each portion becomes one file, made by whichever process is free (`pegasus.data.shard_workers`). A file is a
 function of
 its texts and of the settings, so a run that was killed is simply started again: portions whose file is
 there are passed over.
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from pegasus.checkpoint.writing import Staging
+from pegasus.data.deduplicate import Seen, fingerprint
 from pegasus.data.gap import GapSettings
-from pegasus.data.making import Made, Portion, made_in_order
 from pegasus.data.read import OnBad, Reading, Unit, read_documents
 from pegasus.data.records import Document
-from pegasus.data.seen import Seen, fingerprint
 from pegasus.data.sentences import Splitter, find_splitter
+from pegasus.data.shard_workers import Made, Portion, made_in_order
 from pegasus.data.shards import MANIFEST, TOKENIZER, Manifest, ShardRecord, sha256_of
 from pegasus.errors import BadData, BadSetting
 

@@ -36,7 +36,7 @@ from pegasus.data.reading.plain import Unit
 from pegasus.data.reading.rows import read_rows
 from pegasus.data.records import Document, Pair
 from pegasus.errors import BadData
-from pegasus.tokenization.surrogates import has_surrogates
+from pegasus.tokenization.segmentation.surrogates import has_surrogates
 
 __all__ = ["OnBad", "Reading", "Source", "Text", "Unit", "find_sources"]
 __all__ += ["read_documents", "read_pairs", "read_texts"]

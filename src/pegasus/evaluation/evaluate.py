@@ -162,11 +162,11 @@ def _written(
     settings: Mapping[str, Any],
     unknown: UnknownTally,
 ) -> tuple[list[str], dict[int, str]]:
-    def tell(done: int, total: int) -> None:
+    def advance(done: int, total: int) -> None:
         if report is not None:
             report("summarizing", done, total)
 
-    ends = writer.attempt([pair.document for pair in pairs], progress=tell, **settings)
+    ends = writer.attempt([pair.document for pair in pairs], progress=advance, **settings)
     failed = {row: str(end) for row, end in enumerate(ends) if isinstance(end, PegasusError)}
     for pair, end in zip(pairs, ends):
         if (found := getattr(end, "unknown", None)) is not None:

@@ -14,7 +14,7 @@ from pegasus.evaluation.evaluate import Evaluation
 from pegasus.evaluation.measures import measure
 from pegasus.evaluation.plots import bars, histogram
 from pegasus.evaluation.rouge import KINDS, Interval
-from pegasus.tokenization.surrogates import mend_surrogates
+from pegasus.tokenization.segmentation.surrogates import mend_surrogates
 
 #: Measures that a report shows, with their headings.
 _SHOWN = {

@@ -10,14 +10,24 @@ from typing import Any
 import numpy as np
 
 from pegasus.errors import BadSetting, NotOffered
+from pegasus.generation.arguments import (
+    Guests,
+    Limits,
+    check_tokens,
+    limits_for,
+    processors_for,
+    settings_for,
+    token_list,
+)
 from pegasus.generation.config import FILE, GenerationConfig
-from pegasus.generation.drafting import Drafter, ModelDrafter, SourceDrafter, joined
 from pegasus.generation.inputs import Inputs, read_inputs
-from pegasus.generation.plan import Plan
-from pegasus.generation.planning import check_together, plan_for, stream_to
-from pegasus.generation.request import Request
-from pegasus.generation.rules import Rules
-from pegasus.generation.searches import SearchMethods
+from pegasus.generation.model_inputs import Request
+from pegasus.generation.planning import check_together, search_settings_for, stream_to
+from pegasus.generation.processors.logits_processors import LogitsProcessors
+from pegasus.generation.search.assisted import Drafter, ModelDrafter, SourceDrafter, joined
+from pegasus.generation.search.search_settings import SearchSettings
+from pegasus.generation.search.strategies import choose, drafted
+from pegasus.generation.search_methods import SearchMethods
 from pegasus.generation.session import (
     Decoder,
     DecoderSession,
@@ -25,21 +35,11 @@ from pegasus.generation.session import (
     Recorded,
     Records,
     SearchRun,
-    converse,
     log_softmax,
-)
-from pegasus.generation.settle import (
-    Guests,
-    Limits,
-    check_tokens,
-    limits_for,
-    rules_for,
-    settings_for,
-    token_list,
+    run_search,
 )
 from pegasus.generation.stepping import Generation
 from pegasus.generation.stopping import listeners_for
-from pegasus.generation.strategies import choose, drafted
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class GenerationMixin(SearchMethods):
         Args:
             inputs: [B, S], the source's tokens (for ``PegasusForCausalLM`` the prompt's), or ``input_ids``.
             generation_config: settings instead of the model's own.
-            logits_processor: functions (ids, scores) → scores, with the device's arrays, after all rules.
+            logits_processor: functions (ids, scores) → scores, with the device's arrays, after all others.
             stopping_criteria: functions (ids, scores) → bool; the first True stops all texts.
             prefix_allowed_tokens_fn: function (text, ids) → tokens that may come next.
             synced_gpus: without effect: a search that is done does not go on for the sake of others.
@@ -249,7 +249,8 @@ class GenerationMixin(SearchMethods):
             streamer.put(self.to_native(read.prompt_BT))
             listeners.append(stream_to(streamer, self.to_native))
         watched = bool(listeners or logits_processor) or read.request.records.any
-        plan = plan_for(settings, limits, listeners, self._seed(settings), all_rows=watched)
+        seed = self._seed(settings)
+        search_settings = search_settings_for(settings, limits, listeners, seed, all_rows=watched)
 
         def finish(found: Hypotheses, recorded: Recorded | None) -> Any:
             if streamer is not None:
@@ -258,11 +259,16 @@ class GenerationMixin(SearchMethods):
 
         if assisted or settings.prompt_lookup_num_tokens:
             return _Drafting(
-                lambda: finish(*self._draft(read, plan, settings, limits, guests, assistant_model))
+                lambda: finish(
+                    *self._draft(read, search_settings, settings, limits, guests, assistant_model)
+                )
             )
-        rules = Rules(rules_for(settings, limits, read.sources, guests))
+        processors = LogitsProcessors(processors_for(settings, limits, read.sources, guests))
         session = self.open_session(read.request)
-        run = SearchRun(strategy.begin(read.prompt_BT, replace(plan, rules=rules), settings), session)
+        run = SearchRun(
+            strategy.begin(read.prompt_BT, replace(search_settings, processors=processors), settings),
+            session,
+        )
         return Generation(run, lambda: finish(run.result(), session.recorded))
 
     def _settle(
@@ -318,7 +324,7 @@ class GenerationMixin(SearchMethods):
     def _draft(
         self,
         read: Inputs,
-        plan: Plan,
+        search_settings: SearchSettings,
         settings: GenerationConfig,
         limits: Limits,
         guests: Guests,
@@ -328,20 +334,25 @@ class GenerationMixin(SearchMethods):
         found, recorded = [], None
         for text in range(len(read.prompt_BT)):
             one = read.of_text(text)
-            of_text = replace(plan, rules=Rules(rules_for(settings, limits, one.sources, guests)))
+            of_text = replace(
+                search_settings,
+                processors=LogitsProcessors(processors_for(settings, limits, one.sources, guests)),
+            )
             drafter = self._drafter(one, of_text, settings, assistant)
             session = self.open_session(one.request)
             search = drafted(one.prompt_BT, of_text, drafter, settings)
-            found.append(converse(search, session))
+            found.append(run_search(search, session))
             recorded = session.recorded
-        return (found[0] if len(found) == 1 else joined(found, plan.pad)), recorded
+        return (found[0] if len(found) == 1 else joined(found, search_settings.pad)), recorded
 
-    def _drafter(self, one: Inputs, plan: Plan, settings: GenerationConfig, assistant: Any) -> Drafter:
+    def _drafter(
+        self, one: Inputs, search_settings: SearchSettings, settings: GenerationConfig, assistant: Any
+    ) -> Drafter:
         if assistant is None:
             if one.sources is None:
                 raise BadSetting("prompt_lookup_num_tokens looks into the source: give input_ids.")
             source = one.sources[0]
-            return SourceDrafter(source[source != plan.pad], settings.prompt_lookup_num_tokens)
+            return SourceDrafter(source[source != search_settings.pad], settings.prompt_lookup_num_tokens)
         if assistant.config.vocab_size != self.config.vocab_size:
             raise BadSetting(
                 f"the assistant knows {assistant.config.vocab_size} tokens and the model "
@@ -349,7 +360,9 @@ class GenerationMixin(SearchMethods):
             )
         if one.request.input_ids is None and one.request.encoder_hidden_states is None:
             raise BadSetting("the assistant reads the source itself: give input_ids.")
-        return ModelDrafter(assistant.open_session(replace(one.request, records=Records())), plan)
+        return ModelDrafter(
+            assistant.open_session(replace(one.request, records=Records())), search_settings
+        )
 
     def _returned(
         self,

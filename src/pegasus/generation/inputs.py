@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from pegasus.errors import BadSetting
+from pegasus.generation.arguments import token_list
 from pegasus.generation.config import GenerationConfig
-from pegasus.generation.request import Request
+from pegasus.generation.model_inputs import Request
 from pegasus.generation.session import Records
-from pegasus.generation.settle import token_list
 
 
 class Arrays(Protocol):

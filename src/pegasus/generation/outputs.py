@@ -21,7 +21,7 @@ class GreedySearchEncoderDecoderOutput(ModelOutput):
 
     Attributes:
         sequences: [N, T], the start token, what was said, padding.
-        scores: one [rows, V] per new token: the scores after all rules, with ``output_scores``.
+        scores: one [rows, V] per new token: the scores after all processors, with ``output_scores``.
         encoder_attentions: one [B, H, S, S] a layer, with ``output_attentions``.
         encoder_hidden_states: [B, S, D] of the embeddings and each layer, with ``output_hidden_states``.
         decoder_attentions: per new token, one [rows, H, 1, T] a layer.
@@ -61,7 +61,7 @@ class BeamSearchEncoderDecoderOutput(ModelOutput):
     Attributes:
         sequences: [N, T], the start token, what was said, padding.
         sequences_scores: [N], the sum of the log-probabilities divided by the length normalization.
-        scores: one [B · M, V] per new token: log-probabilities after all rules, with ``output_scores``.
+        scores: one [B · M, V] per new token: log-probabilities after processors, with ``output_scores``.
         beam_indices: [N, T], from which row (text · M + beam) each new token came; −1 after the end.
         encoder_attentions: one [B, H, S, S] a layer, with ``output_attentions``.
         encoder_hidden_states: [B, S, D] of the embeddings and each layer, with ``output_hidden_states``.

@@ -1,4 +1,4 @@
-"""From the settings of a call to the plan of a search, and what does not go together in one."""
+"""From the settings of a call to those of a search, and what does not go together in one."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from pegasus.errors import BadSetting, UnsupportedArgument
+from pegasus.generation.arguments import Limits, token_list
 from pegasus.generation.config import GenerationConfig
 from pegasus.generation.inputs import records_for
-from pegasus.generation.plan import Listener, Plan
-from pegasus.generation.settle import Limits, token_list
-from pegasus.generation.strategies import Strategy
+from pegasus.generation.search.search_settings import Listener, SearchSettings
+from pegasus.generation.search.strategies import Strategy
 
 
-def plan_for(
+def search_settings_for(
     settings: GenerationConfig, limits: Limits, listeners: Sequence[Listener], seed: int, all_rows: bool
-) -> Plan:
-    """What a search must be told, without the rules."""
+) -> SearchSettings:
+    """What a search must be told, without the processors."""
     normalization: Any = settings.length_normalization or settings.search
-    return Plan(
+    return SearchSettings(
         max_length=limits.longest,
         eos=token_list(settings.eos_token_id),
         pad=settings.pad_token_id or 0,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pegasus.generation.plan import Listener
+from pegasus.generation.search.search_settings import Listener
 
 
 class StoppingCriteria:

@@ -6,10 +6,10 @@ hub states for it, because a download of the right size with wrong bytes is othe
 
 from __future__ import annotations
 
+from pegasus.hub.bundled import bundled
 from pegasus.hub.names import locate
 from pegasus.hub.options import CONFIG_FILES, GENERATION_FILES, TOKENIZER_FILES, WEIGHT_FORMATS, HubOptions
 from pegasus.hub.sharing import push
-from pegasus.hub.shelf import bundled
 
 __all__ = [
     "CONFIG_FILES",

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pegasus.errors import CheckpointNotFound
+from pegasus.hub.bundled import bundled, bundled_in_words
 from pegasus.hub.options import HubOptions
 from pegasus.hub.repository import fetch, is_repository_name
-from pegasus.hub.shelf import bundled, bundled_in_words
 
 
 def locate(

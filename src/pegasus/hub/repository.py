@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
+from pegasus.hub.bundled import bundled_in_words
 from pegasus.hub.integrity import is_hexadecimal, recall_listing, remember_listing, storage_of, verify
 from pegasus.hub.options import WEIGHT_FORMATS, HubOptions
-from pegasus.hub.shelf import bundled_in_words
 
 _SMALL_FILES = ("*.json", "*.model", "*.spm", "*.txt", "*.jinja")
 _OTHER_INDEXES = "*.index.json"

@@ -155,3 +155,10 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
     hidden_states: tuple[Any, ...] | None = None
     attentions: tuple[Any, ...] | None = None
     cross_attentions: tuple[Any, ...] | None = None
+
+
+def encoder_record(outputs: Any) -> BaseModelOutput:
+    """What an encoder returned as our record: ours already, one of another library, or a tuple."""
+    if isinstance(outputs, BaseModelOutput):
+        return outputs
+    return BaseModelOutput(*(outputs.values() if isinstance(outputs, dict) else outputs))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pegasus.errors import BadData
-from pegasus.tokenization.surrogates import mend_surrogates
+from pegasus.tokenization.segmentation.surrogates import mend_surrogates
 
 # The most among 7,000 English documents is 6 %; Vietnamese text has 30 %, other scripts 50 to 100 %.
 _MEANINGLESS = 0.2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from pegasus.summarizer.figures import dated_months, known_values, unknown_numbers
 from pegasus.summarizer.number_words import ORDINALS, UNITS
+from pegasus.summarizer.numbers import dated_months, known_values, unknown_numbers
 from pegasus.summarizer.proper_names import KnownNames, LooksLikeName, unknown_names
 from pegasus.summarizer.repetition import measure_repetition
 from pegasus.summarizer.roman import roman_value

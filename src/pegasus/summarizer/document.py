@@ -21,7 +21,7 @@ from pegasus.errors import BadData, TextTooLong
 from pegasus.summarizer.characters import Unknown, refuse_unknown
 from pegasus.summarizer.checks import check_summary
 from pegasus.summarizer.chunks import balance, split_units
-from pegasus.summarizer.desk import Desk, Piece, Written
+from pegasus.summarizer.context import Context, Piece, Written
 from pegasus.summarizer.drafting import BLOCKED_RUN, write_pieces, write_sentences
 from pegasus.summarizer.explain import explain, token_ends
 from pegasus.summarizer.lengths import Budget, plan_length
@@ -29,7 +29,7 @@ from pegasus.summarizer.records import Chunk, Finish, How, Summary
 from pegasus.summarizer.texts import not_a_text
 from pegasus.summarizer.writer import Draft, Job
 
-Conversation = Generator[list[Job], list[Draft], Summary]
+SummaryTask = Generator[list[Job], list[Draft], Summary]
 
 _SHRINKS = 0.9
 
@@ -66,7 +66,7 @@ class Round:
     notes: list[str] = field(default_factory=list)
 
 
-def summarize_text(text: str, desk: Desk) -> Conversation:
+def summarize_text(text: str, context: Context) -> SummaryTask:
     """Hold the conversation about one text.
 
     Raises:
@@ -77,29 +77,29 @@ def summarize_text(text: str, desk: Desk) -> Conversation:
         raise BadData(f"A text must be a string; {not_a_text(text)}")
     if not text.strip():
         raise BadData("The text is empty: there is nothing to summarize.")
-    unknown = desk.reader.characters.find_unknown(text)
-    refuse_unknown(unknown, desk.settings.unknown)
-    (tokens,) = desk.reader.encode([text])
+    unknown = context.reader.characters.find_unknown(text)
+    refuse_unknown(unknown, context.settings.unknown)
+    (tokens,) = context.reader.encode([text])
     if len(tokens) < 2:  # the end alone: what there was has no shape, as marks of direction have none
         raise BadData("The text holds nothing that can be seen: there is nothing to summarize.")
-    how = _how(len(tokens), desk)
-    budget, notes = _budget(text, tokens, how, desk)
+    how = _how(len(tokens), context)
+    budget, notes = _budget(text, tokens, how, context)
     planned = Text(text, tokens, budget, unknown, notes)
     if how == "chunk":
-        return (yield from _read_in_pieces(planned, desk))
-    return (yield from _read_at_once(planned, how, desk))
+        return (yield from _read_in_pieces(planned, context))
+    return (yield from _read_at_once(planned, how, context))
 
 
 def _budget(
-    text: str, tokens: Sequence[int], how: How, desk: Desk
+    text: str, tokens: Sequence[int], how: How, context: Context
 ) -> tuple[Budget | None, tuple[str, ...]]:
     """Return how long the summary shall be, as far as text and model let it, and what to say of that."""
     words = len(text.split())
-    asked = plan_length(desk.settings.length, desk.writer.usual, words=words, tokens=len(tokens) - 1)
+    asked = plan_length(context.settings.length, context.writer.usual, words=words, tokens=len(tokens) - 1)
     if asked is None:
         return None, ()
     # Pieces have limits of their own, and together as many tokens as the text.
-    most = len(tokens) if how == "chunk" else min(len(tokens), desk.limit)
+    most = len(tokens) if how == "chunk" else min(len(tokens), context.limit)
     budget = asked.within(most)
     if budget == asked or asked.words is None:
         return budget, ()
@@ -109,37 +109,37 @@ def _budget(
     return budget, (f"{told}: this model writes at most {most:,} tokens at once",)
 
 
-def _how(tokens: int, desk: Desk) -> How:
-    wanted = desk.settings.long
-    if tokens <= desk.limit:
+def _how(tokens: int, context: Context) -> How:
+    wanted = context.settings.long
+    if tokens <= context.limit:
         return "whole"
     if wanted == "error":
         raise TextTooLong(
-            f"The text has {tokens:,} tokens and the model takes {desk.limit:,}: "
+            f"The text has {tokens:,} tokens and the model takes {context.limit:,}: "
             "set `long` to chunk (reads all of it in pieces) or truncate (reads the beginning)."
         )
-    if wanted == "extend" and tokens > desk.settings.extend_limit:
+    if wanted == "extend" and tokens > context.settings.extend_limit:
         raise TextTooLong(
             f"The text has {tokens:,} tokens and extend reads at most "
-            f"{desk.settings.extend_limit:,} at once: set `long` to chunk, or raise extend_limit."
+            f"{context.settings.extend_limit:,} at once: set `long` to chunk, or raise extend_limit."
         )
     return wanted
 
 
-def _read_at_once(text: Text, how: How, desk: Desk) -> Conversation:
-    used = text.tokens if how != "truncate" else (*text.tokens[: desk.limit - 1], text.tokens[-1])
-    units = desk.split(text.text) if desk.settings.explain else []
-    ends = token_ends(desk.reader.count(units), len(text.tokens) - 1)
+def _read_at_once(text: Text, how: How, context: Context) -> SummaryTask:
+    used = text.tokens if how != "truncate" else (*text.tokens[: context.limit - 1], text.tokens[-1])
+    units = context.split(text.text) if context.settings.explain else []
+    ends = token_ends(context.reader.count(units), len(text.tokens) - 1)
     piece = Piece(range(len(units)), list(np.diff([0, *ends])), used)
-    if desk.settings.sentences is None:
-        written = yield from write_pieces([piece], text.budget, desk)
+    if context.settings.sentences is None:
+        written = yield from write_pieces([piece], text.budget, context)
     else:
-        written = yield from write_sentences(piece, text.budget, desk.settings.sentences, desk)
-    told = _told(text, written, desk)
+        written = yield from write_sentences(piece, text.budget, context.settings.sentences, context)
+    told = _told(text, written, context)
     notes = told.warnings
     if how == "extend":
         notes = (
-            f"extend: a checkpoint made for {desk.limit:,} tokens read {len(used):,} at once",
+            f"extend: a checkpoint made for {context.limit:,} tokens read {len(used):,} at once",
             *notes,
         )
     shares = written[0].shares
@@ -150,25 +150,25 @@ def _read_at_once(text: Text, how: How, desk: Desk) -> Conversation:
     )
 
 
-def _read_in_pieces(text: Text, desk: Desk) -> Conversation:
-    source, sizes = split_units(desk.split(text.text), desk.limit - 1, desk.reader.count)
+def _read_in_pieces(text: Text, context: Context) -> SummaryTask:
+    source, sizes = split_units(context.split(text.text), context.limit - 1, context.reader.count)
     state = Round(source, sizes)
     while True:
-        pieces = _pieces(state, desk)
-        budget, last = _share(text.budget, len(pieces), desk)
-        if len(pieces) == 1 and desk.settings.sentences is not None:
-            written = yield from write_sentences(pieces[0], budget, desk.settings.sentences, desk)
+        pieces = _pieces(state, context)
+        budget, last = _share(text.budget, len(pieces), context)
+        if len(pieces) == 1 and context.settings.sentences is not None:
+            written = yield from write_sentences(pieces[0], budget, context.settings.sentences, context)
         else:
-            written = yield from write_pieces(pieces, budget, desk)
+            written = yield from write_pieces(pieces, budget, context)
         before = sum(state.sizes)
-        _advance(state, pieces, written, desk)
-        if last or _short_enough(state, text.budget, desk):
+        _advance(state, pieces, written, context)
+        if last or _short_enough(state, text.budget, context):
             break
         if sum(state.sizes) > _SHRINKS * before:
             state.notes.append("merge: the joined summaries could not be made shorter")
             break
         state.rounds += 1
-    told = _told(text, written, desk)
+    told = _told(text, written, context)
     retry = (_RETRIED,) if state.retried and _RETRIED not in told.warnings else ()
     return replace(
         told,
@@ -181,31 +181,31 @@ def _read_in_pieces(text: Text, desk: Desk) -> Conversation:
     )
 
 
-def _pieces(state: Round, desk: Desk) -> list[Piece]:
+def _pieces(state: Round, context: Context) -> list[Piece]:
     """Cut a round's sentences into pieces that fit, as few and as even as possible."""
-    room = desk.limit - 1
+    room = context.limit - 1
     while True:
         runs = balance(state.sizes, room)
-        tokens = desk.reader.encode(["".join(state.units[run.start : run.stop]) for run in runs])
-        over = max(map(len, tokens)) - desk.limit
+        tokens = context.reader.encode(["".join(state.units[run.start : run.stop]) for run in runs])
+        over = max(map(len, tokens)) - context.limit
         # Sentences side by side may have a token more at their border than when counted alone.
         if over <= 0 or room <= over:
             return [Piece(run, state.sizes[run.start : run.stop], own) for run, own in zip(runs, tokens)]
         room -= over
 
 
-def _share(budget: Budget | None, pieces: int, desk: Desk) -> tuple[Budget | None, bool]:
+def _share(budget: Budget | None, pieces: int, context: Context) -> tuple[Budget | None, bool]:
     """Return each piece's budget, and whether what comes out is then the whole summary."""
     if pieces == 1:
         return budget, True
-    if budget is not None and desk.settings.sentences is None:
+    if budget is not None and context.settings.sentences is None:
         share = budget.shared(pieces)
-        if 2 * share.most >= desk.writer.usual.most:
+        if 2 * share.most >= context.writer.usual.most:
             return share, True
     return None, False
 
 
-def _advance(state: Round, pieces: Sequence[Piece], written: Sequence[Written], desk: Desk) -> None:
+def _advance(state: Round, pieces: Sequence[Piece], written: Sequence[Written], context: Context) -> None:
     """Make the summaries of one round the input of the next."""
     if not state.chunks:
         state.chunks = _chunks(state.units, pieces, written)
@@ -216,7 +216,7 @@ def _advance(state: Round, pieces: Sequence[Piece], written: Sequence[Written], 
         if each.text
         for unit in (*each.sentences[:-1], each.sentences[-1].rstrip() + "\n")
     ]
-    state.sizes = desk.reader.count(state.units)
+    state.sizes = context.reader.count(state.units)
     state.seconds += sum(each.seconds for each in written)
     state.retried |= any(each.retried for each in written)
 
@@ -249,28 +249,30 @@ def _traced(state: Round, pieces: Sequence[Piece], written: Sequence[Written]) -
     return stacked if state.trace is None else stacked @ state.trace
 
 
-def _short_enough(state: Round, budget: Budget | None, desk: Desk) -> bool:
-    most = (budget or desk.writer.usual).most
-    wanted = desk.settings.sentences
+def _short_enough(state: Round, budget: Budget | None, context: Context) -> bool:
+    most = (budget or context.writer.usual).most
+    wanted = context.settings.sentences
     return sum(state.sizes) + 1 <= most and (wanted is None or len(state.units) <= wanted)
 
 
 _RETRIED = f"retried: a repetitive draft was written again with no_repeat_ngram_size={BLOCKED_RUN}"
 
 
-def _told(text: Text, written: Sequence[Written], desk: Desk) -> Summary:
+def _told(text: Text, written: Sequence[Written], context: Context) -> Summary:
     """Make the record of a summary that is written; how its text was read is added by the caller."""
     summary = "\n".join(each.text for each in written if each.text)
     finish: Finish = "length" if any(each.draft.finish_reason == "length" for each in written) else "eos"
-    warnings = check_summary(summary, text.text, desk.reader.looks_like_name) if desk.settings.check else ()
-    if text.unknown and desk.settings.unknown != "ignore":
+    warnings = (
+        check_summary(summary, text.text, context.reader.looks_like_name) if context.settings.check else ()
+    )
+    if text.unknown and context.settings.unknown != "ignore":
         warnings = (f"unknown: the vocabulary lacks {text.unknown}", *warnings)
-    size, cut = _size(summary, written, desk), any(each.cut for each in written)
-    if desk.settings.check and size > len(text.tokens):
+    size, cut = _size(summary, written, context), any(each.cut for each in written)
+    if context.settings.check and size > len(text.tokens):
         warnings = (*warnings, f"longer: {size:,} tokens, and the text has {len(text.tokens):,}")
     if cut:
         warnings = (*warnings, "cut: it met its limit and ends in the middle of a sentence")
-    wanted, found = desk.settings.sentences, sum(len(each.sentences) for each in written)
+    wanted, found = context.settings.sentences, sum(len(each.sentences) for each in written)
     if wanted is not None and found < wanted:
         warnings = (*warnings, f"sentences: {wanted} asked for, the model wrote {found}")
     if any(each.retried for each in written):
@@ -288,12 +290,12 @@ def _told(text: Text, written: Sequence[Written], desk: Desk) -> Summary:
         cut=cut,
         warnings=warnings,
         seconds=sum(each.seconds for each in written),
-        model=desk.name,
+        model=context.name,
     )
 
 
-def _size(summary: str, written: Sequence[Written], desk: Desk) -> int:
+def _size(summary: str, written: Sequence[Written], context: Context) -> int:
     tokens = written[0].draft.tokens
-    if len(written) == 1 and summary == desk.reader.decode(tokens):
+    if len(written) == 1 and summary == context.reader.decode(tokens):
         return len(tokens)
-    return desk.reader.count([summary])[0] + 1
+    return context.reader.count([summary])[0] + 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pegasus.summarizer.desk import Desk, Piece, Written
+from pegasus.summarizer.context import Context, Piece, Written
 from pegasus.summarizer.endings import end_at_word, is_finished, within_words, words_of
 from pegasus.summarizer.explain import lean, token_ends
 from pegasus.summarizer.lengths import SMALLEST, Budget
@@ -21,25 +21,25 @@ BLOCKED_RUN = 3
 _MOST_LONGER = 4
 
 
-def write_pieces(pieces: Sequence[Piece], budget: Budget | None, desk: Desk) -> Drafting:
+def write_pieces(pieces: Sequence[Piece], budget: Budget | None, context: Context) -> Drafting:
     """Have each piece summarized within a budget."""
     jobs = [Job(piece.tokens, budget) for piece in pieces]
     drafts = yield jobs
-    written = [_read(draft, job, desk) for draft, job in zip(drafts, jobs)]
-    if desk.settings.retry_repetition:
-        written = yield from _write_again(jobs, written, desk)
-    return [_explained(each, piece, desk) for each, piece in zip(written, pieces)]
+    written = [_read(draft, job, context) for draft, job in zip(drafts, jobs)]
+    if context.settings.retry_repetition:
+        written = yield from _write_again(jobs, written, context)
+    return [_explained(each, piece, context) for each, piece in zip(written, pieces)]
 
 
-def write_sentences(piece: Piece, budget: Budget | None, wanted: int, desk: Desk) -> Drafting:
+def write_sentences(piece: Piece, budget: Budget | None, wanted: int, context: Context) -> Drafting:
     """Have one piece summarized in so many sentences: once more where fewer come, cut where more do."""
-    (written,) = yield from write_pieces([piece], budget, desk)
+    (written,) = yield from write_pieces([piece], budget, context)
     if 0 < len(written.sentences) < wanted:
         least = len(written.draft.tokens) * wanted // len(written.sentences)
-        least = min(least, _MOST_LONGER * desk.writer.usual.most)
-        most = max(SMALLEST, min(len(piece.tokens), desk.writer.limit))
-        longer = Budget(min(least, most), min(max(2 * least, desk.writer.usual.most), most))
-        (fresh,) = yield from write_pieces([piece], longer, desk)
+        least = min(least, _MOST_LONGER * context.writer.usual.most)
+        most = max(SMALLEST, min(len(piece.tokens), context.writer.limit))
+        longer = Budget(min(least, most), min(max(2 * least, context.writer.usual.most), most))
+        (fresh,) = yield from write_pieces([piece], longer, context)
         seconds = written.seconds + fresh.seconds
         better = fresh if len(fresh.sentences) > len(written.sentences) else written
         written = replace(better, seconds=seconds)
@@ -48,25 +48,25 @@ def write_sentences(piece: Piece, budget: Budget | None, wanted: int, desk: Desk
     return [replace(written, sentences=written.sentences[:wanted], shares=shares, cut=cut)]
 
 
-def _read(draft: Draft, job: Job, desk: Desk) -> Written:
-    sentences, cut = list(desk.split(desk.reader.decode(draft.tokens))), False
+def _read(draft: Draft, job: Job, context: Context) -> Written:
+    sentences, cut = list(context.split(context.reader.decode(draft.tokens))), False
     if draft.finish_reason == "length" and sentences and not is_finished(sentences[-1]):
-        sentences, cut = _broken_off(sentences, job, desk)
+        sentences, cut = _broken_off(sentences, job, context)
     if job.budget is not None and job.budget.words is not None and sentences:
         sentences, shortened = within_words(sentences, job.budget.words)
         cut = shortened or (cut and not is_finished(sentences[-1]))
     return Written(tuple(sentences), draft, draft.seconds, cut=cut)
 
 
-def _broken_off(sentences: list[str], job: Job, desk: Desk) -> tuple[list[str], bool]:
+def _broken_off(sentences: list[str], job: Job, context: Context) -> tuple[list[str], bool]:
     """End at a whole sentence where a length was asked for and enough is left, else at a whole word."""
     if job.budget is not None and 2 * sum(map(len, sentences[:-1])) >= len(sentences[-1]):
         return sentences[:-1], False
-    known = words_of(desk.reader.decode(job.tokens))
+    known = words_of(context.reader.decode(job.tokens))
     return [*sentences[:-1], end_at_word(sentences[-1], known)], True
 
 
-def _write_again(jobs: Sequence[Job], written: Sequence[Written], desk: Desk) -> Drafting:
+def _write_again(jobs: Sequence[Job], written: Sequence[Written], context: Context) -> Drafting:
     measured = [measure_repetition(each.text) for each in written]
     again = [index for index, found in enumerate(measured) if found.found]
     result = list(written)
@@ -74,7 +74,7 @@ def _write_again(jobs: Sequence[Job], written: Sequence[Written], desk: Desk) ->
         return result
     drafts = yield [replace(jobs[index], no_repeat_ngram_size=BLOCKED_RUN) for index in again]
     for index, draft in zip(again, drafts):
-        fresh = _read(draft, jobs[index], desk)
+        fresh = _read(draft, jobs[index], context)
         better = (
             fresh if measure_repetition(fresh.text).badness <= measured[index].badness else result[index]
         )
@@ -82,20 +82,20 @@ def _write_again(jobs: Sequence[Job], written: Sequence[Written], desk: Desk) ->
     return result
 
 
-def _explained(written: Written, piece: Piece, desk: Desk) -> Written:
+def _explained(written: Written, piece: Piece, context: Context) -> Written:
     """Add how much each sentence leans on each sentence of the piece."""
-    if not desk.settings.explain:
+    if not context.settings.explain:
         return written
-    attention_TS = desk.writer.attend(piece.tokens, written.draft.tokens)[:, : len(piece.tokens) - 1]
+    attention_TS = context.writer.attend(piece.tokens, written.draft.tokens)[:, : len(piece.tokens) - 1]
     ends_s = token_ends(piece.sizes, sum(piece.sizes))
-    return replace(written, shares=lean(attention_TS, _sentence_ends(written, desk), ends_s))
+    return replace(written, shares=lean(attention_TS, _sentence_ends(written, context), ends_s))
 
 
-def _sentence_ends(written: Written, desk: Desk) -> list[int]:
+def _sentence_ends(written: Written, context: Context) -> list[int]:
     """Return for each sentence of a summary the index after its last token."""
     tokens = written.draft.tokens
     reach = np.maximum.accumulate(
-        [len(desk.reader.decode(tokens[:count])) for count in range(len(tokens) + 1)]
+        [len(context.reader.decode(tokens[:count])) for count in range(len(tokens) + 1)]
     )
     starts = np.cumsum([0, *map(len, written.sentences)])
     borders = [start + len(sentence.rstrip()) for start, sentence in zip(starts, written.sentences)]

@@ -14,12 +14,12 @@ from typing import Any, Literal, overload
 from pegasus.backends.choose import open_model
 from pegasus.errors import CheckpointCorrupt, PegasusError
 from pegasus.hub import HubOptions, locate
-from pegasus.summarizer.desk import Desk
+from pegasus.summarizer.context import Context
 from pegasus.summarizer.document import summarize_text
-from pegasus.summarizer.reader import Reader
 from pegasus.summarizer.records import Summary
-from pegasus.summarizer.rounds import Progress, Scheduler, in_order
+from pegasus.summarizer.scheduler import Progress, Scheduler, in_order
 from pegasus.summarizer.settings import Settings, whole_number
+from pegasus.summarizer.text_codec import TextCodec
 from pegasus.summarizer.texts import many_texts
 from pegasus.summarizer.writer import ModelWriter, Writer
 
@@ -46,7 +46,7 @@ class Summarizer:
     """
 
     def __init__(
-        self, writer: Writer, reader: Reader, *, name: str = "", settings: Settings | None = None
+        self, writer: Writer, reader: TextCodec, *, name: str = "", settings: Settings | None = None
     ) -> None:
         self.writer = writer
         self.reader = reader
@@ -75,8 +75,9 @@ class Summarizer:
             threads: threads of the CPU; None: as many as there are cores.
             backend: what computes, one of `pegasus.backends.backend_names()`; None: packed weights on a
                 CPU, PyTorch elsewhere.
-            newline: what becomes of line breaks (`pegasus.tokenization.newline`). None: what the checkpoint
-                says, and "authors" where it says nothing and its vocabulary has a token for them.
+            newline: what becomes of line breaks (`pegasus.tokenization.segmentation.newline`). None:
+                what the checkpoint says, and "authors" where it says nothing and its vocabulary has
+                a token for them.
             options: hub options (revision, token, cache_dir, local_files_only, force_download, subfolder),
                 and settings of `Settings` that become the defaults of every call.
 
@@ -99,7 +100,7 @@ class Summarizer:
         if rows != tokens:
             logger.warning("%s: %s", name, _sizes(rows, tokens))
         writer = ModelWriter(model, folder, tuple(range(tokens, rows)))
-        return cls(writer, Reader(tokenizer, rows), name=os.fspath(name), settings=settings)
+        return cls(writer, TextCodec(tokenizer, rows), name=os.fspath(name), settings=settings)
 
     @overload
     def __call__(self, texts: str, *, progress: Progress | None = None, **settings: Any) -> Summary: ...
@@ -174,9 +175,9 @@ class Summarizer:
     def _ends(
         self, texts: Sequence[str], progress: Progress | None, settings: Mapping[str, Any]
     ) -> Iterator[Summary | PegasusError]:
-        desk = Desk(self.reader, self.writer, self.settings.changed(**settings), self.name)
-        scheduler = Scheduler(self.writer, desk.settings, progress)
-        return in_order(scheduler, [summarize_text(text, desk) for text in texts])
+        context = Context(self.reader, self.writer, self.settings.changed(**settings), self.name)
+        scheduler = Scheduler(self.writer, context.settings, progress)
+        return in_order(scheduler, [summarize_text(text, context) for text in texts])
 
 
 def _take(source: Iterator[str], most: int) -> tuple[list[str], Exception | None]:

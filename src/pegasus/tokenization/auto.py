@@ -8,8 +8,8 @@ from typing import Any
 from pegasus.errors import NotOffered
 from pegasus.hub import TOKENIZER_FILES, HubOptions, locate
 from pegasus.tokenization.fast import PegasusTokenizerFast
-from pegasus.tokenization.folder import CONFIG, SPIECE, TOKENIZER_JSON, read_json, without_notes
 from pegasus.tokenization.slow import PegasusTokenizer
+from pegasus.tokenization.vocabulary.folder import CONFIG, SPIECE, TOKENIZER_JSON, read_json, without_notes
 
 _OURS = ("PegasusTokenizer", "PegasusTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend", None)
 

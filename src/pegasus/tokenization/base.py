@@ -13,24 +13,24 @@ from typing import Any, ClassVar, Self
 
 from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.hub import TOKENIZER_FILES, HubOptions, locate, push
-from pegasus.tokenization import inputs, lengths
-from pegasus.tokenization.bulk import BulkCutter, BulkEncoding
-from pegasus.tokenization.chat import ChatTemplates
-from pegasus.tokenization.cutting import Engine, StretchCutter, TextEncoder
-from pegasus.tokenization.deprecated import DeprecatedCalls
-from pegasus.tokenization.encoding import BatchEncoding, EncodedText, Encoding
-from pegasus.tokenization.folder import read_settings, settings_of_file, without_notes
-from pegasus.tokenization.inputs import Text
-from pegasus.tokenization.lengths import Limits, Side
-from pegasus.tokenization.naming import TokenNames
-from pegasus.tokenization.newline import Newline, check_newline
-from pegasus.tokenization.preparing import LOST, IdPreparation, cut_away, refuse_pairs
+from pegasus.tokenization.call import inputs, lengths
+from pegasus.tokenization.call.chat import ChatTemplates
+from pegasus.tokenization.call.deprecated import DeprecatedCalls
+from pegasus.tokenization.call.encoding import BatchEncoding, EncodedText, Encoding
+from pegasus.tokenization.call.inputs import Text
+from pegasus.tokenization.call.lengths import Limits, Side
+from pegasus.tokenization.call.preparing import LOST, IdPreparation, cut_away, refuse_pairs
+from pegasus.tokenization.call.request import Defaults, Wanted, refuse_unknown, settle
+from pegasus.tokenization.call.rows import Row, columns, rows_of
 from pegasus.tokenization.released import MODEL_COLUMNS, Released
-from pegasus.tokenization.request import Defaults, Wanted, refuse_unknown, settle
-from pegasus.tokenization.rows import Row, columns, rows_of
-from pegasus.tokenization.saving import write_folder, write_vocabulary
-from pegasus.tokenization.table import TokenTable
-from pegasus.tokenization.vocabulary import NEWLINE_PIECE, Layout, Vocabulary
+from pegasus.tokenization.segmentation.bulk import BulkCutter, BulkEncoding
+from pegasus.tokenization.segmentation.cutting import Engine, StretchCutter, TextEncoder
+from pegasus.tokenization.segmentation.newline import Newline, check_newline
+from pegasus.tokenization.vocabulary.folder import read_settings, settings_of_file, without_notes
+from pegasus.tokenization.vocabulary.layout import NEWLINE_PIECE, Layout, Vocabulary
+from pegasus.tokenization.vocabulary.naming import TokenNames
+from pegasus.tokenization.vocabulary.saving import write_folder, write_vocabulary
+from pegasus.tokenization.vocabulary.table import TokenTable
 
 logger = logging.getLogger(__name__)
 _MADE = ("_engine", "_cutter", "_bulk")  # what cannot be copied

@@ -19,11 +19,11 @@ from tokenizers.models import Unigram
 
 from pegasus.errors import NotOffered
 from pegasus.tokenization.base import TokenizerBase
-from pegasus.tokenization.model_file import UNIGRAM
-from pegasus.tokenization.retraining import FROM_VOCABULARY, learn_unigram, renamed_tokens
-from pegasus.tokenization.saving import tokenizer_json_of
 from pegasus.tokenization.slow import PegasusTokenizer, layout_of, open_vocabulary
-from pegasus.tokenization.vocabulary import OFFSET, SPACE, Layout, Vocabulary
+from pegasus.tokenization.vocabulary.layout import OFFSET, SPACE, Layout, Vocabulary
+from pegasus.tokenization.vocabulary.model_file import UNIGRAM
+from pegasus.tokenization.vocabulary.retraining import FROM_VOCABULARY, learn_unigram, renamed_tokens
+from pegasus.tokenization.vocabulary.saving import tokenizer_json_of
 
 #: Before names that no text may match: normalized text has never two space markers in a row.
 _NOBODY = f"\U0010ffff{SPACE}{SPACE}"
@@ -160,8 +160,8 @@ class PegasusTokenizerFast(TokenizerBase):
     ) -> PegasusTokenizerFast:
         """Learn another vocabulary for a tokenizer like this one, with the tokenizers library.
 
-        :func:`pegasus.tokenization.train.train_vocabulary` learns one with sentencepiece, which is what
-        PEGASUS was made with.
+        :func:`pegasus.tokenization.train.train_vocabulary` learns one with
+        sentencepiece, which is what PEGASUS was made with.
 
         Args:
             text_iterator: texts, or lists of texts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from pegasus.errors import NotOffered
-from pegasus.tokenization.folder import SPIECE, TOKENIZER_JSON
+from pegasus.tokenization.vocabulary.folder import SPIECE, TOKENIZER_JSON
 
 #: What the model takes of an encoding.
 MODEL_COLUMNS = ("input_ids", "attention_mask")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pegasus.errors import BadSetting, CheckpointNotFound
-from pegasus.tokenization.added_tokens import text_of
 from pegasus.tokenization.base import TokenizerBase
-from pegasus.tokenization.folder import read_json
-from pegasus.tokenization.lengths import whole_number
-from pegasus.tokenization.vocabulary import OFFSET, Layout, Vocabulary
+from pegasus.tokenization.call.lengths import whole_number
+from pegasus.tokenization.vocabulary.added_tokens import text_of
+from pegasus.tokenization.vocabulary.folder import read_json
+from pegasus.tokenization.vocabulary.layout import OFFSET, Layout, Vocabulary
 
 
 class SentencePieceEngine:

@@ -13,10 +13,10 @@ from pathlib import Path
 import sentencepiece
 
 from pegasus.errors import BadData, BadSetting
-from pegasus.tokenization.newline import check_newline
+from pegasus.tokenization.segmentation.newline import check_newline
+from pegasus.tokenization.segmentation.surrogates import mend_surrogates
 from pegasus.tokenization.slow import PegasusTokenizer
-from pegasus.tokenization.surrogates import mend_surrogates
-from pegasus.tokenization.vocabulary import NEWLINE_PIECE, OFFSET, UNK, Layout
+from pegasus.tokenization.vocabulary.layout import NEWLINE_PIECE, OFFSET, UNK, Layout
 
 logger = logging.getLogger(__name__)
 

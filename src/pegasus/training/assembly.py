@@ -17,12 +17,12 @@ from pegasus.data.sources import Source
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
 from pegasus.tokenization.auto import AutoTokenizer
-from pegasus.training.begun import check_begun, check_finished, keep_job, make_output
 from pegasus.training.checkpoints import Checkpoints, recover_folder, replace_folder
 from pegasus.training.jobs import Job, ModelSection
-from pegasus.training.journal import Journal, Tell, silent
+from pegasus.training.journal import Journal, Report, silent
 from pegasus.training.loop import Ending, Evaluation, Plan, Run, is_over, learn, resume
 from pegasus.training.presets import FAMILY, SIZES
+from pegasus.training.resume import check_begun, check_finished, keep_job, make_output
 from pegasus.training.signals import StopSignals
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Outcome:
     best: Path | None
 
 
-class Workshop:
+class TrainingSetup:
     """The backend, the processes, the tokenizer and the model of one job.
 
     Args:
@@ -151,30 +151,30 @@ def open_model(backend: LearningBackend, section: ModelSection, tokenizer: Any, 
     return model
 
 
-def carry_out(
-    shop: Workshop,
+def run_job(
+    shop: TrainingSetup,
     train: Source,
     validation: Source | None,
-    tell: Tell = silent,
+    report: Report = silent,
     evaluation: Callable[[Engine], Evaluation] | None = None,
 ) -> Outcome:
     """Run a job from its beginning or from its newest whole checkpoint, and export what came of it.
 
     Args:
-        shop: the job's workshop; its processes part at the end.
+        shop: the job's setup; its processes part at the end.
         train: the examples to learn from.
         validation: the examples to measure, or None.
-        tell: is given lines for people, in the first process only.
+        report: is given lines for people, in the first process only.
         evaluation: makes the third moment of an engine, or None.
     """
     job, output, first = shop.job, shop.output, shop.ranks.rank == 0
     if first:
         recover_folder(output / "best")
-    engine, feed = shop.engine(), shop.loader(train)
+    engine, stream = shop.engine(), shop.loader(train)
     with StopSignals() as signals:
         run = Run(
             engine=engine,
-            feed=feed,
+            stream=stream,
             ranks=shop.ranks,
             plan=_plan(job),
             checkpoints=Checkpoints(output / "checkpoints", shop.ranks, job.run.keep),
@@ -185,21 +185,21 @@ def carry_out(
         )
         resumed = resume(run)
         if resumed and is_over(run):
-            check_finished(job, run.standing.step)
+            check_finished(job, run.train_state.step)
         if first:
             keep_job(job)
             curves = output / "tensorboard" if job.run.tensorboard else None
-            run.journal = Journal(output / "journal.jsonl", run.standing.step, tell, curves)
+            run.journal = Journal(output / "journal.jsonl", run.train_state.step, report, curves)
             if resumed:
-                tell(f"going on from step {run.standing.step:,}", False)
+                report(f"going on from step {run.train_state.step:,}", False)
         ending = learn(run)
-    feed.close()
+    stream.close()
     if run.journal is not None:
         run.journal.close()
     model = None if ending == "stopped" else shop.export(engine, "model")
-    best = output / "best" if run.standing.best is not None else None
+    best = output / "best" if run.train_state.best is not None else None
     shop.ranks.leave()
-    return Outcome(ending, run.standing.step, model, best)
+    return Outcome(ending, run.train_state.step, model, best)
 
 
 def _plan(job: Job) -> Plan:

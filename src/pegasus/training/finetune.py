@@ -15,9 +15,9 @@ from pegasus.errors import BadSetting, PegasusError
 from pegasus.evaluation.rouge import KINDS, score_rows, warn_of_unseen
 from pegasus.summarizer.characters import Characters, UnknownTally
 from pegasus.summarizer.summarizer import Summarizer
-from pegasus.training.assembly import Outcome, Workshop, carry_out
+from pegasus.training.assembly import Outcome, TrainingSetup, run_job
 from pegasus.training.jobs import FinetuneJob, make_job, merge, raw_job
-from pegasus.training.journal import Tell, silent
+from pegasus.training.journal import Report, silent
 from pegasus.training.presets import of_task
 
 
@@ -31,12 +31,12 @@ def read_finetune_job(file: Path, changes: Sequence[str] = ()) -> FinetuneJob:
     return make_job(FinetuneJob, merge(of_task(values.get("task")), values), str(file))
 
 
-def finetune(job: FinetuneJob, tell: Tell = silent) -> Outcome:
+def finetune(job: FinetuneJob, report: Report = silent) -> Outcome:
     """Carry out a job; in a folder where it was begun, go on with it.
 
     Args:
         job: what to do.
-        tell: is given lines for people; the second argument says whether the next line may replace it.
+        report: is given lines for people; the second argument says whether the next line may replace it.
 
     Raises:
         BadSetting: the job makes no sense, or does not fit what was begun.
@@ -44,18 +44,25 @@ def finetune(job: FinetuneJob, tell: Tell = silent) -> Outcome:
     """
     if job.run.evaluate_every and (job.model.kind == "causal" or not job.data.validation):
         raise BadSetting("run.evaluate_every needs pairs in data.validation: name some, or set it to 0")
-    shop = Workshop(job)
+    shop = TrainingSetup(job)
     _say_how_to_generate(shop, job)
-    train = _source(shop, job, job.data.train, job.data.limit, tell)
+    train = _source(shop, job, job.data.train, job.data.limit, report)
     validation = None
     if job.data.validation:
-        validation = _source(shop, job, job.data.validation, job.data.validation_limit, tell, "validation ")
+        validation = _source(
+            shop, job, job.data.validation, job.data.validation_limit, report, "validation "
+        )
     evaluation = _evaluation(shop, job) if job.run.evaluate_every else None
-    return carry_out(shop, train, validation, tell, evaluation)
+    return run_job(shop, train, validation, report, evaluation)
 
 
 def _source(
-    shop: Workshop, job: FinetuneJob, files: Sequence[str], limit: int | None, tell: Tell, kind: str = ""
+    shop: TrainingSetup,
+    job: FinetuneJob,
+    files: Sequence[str],
+    limit: int | None,
+    report: Report,
+    kind: str = "",
 ) -> Source:
     data = job.data
     characters = Characters(shop.tokenizer)
@@ -65,7 +72,7 @@ def _source(
         documents = islice(found, limit)
         texts = (_seen(document.text, characters, inputs) for document in documents)
         source: Source = BlockSource.encode(texts, shop.tokenizer, data.max_target)
-        _tell_unknown(shop, tell, {f"{kind}texts": inputs})
+        _report_unknown(shop, report, {f"{kind}texts": inputs})
         return source
     source = PairSource.encode(
         _seen_pairs(islice(_pairs(job, files), limit), characters, inputs, targets),
@@ -74,7 +81,7 @@ def _source(
         data.max_target,
         keep_eos=data.keep_eos,
     )
-    _tell_unknown(shop, tell, {f"{kind}sources": inputs, f"{kind}targets": targets})
+    _report_unknown(shop, report, {f"{kind}sources": inputs, f"{kind}targets": targets})
     return source
 
 
@@ -92,11 +99,11 @@ def _seen_pairs(
         yield pair
 
 
-def _tell_unknown(shop: Workshop, tell: Tell, tallies: Mapping[str, UnknownTally]) -> None:
+def _report_unknown(shop: TrainingSetup, report: Report, tallies: Mapping[str, UnknownTally]) -> None:
     """Say what the model will not be able to read or to write; in the first process only."""
     for what, tally in tallies.items():
         if tally.holding and shop.ranks.rank == 0:
-            tell(tally.line(what), False)
+            report(tally.line(what), False)
 
 
 def _pairs(job: FinetuneJob, files: Sequence[str]) -> Iterator[Pair]:
@@ -105,7 +112,7 @@ def _pairs(job: FinetuneJob, files: Sequence[str]) -> Iterator[Pair]:
     return read_pairs(files, columns=columns, format=data.format, encoding=data.encoding)
 
 
-def _say_how_to_generate(shop: Workshop, job: FinetuneJob) -> None:
+def _say_how_to_generate(shop: TrainingSetup, job: FinetuneJob) -> None:
     """Let the exported model write as the job evaluates it: that is what it was trained for."""
     generation = getattr(shop.model, "generation_config", None)
     if generation is not None and job.model.kind == "conditional":
@@ -114,7 +121,9 @@ def _say_how_to_generate(shop: Workshop, job: FinetuneJob) -> None:
         generation.length_penalty = job.evaluation.length_penalty
 
 
-def _evaluation(shop: Workshop, job: FinetuneJob) -> Callable[[Engine], Callable[[], Mapping[str, float]]]:
+def _evaluation(
+    shop: TrainingSetup, job: FinetuneJob
+) -> Callable[[Engine], Callable[[], Mapping[str, float]]]:
     """The third moment: the first process writes summaries and scores them, all get the scores."""
 
     def of(engine: Engine) -> Callable[[], Mapping[str, float]]:

@@ -15,7 +15,7 @@ from typing import Any
 from pegasus.errors import BackendMissing
 
 #: Takes a line for people; it is told whether the next line may replace it.
-Tell = Callable[[str, bool], None]
+Report = Callable[[str, bool], None]
 
 
 def silent(line: str, passing: bool) -> None:
@@ -28,7 +28,7 @@ class Journal:
     Args:
         file: JSON lines, one an event: its ``step``, ``event``, ``time`` (seconds since 1970) and numbers.
         step: where the run begins or goes on.
-        tell: is given a line for people.
+        report: is given a line for people.
         tensorboard: a folder for event files of TensorBoard, or None.
 
     Raises:
@@ -36,9 +36,9 @@ class Journal:
     """
 
     def __init__(
-        self, file: Path, step: int = 0, tell: Tell = silent, tensorboard: Path | None = None
+        self, file: Path, step: int = 0, report: Report = silent, tensorboard: Path | None = None
     ) -> None:
-        self.file, self.tell = file, tell
+        self.file, self.report = file, report
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         _drop_later(file, step)

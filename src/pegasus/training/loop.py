@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pegasus.backends.contract import Batch, Engine, Feed, Measures, Ranks
+from pegasus.backends.contract import Batch, BatchStream, Engine, Measures, Ranks
 from pegasus.errors import BadSetting, PegasusError
 from pegasus.training.checkpoints import Checkpoints
 from pegasus.training.journal import Journal, progress_line
@@ -55,7 +55,7 @@ class Plan:
 
 
 @dataclass
-class Standing:
+class TrainState:
     """Where a run stands; written into every checkpoint.
 
     Attributes:
@@ -83,7 +83,7 @@ class Run:
 
     Attributes:
         engine: learns.
-        feed: gives batches.
+        stream: gives batches.
         ranks: the processes.
         plan: how long and how often.
         checkpoints: where the run is saved.
@@ -92,11 +92,11 @@ class Run:
         evaluation: see ``Evaluation``, or None.
         keep_best: is called when the model is better than ever, or None.
         asked_to_stop: whether a signal came.
-        standing: where it begins.
+        train_state: where it begins.
     """
 
     engine: Engine
-    feed: Feed
+    stream: BatchStream
     ranks: Ranks
     plan: Plan
     checkpoints: Checkpoints
@@ -105,7 +105,7 @@ class Run:
     evaluation: Evaluation | None = None
     keep_best: Keep | None = None
     asked_to_stop: Callable[[], bool] = bool
-    standing: Standing = field(default_factory=Standing)
+    train_state: TrainState = field(default_factory=TrainState)
 
 
 def resume(run: Run) -> bool:
@@ -114,8 +114,8 @@ def resume(run: Run) -> bool:
     if found is None:
         return False
     run.engine.load(found.folder)
-    run.feed.restore(found.state["feed"])
-    run.standing = Standing(**found.state["standing"])
+    run.stream.restore(found.state["feed"])
+    run.train_state = TrainState(**found.state["standing"])
     return True
 
 
@@ -125,44 +125,44 @@ def learn(run: Run) -> Ending:
     Raises:
         PegasusError: no gradient was finite for many updates in a row.
     """
-    plan, standing = run.plan, run.standing
+    plan, train_state = run.plan, run.train_state
     recent: list[Measures] = []
-    seconds_before = standing.seconds
-    if standing.owes_moments:
-        look(run)
+    seconds_before = train_state.seconds
+    if train_state.owes_moments:
+        validate(run)
     while not is_over(run):
         began = time.perf_counter()
-        measures = run.engine.step([next(run.feed) for _ in range(plan.accumulate)])
-        standing.seconds += time.perf_counter() - began
-        standing.step += 1
+        measures = run.engine.step([next(run.stream) for _ in range(plan.accumulate)])
+        train_state.seconds += time.perf_counter() - began
+        train_state.step += 1
         recent.append(measures)
         check_finite(run, measures)
 
-        if _due(standing, plan.log_every, plan.steps):
-            log(run, recent, standing.seconds - seconds_before)
-            recent, seconds_before = [], standing.seconds
+        if _due(train_state, plan.log_every, plan.steps):
+            log(run, recent, train_state.seconds - seconds_before)
+            recent, seconds_before = [], train_state.seconds
 
-        if run.ranks.any(run.asked_to_stop()) and standing.step < plan.steps:
-            standing.owes_moments = True
+        if run.ranks.any(run.asked_to_stop()) and train_state.step < plan.steps:
+            train_state.owes_moments = True
             save(run)
             return "stopped"
 
-        look(run)
-        due = _due(standing, plan.save_every, plan.steps)
+        validate(run)
+        due = _due(train_state, plan.save_every, plan.steps)
         # A model that no longer learns does not take the place of one that did.
-        if (due and (not standing.skipped or is_over(run))) or gets_no_better(run):
+        if (due and (not train_state.skipped or is_over(run))) or gets_no_better(run):
             save(run)
-    return "early" if standing.step < plan.steps else "done"
+    return "early" if train_state.step < plan.steps else "done"
 
 
-def look(run: Run) -> None:
+def validate(run: Run) -> None:
     """The second and third moment, when they are due, and whether the model is now better than ever."""
-    plan, standing = run.plan, run.standing
-    standing.owes_moments = False
+    plan, train_state = run.plan, run.train_state
+    train_state.owes_moments = False
     numbers: dict[str, float] = {}
-    if run.validation is not None and _due(standing, plan.measure_every, plan.steps):
+    if run.validation is not None and _due(train_state, plan.measure_every, plan.steps):
         numbers |= measure(run, run.validation)
-    if run.evaluation is not None and _due(standing, plan.evaluate_every, plan.steps):
+    if run.evaluation is not None and _due(train_state, plan.evaluate_every, plan.steps):
         numbers |= evaluate(run, run.evaluation)
     if plan.best in numbers:
         judge(run, numbers[plan.best])
@@ -170,17 +170,17 @@ def look(run: Run) -> None:
 
 def gets_no_better(run: Run) -> bool:
     """Whether patience is at an end."""
-    return 0 < run.plan.patience <= run.standing.worse
+    return 0 < run.plan.patience <= run.train_state.worse
 
 
 def is_over(run: Run) -> bool:
     """Whether nothing is left to be done."""
-    return run.standing.step >= run.plan.steps or gets_no_better(run)
+    return run.train_state.step >= run.plan.steps or gets_no_better(run)
 
 
 def log(run: Run, recent: list[Measures], seconds: float) -> None:
     """The first moment: what the updates since the last time found, and how fast they were."""
-    joined, standing = Measures.joined(recent), run.standing
+    joined, train_state = Measures.joined(recent), run.train_state
     parts = {f"loss_{part}": joined.mean(part) for part, count in joined.counts.items() if count}
     numbers = {
         "loss": joined.loss,
@@ -193,8 +193,8 @@ def log(run: Run, recent: list[Measures], seconds: float) -> None:
     }
     _write(run, "train", numbers)
     if run.journal is not None:
-        left = (run.plan.steps - standing.step) * standing.seconds / standing.step
-        run.journal.tell(progress_line(standing.step, run.plan.steps, numbers, left), True)
+        left = (run.plan.steps - train_state.step) * train_state.seconds / train_state.step
+        run.journal.report(progress_line(train_state.step, run.plan.steps, numbers, left), True)
 
 
 def measure(run: Run, validation: Validation) -> dict[str, float]:
@@ -217,7 +217,7 @@ def measure(run: Run, validation: Validation) -> dict[str, float]:
     loss = _mean_over_ranks(run.ranks, found)
     numbers = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
     _write(run, "validation", numbers)
-    _tell(run, f"step {run.standing.step:,}  validation loss {loss:.4f}")
+    _report(run, f"step {run.train_state.step:,}  validation loss {loss:.4f}")
     return numbers
 
 
@@ -226,24 +226,24 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, float]:
     numbers = dict(evaluation())
     _write(run, "evaluation", numbers)
     told = "  ".join(f"{name} {value:.2f}" for name, value in numbers.items())
-    _tell(run, f"step {run.standing.step:,}  {told}")
+    _report(run, f"step {run.train_state.step:,}  {told}")
     return numbers
 
 
 def save(run: Run) -> None:
     """The fourth moment: a checkpoint that the run can go on from exactly."""
-    state = {"feed": run.feed.state(), "standing": asdict(run.standing)}
-    run.checkpoints.save(run.standing.step, run.engine, state)
+    state = {"feed": run.stream.state(), "standing": asdict(run.train_state)}
+    run.checkpoints.save(run.train_state.step, run.engine, state)
 
 
 def judge(run: Run, number: float) -> None:
     """Remember whether the model is better than ever; if so, keep it; only a finite number is better."""
-    standing = run.standing
+    train_state = run.train_state
     turned = number if run.plan.best == "loss" else -number
-    if not math.isfinite(turned) or (standing.best is not None and not turned < standing.best):
-        standing.worse += 1
+    if not math.isfinite(turned) or (train_state.best is not None and not turned < train_state.best):
+        train_state.worse += 1
         return
-    standing.best, standing.best_step, standing.worse = turned, standing.step, 0
+    train_state.best, train_state.best_step, train_state.worse = turned, train_state.step, 0
     if run.keep_best is not None:
         run.keep_best()
 
@@ -255,18 +255,18 @@ def check_finite(run: Run, measures: Measures) -> None:
         PegasusError: no gradient was finite for ``MOST_SKIPPED`` updates in a row, or at the end of a
             shorter run for half of its updates, so that nothing came of it.
     """
-    standing, steps = run.standing, run.plan.steps
-    standing.skipped = standing.skipped + 1 if measures.skipped else 0
-    at_the_end = standing.step >= steps and 2 * standing.skipped >= min(steps, MOST_SKIPPED)
-    if standing.skipped and (standing.skipped >= MOST_SKIPPED or at_the_end):
+    train_state, steps = run.train_state, run.plan.steps
+    train_state.skipped = train_state.skipped + 1 if measures.skipped else 0
+    at_the_end = train_state.step >= steps and 2 * train_state.skipped >= min(steps, MOST_SKIPPED)
+    if train_state.skipped and (train_state.skipped >= MOST_SKIPPED or at_the_end):
         raise PegasusError(
-            f"the gradient was not finite for {standing.skipped} updates in a row, up to step "
-            f"{standing.step}: use a lower rate, clip_norm, or precision bfloat16 in place of float16"
+            f"the gradient was not finite for {train_state.skipped} updates in a row, up to step "
+            f"{train_state.step}: use a lower rate, clip_norm, or precision bfloat16 in place of float16"
         )
 
 
-def _due(standing: Standing, every: int, steps: int) -> bool:
-    return every > 0 and (standing.step % every == 0 or standing.step == steps)
+def _due(train_state: TrainState, every: int, steps: int) -> bool:
+    return every > 0 and (train_state.step % every == 0 or train_state.step == steps)
 
 
 def _mean_over_ranks(ranks: Ranks, found: list[Measures]) -> float:
@@ -284,9 +284,9 @@ def _mean_over_ranks(ranks: Ranks, found: list[Measures]) -> float:
 
 def _write(run: Run, event: str, numbers: Mapping[str, Any]) -> None:
     if run.journal is not None:
-        run.journal.write(event, run.standing.step, numbers)
+        run.journal.write(event, run.train_state.step, numbers)
 
 
-def _tell(run: Run, line: str) -> None:
+def _report(run: Run, line: str) -> None:
     if run.journal is not None:
-        run.journal.tell(line, False)
+        run.journal.report(line, False)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pegasus.data.sources import ShardSource
-from pegasus.training.assembly import Outcome, Workshop, carry_out
+from pegasus.training.assembly import Outcome, TrainingSetup, run_job
 from pegasus.training.jobs import PretrainJob, make_job, merge, raw_job
-from pegasus.training.journal import Tell, silent
+from pegasus.training.journal import Report, silent
 from pegasus.training.presets import of_pretraining
 
 
@@ -22,20 +22,20 @@ def read_pretrain_job(file: Path, changes: Sequence[str] = ()) -> PretrainJob:
     return make_job(PretrainJob, merge(of_pretraining(values.get("preset")), values), str(file))
 
 
-def pretrain(job: PretrainJob, tell: Tell = silent) -> Outcome:
+def pretrain(job: PretrainJob, report: Report = silent) -> Outcome:
     """Carry out a job; in a folder where it was begun, go on with it.
 
     Args:
         job: what to do.
-        tell: is given lines for people; the second argument says whether the next line may replace it.
+        report: is given lines for people; the second argument says whether the next line may replace it.
 
     Raises:
         BadSetting: the shards have no scores for the strategy, or the job does not fit what was begun.
     """
-    shop = Workshop(job)
+    shop = TrainingSetup(job)
     train = ShardSource(job.data.shards, job.example, seed=job.run.seed)
     validation = None
     if job.data.validation is not None:
         limit = job.data.validation_limit
         validation = ShardSource(job.data.validation, job.example, seed=job.run.seed, limit=limit)
-    return carry_out(shop, train, validation, tell)
+    return run_job(shop, train, validation, report)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pegasus.errors import NotOffered
-from pegasus.generation.request import Request
+from pegasus.generation.model_inputs import Request
 from pegasus.generation.session import Ask, Edit, Records
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
@@ -192,7 +192,7 @@ EDITS = {
 def test_an_edit_means_what_it_says(model, reference, name, scores):
     """On every backend, and as the plainest statement has it; what was changed is given back."""
     from pegasus.generation.session import log_softmax
-    from pegasus.generation.table import edited
+    from pegasus.generation.table_session import edited
 
     request = Request(input_ids=IDS_BS[:3], attention_mask=MASK_BS[:3])
     session = model.open_session(request)

@@ -15,7 +15,7 @@ import torch
 
 from pegasus import PegasusForConditionalGeneration, PhrasalConstraint
 from pegasus.backends import load_backend
-from pegasus.backends.jax import decoder
+from pegasus.backends.jax.inference import decoder
 from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"

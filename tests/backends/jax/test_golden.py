@@ -21,7 +21,7 @@ from pegasus import (
     PegasusConfig,
     PegasusForConditionalGeneration,
 )
-from pegasus.backends.jax.weights import to_raw
+from pegasus.backends.jax.model.weights import to_raw
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 CLASSES = {"bare": FlaxPegasusModel, "conditional": FlaxPegasusForConditionalGeneration}

@@ -12,7 +12,7 @@ import torch
 from pegasus import PegasusForConditionalGeneration
 from pegasus.backends.packed.native import library, records
 from pegasus.backends.packed.native.engine import Decoding, Engine
-from pegasus.backends.torch.layers import embedding_scale
+from pegasus.backends.torch.model.layers import embedding_scale
 from pegasus.spec.config import PegasusConfig
 
 #: Tokens of the four texts that most tests read.

@@ -20,7 +20,7 @@ from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.writing import Staging
 from pegasus.cli import app
 from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointMismatch, CheckpointNotFound, NotOffered
-from pegasus.generation.request import Request
+from pegasus.generation.model_inputs import Request
 from pegasus.generation.session import Ask
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"

@@ -127,12 +127,12 @@ def shares(summary: Summary) -> list[float]:
 
 
 def test_the_summarizer_says_the_same_on_packed_weights_and_on_plain_modules(engine):
-    from pegasus.summarizer.reader import Reader
+    from pegasus.summarizer.text_codec import TextCodec
     from pegasus.summarizer.writer import ModelWriter
 
     packed = Summarizer.from_pretrained("pegasus-mini", device="cpu", threads=1)
     plain = PegasusForConditionalGeneration.from_pretrained("pegasus-mini")
-    other = Summarizer(ModelWriter(plain), Reader(packed.reader.tokenizer))
+    other = Summarizer(ModelWriter(plain), TextCodec(packed.reader.tokenizer))
     texts = [TEXT, (Path(__file__).resolve().parents[3] / "examples" / "mars.txt").read_text()]
     for one, two in zip(packed(texts, explain=True), other(texts, explain=True)):
         assert one.text == two.text

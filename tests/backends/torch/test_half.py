@@ -12,9 +12,9 @@ import torch
 from pegasus import PegasusForCausalLM, PegasusForConditionalGeneration
 from pegasus.backends.contract import Objective, OptimSettings, Placement
 from pegasus.backends.learning.alone import Alone
-from pegasus.backends.torch import half
-from pegasus.backends.torch.engine import TorchEngine
-from pegasus.backends.torch.layers import EncoderLayer
+from pegasus.backends.torch.learning.engine import TorchEngine
+from pegasus.backends.torch.model import half
+from pegasus.backends.torch.model.layers import EncoderLayer
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 #: What two versions of transformers said in float32 and in float16 (scripts/golden-overflow).

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from pegasus import PegasusForConditionalGeneration
-from pegasus.backends.torch import static_step
-from pegasus.backends.torch.decoder import TorchDecoder
-from pegasus.backends.torch.static import StaticDecoder
-from pegasus.backends.torch.static_memory import Shape
-from pegasus.generation.request import Request
+from pegasus.backends.torch.inference import static_step
+from pegasus.backends.torch.inference.decoder import TorchDecoder
+from pegasus.backends.torch.inference.static import StaticDecoder
+from pegasus.backends.torch.inference.static_cache import Shape
+from pegasus.generation.model_inputs import Request
 from pegasus.generation.session import Ask, DecoderSession, Edit
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pegasus import PegasusForConditionalGeneration
-from pegasus.backends.torch.layers import DecoderLayer, EncoderLayer
+from pegasus.backends.torch.model.layers import DecoderLayer, EncoderLayer
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from pegasus import (
     PegasusModel,
     PegasusPreTrainedModel,
 )
-from pegasus.backends.torch.activations import ACTIVATIONS
-from pegasus.backends.torch.caches import memory_of
+from pegasus.backends.torch.compatibility.caches import memory_of
+from pegasus.backends.torch.model.activations import ACTIVATIONS
 from pegasus.errors import BadSetting, UnsupportedArgument
+from pegasus.generation.beam_scorers import BeamSearchScorer, ConstrainedBeamSearchScorer
 from pegasus.generation.constraints import PhrasalConstraint
-from pegasus.generation.scorers import BeamSearchScorer, ConstrainedBeamSearchScorer
 from pegasus.generation.stopping import MaxLengthCriteria, StoppingCriteriaList
 from pegasus.spec.config_fields import ACTIVATIONS as NAMES
 

@@ -13,10 +13,10 @@ from pegasus.backends.packed.packing import pack_tensors
 from pegasus.backends.packed.panels import PanelPacker
 from pegasus.backends.packed.weights import kind_of
 from pegasus.backends.threads import threads_for
-from pegasus.backends.torch.hooks import TorchHooks
+from pegasus.backends.torch.model.hooks import TorchHooks
 
 if TYPE_CHECKING:
-    from pegasus.backends.torch.model import PegasusForConditionalGeneration
+    from pegasus.backends.torch.model.heads import PegasusForConditionalGeneration
 
 
 class PackedForConditionalGeneration(TorchHooks, PackedModel):

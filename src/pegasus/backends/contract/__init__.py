@@ -1,6 +1,6 @@
 """All that a backend must offer, and the records that pass between it and the floors above."""
 
-from pegasus.backends.contract.batch import IGNORED, PARTS, Batch, Feed
+from pegasus.backends.contract.batch import IGNORED, PARTS, Batch, BatchStream
 from pegasus.backends.contract.inference import Backend, InferenceModel
 from pegasus.backends.contract.learning import (
     Engine,
@@ -18,8 +18,8 @@ __all__ = [
     "PARTS",
     "Backend",
     "Batch",
+    "BatchStream",
     "Engine",
-    "Feed",
     "InferenceModel",
     "LearningBackend",
     "LoraSettings",

@@ -17,7 +17,7 @@ PARTS = {"target": "labels", "mlm": "mlm_labels"}
 IGNORED = -100
 
 
-class Feed(Protocol):
+class BatchStream(Protocol):
     """Endless batches of this process, in an order that a small state names exactly."""
 
     def __next__(self) -> Batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pegasus.backends.jax.model import FlaxPegasusForConditionalGeneration
+from pegasus.backends.jax.model.flax_classes import FlaxPegasusForConditionalGeneration
 from pegasus.spec.config import PegasusConfig
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.jax.devices import device_named
-from pegasus.backends.jax.model import FlaxPegasusForConditionalGeneration, FlaxPegasusModel
+from pegasus.backends.jax.model.flax_classes import FlaxPegasusForConditionalGeneration, FlaxPegasusModel
 from pegasus.errors import BadSetting, UnsupportedArgument
 from pegasus.spec.config import PegasusConfig
 
@@ -69,7 +69,7 @@ def open_model(
 
 def fresh(kind: str, config: PegasusConfig, initial: str, seed: int) -> Any:
     """A model with weights of its own: drawn as the "authors" or as "transformers"."""
-    from pegasus.backends.jax import weights
+    from pegasus.backends.jax.model import weights
 
     if kind not in models:
         raise BadSetting(f"the JAX backend has no {kind} model: take conditional, or learn with torch")
@@ -84,7 +84,7 @@ def fresh(kind: str, config: PegasusConfig, initial: str, seed: int) -> Any:
 
 def join(placement: Placement) -> Ranks:
     """This process alone, with all of its devices."""
-    from pegasus.backends.jax import engine
+    from pegasus.backends.jax.learning import engine
 
     return engine.join(placement)
 
@@ -93,6 +93,6 @@ def engine(
     model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
 ) -> Engine:
     """An engine that teaches this model."""
-    from pegasus.backends.jax.engine import JaxEngine
+    from pegasus.backends.jax.learning.engine import JaxEngine
 
     return JaxEngine(model, optim, objective, placement, ranks)

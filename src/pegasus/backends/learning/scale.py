@@ -20,7 +20,7 @@ class LossScale:
         self.value = start if on else 1.0
         self._good = 0
 
-    def hear(self, finite: bool) -> None:
+    def update(self, finite: bool) -> None:
         """Learn whether the last gradient was finite."""
         if not self.on:
             return

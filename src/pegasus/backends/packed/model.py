@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from pegasus.backends.packed.attending import Looking
+from pegasus.backends.packed.attribution import Looking
 from pegasus.backends.packed.decoder import PackedDecoder
 from pegasus.backends.packed.folder import save_packed
 from pegasus.backends.packed.layouts import packer_of
@@ -21,7 +21,7 @@ from pegasus.backends.packed.positions import Positions
 from pegasus.backends.threads import threads_for
 from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
 from pegasus.generation.generate import GenerationMixin
-from pegasus.generation.request import Request
+from pegasus.generation.model_inputs import Request
 from pegasus.hub import HubOptions, locate
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
-from pegasus.backends.torch.model import (
+from pegasus.backends.torch.model.heads import (
     PegasusForCausalLM,
     PegasusForConditionalGeneration,
     PegasusModel,

@@ -8,7 +8,11 @@ from typing import Any
 import torch
 
 from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
-from pegasus.backends.torch.model import PegasusForCausalLM, PegasusForConditionalGeneration, PegasusModel
+from pegasus.backends.torch.model.heads import (
+    PegasusForCausalLM,
+    PegasusForConditionalGeneration,
+    PegasusModel,
+)
 from pegasus.backends.torch.raw import torch_dtype
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
@@ -87,7 +91,7 @@ def _device(device: str) -> torch.device:
 
 def fresh(kind: str, config: PegasusConfig, initial: str, seed: int) -> Any:
     """A model with weights of its own: drawn as the "authors" or as "transformers"."""
-    from pegasus.backends.torch.initial import draw_as_authors
+    from pegasus.backends.torch.learning.initial import draw_as_authors
 
     torch.manual_seed(seed)
     model = models[kind](config)
@@ -98,7 +102,7 @@ def fresh(kind: str, config: PegasusConfig, initial: str, seed: int) -> Any:
 
 def join(placement: Placement) -> Ranks:
     """The processes that ``torchrun`` started, or this one alone."""
-    from pegasus.backends.torch import ranks
+    from pegasus.backends.torch.learning import ranks
 
     return ranks.join(placement)
 
@@ -107,6 +111,6 @@ def engine(
     model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
 ) -> Engine:
     """An engine that teaches this model."""
-    from pegasus.backends.torch.engine import TorchEngine
+    from pegasus.backends.torch.learning.engine import TorchEngine
 
     return TorchEngine(model, optim, objective, placement, ranks)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pegasus.tokenization.surrogates import mend_surrogates
+from pegasus.tokenization.segmentation.surrogates import mend_surrogates
 
 # Colours and titles as logs of terminals have them, and letters that manual pages print twice.
 _TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\))|[^\n]\x08")

@@ -8,7 +8,7 @@ from pegasus.generation.session.decoder import Decoder, Reading, Scores, Step
 from pegasus.generation.session.decoder_session import DecoderSession
 from pegasus.generation.session.host_scores import HostScores, log_softmax
 from pegasus.generation.session.recording import Recorded, Records
-from pegasus.generation.session.run import SearchRun, converse
+from pegasus.generation.session.run import SearchRun, run_search
 from pegasus.generation.session.search import Hypotheses, Search
 
 __all__ = [
@@ -28,6 +28,6 @@ __all__ = [
     "SearchRun",
     "Session",
     "Step",
-    "converse",
     "log_softmax",
+    "run_search",
 ]

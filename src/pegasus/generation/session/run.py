@@ -41,7 +41,7 @@ class SearchRun:
         ask = self.search.ask()
         if ask is None:
             return False
-        self.search.hear(self.session.step(ask))
+        self.search.update(self.session.step(ask))
         self.steps += 1
         if self._unwanted:
             texts, self._unwanted = self._unwanted, []
@@ -71,7 +71,7 @@ class SearchRun:
         return self.search.result()
 
 
-def converse(search: Search, session: Session) -> Hypotheses:
+def run_search(search: Search, session: Session) -> Hypotheses:
     """Lets a search and a session talk until the search has nothing left to ask."""
     run = SearchRun(search, session)
     while run.step():

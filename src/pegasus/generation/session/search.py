@@ -47,7 +47,7 @@ class Search(Protocol):
         """The next question, or None when nothing is left to ask."""
         ...
 
-    def hear(self, answer: Answer) -> None:
+    def update(self, answer: Answer) -> None:
         """Takes in the answer to the last question."""
         ...
 

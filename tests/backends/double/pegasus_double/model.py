@@ -13,7 +13,7 @@ from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.checkpoint.report import fit
 from pegasus.errors import NotOffered
 from pegasus.generation.generate import GenerationMixin
-from pegasus.generation.request import Request
+from pegasus.generation.model_inputs import Request
 from pegasus.generation.session import HostScores, Reading, Step
 from pegasus.hub import locate
 from pegasus.spec.config import PegasusConfig

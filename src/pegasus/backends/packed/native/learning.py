@@ -131,7 +131,7 @@ class NativeLearner:
             batch: the fields of ``BatchRecord``; arrays as NumPy, each contiguous and of the C side's type.
 
         Returns:
-            [2], the losses of the target's and of the covered tokens, summed.
+            [2], the losses of the target's and of the MLM tokens, summed.
         """
         record = BatchRecord()
         for name, value in batch.items():

@@ -1,0 +1,1 @@
+"""Inference in JAX: the decoder's step, its scores, and the hooks of generation."""

@@ -1,0 +1,1 @@
+"""Learning in JAX: the engine, the loss, the optimizers."""

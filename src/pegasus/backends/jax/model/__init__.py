@@ -1,0 +1,1 @@
+"""The model as Linen modules, and the Flax classes over them."""

@@ -1,0 +1,1 @@
+"""What only code written for transformers asks of models in PyTorch."""

@@ -1,0 +1,1 @@
+"""Inference in PyTorch: decoder steps and caches."""

@@ -1,0 +1,1 @@
+"""Learning in PyTorch: the engine, losses, optimizers, ranks."""

@@ -1,0 +1,1 @@
+"""What may not or must be said next: one file a family of logits processors."""

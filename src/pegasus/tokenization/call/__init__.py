@@ -1,0 +1,1 @@
+"""A call to a tokenizer: its arguments, its rows, what it returns."""

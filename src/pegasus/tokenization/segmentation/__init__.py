@@ -1,0 +1,1 @@
+"""Ordinary text cut into pieces, and where each piece stood."""

@@ -1,0 +1,1 @@
+"""What a vocabulary holds, and the files that it comes in."""
