@@ -30,6 +30,7 @@ from pegasus.backends.learning.accounting import (
     source_tokens,
     update_totals,
 )
+from pegasus.backends.learning.run_state import SavedState
 from pegasus.backends.learning.scale import LossScale
 from pegasus.backends.schedules import learning_rate
 from pegasus.backends.torch.learning import lora
@@ -37,9 +38,9 @@ from pegasus.backends.torch.learning.learner import Learner, to_device
 from pegasus.backends.torch.learning.optim import make_optimizer
 from pegasus.backends.torch.learning.ranks import find_device
 from pegasus.backends.torch.learning.state import (
-    Saved,
     local,
     optimizer_tensors,
+    read,
     restore_optimizer,
     spot,
     write,
@@ -235,15 +236,10 @@ class TorchEngine:
         Raises:
             CheckpointMismatch: it was saved by another kind of model or optimizer.
         """
-        saved = Saved(folder)
-        if saved.notes["optimizer"] != self.optim.name:
-            found = saved.notes["optimizer"]
-            raise CheckpointMismatch(
-                f"{folder} was saved by the optimizer {found!r}, this job has {self.optim.name!r}: "
-                "go on with the same one, or start a new run from the exported model"
-            )
+        saved = SavedState(folder)
+        saved.require_optimizer(self.optim.name)
         for name, tensor in self._weights_by_name().items():
-            found = saved.read(f"model/{name}", spot(tensor))
+            found = read(saved, f"model/{name}", spot(tensor))
             if found.shape != local(tensor).shape:
                 raise CheckpointMismatch(
                     f"{name} has shape {list(found.shape)} in {folder}; the model's is {list(tensor.shape)}"
@@ -262,12 +258,12 @@ class TorchEngine:
         both = [*self.model.named_parameters(), *self.model.named_buffers()]
         return {name: tensor for name, tensor in both if not name.endswith("embed_positions.weight")}
 
-    def _restore_random(self, saved: Saved) -> None:
+    def _restore_random(self, saved: SavedState) -> None:
         name = f"random/{self.ranks.rank}"
         if saved.has(f"{name}/cpu") and saved.ranks == self.ranks.count:
-            torch.set_rng_state(saved.read(f"{name}/cpu"))
+            torch.set_rng_state(read(saved, f"{name}/cpu"))
             if self.device.type == "cuda" and saved.has(f"{name}/cuda"):
-                torch.cuda.set_rng_state(saved.read(f"{name}/cuda"), self.device)
+                torch.cuda.set_rng_state(read(saved, f"{name}/cuda"), self.device)
             return
         # Another number of processes: no state fits, so each begins a series of its own.
         torch.manual_seed((self.objective.seed + self.updates) * 1_000_003 + self.ranks.rank)

@@ -1,4 +1,4 @@
-"""LoRA: small matrices learned beside frozen ones, by the ``peft`` package (extra ``lora``)."""
+"""LoRA in PyTorch: ``pegasus.backends.learning.lora`` by the ``peft`` package (extra ``lora``)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from pegasus.errors import BackendMissing, BadSetting
+from pegasus.backends.learning import lora
+from pegasus.errors import BackendMissing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pegasus.backends.contract import LoraSettings
-
-ADAPTER = "summary"
 
 
 def insert(model: Any, settings: LoraSettings) -> None:
@@ -29,12 +28,7 @@ def insert(model: Any, settings: LoraSettings) -> None:
         raise BackendMissing(
             "LoRA needs peft, which is not installed: pip install 'pegasus-summarizer[lora]'"
         )
-    found = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    unknown = sorted(set(settings.targets) - found)
-    if unknown:
-        raise BadSetting(
-            f"no layer is called {unknown}: LoRA can be put beside q_proj, v_proj, fc1 and so on"
-        )
+    lora.require_targets({name.rpartition(".")[2] for name, _ in model.named_modules()}, settings)
     peft = importlib.import_module("peft")
     config = peft.LoraConfig(
         r=settings.rank,
@@ -42,23 +36,13 @@ def insert(model: Any, settings: LoraSettings) -> None:
         lora_dropout=settings.dropout,
         target_modules=list(settings.targets),
     )
-    peft.inject_adapter_in_model(config, model, adapter_name=ADAPTER)
+    peft.inject_adapter_in_model(config, model, adapter_name=lora.ADAPTER)
 
 
 def merged(state: Mapping[str, Tensor], settings: LoraSettings) -> dict[str, Tensor]:
-    """The weights of the plain model: each product added to the matrix it stood beside."""
-    plain: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if ".lora_" in name:
-            continue
-        layer, base, leaf = name.rpartition(".base_layer.")
-        if not base:
-            plain[name] = tensor
-        elif leaf == "weight":
-            down, up = (state[f"{layer}.lora_{side}.{ADAPTER}.weight"].float() for side in "AB")
-            plain[f"{layer}.weight"] = (tensor.float() + settings.alpha / settings.rank * (up @ down)).to(
-                tensor.dtype
-            )
-        else:
-            plain[f"{layer}.{leaf}"] = tensor
-    return plain
+    """The weights of the plain model."""
+    return lora.merged(state, settings, _add)
+
+
+def _add(weight: Tensor, down: Tensor, up: Tensor, factor: float) -> Tensor:
+    return (weight.float() + factor * (up.float() @ down.float())).to(weight.dtype)
