@@ -12,10 +12,10 @@ import time
 
 import numpy as np
 
-from pegasus.generation.processors.logits_processors import Rules
+from pegasus.generation.processors.logits_processors import LogitsProcessors
 from pegasus.generation.processors.phrase_processors import NoRepeatedNgrams, NoSourceNgrams
 from pegasus.generation.search.beam import Beam
-from pegasus.generation.search.search_settings import Plan
+from pegasus.generation.search.search_settings import SearchSettings
 from pegasus.generation.session import Answer
 
 _BEAMS, _CANDIDATES = 8, 16
@@ -36,9 +36,9 @@ def steps_of(steps: int, texts: int) -> np.ndarray:
     """Milliseconds of each step."""
     generator = np.random.default_rng(0)
     sources = [generator.integers(2, 90_000, 512) for _ in range(texts)]
-    rules = Rules([NoRepeatedNgrams(3), NoSourceNgrams(4, sources)])
-    plan = Plan(max_length=steps, eos=(1,), beams=_BEAMS, rules=rules)
-    search = Beam(np.zeros((texts, 1), dtype=np.int64), plan)
+    rules = LogitsProcessors([NoRepeatedNgrams(3), NoSourceNgrams(4, sources)])
+    search_settings = SearchSettings(max_length=steps, eos=(1,), beams=_BEAMS, processors=rules)
+    search = Beam(np.zeros((texts, 1), dtype=np.int64), search_settings)
     times, rows = [], texts
     while True:
         begun = time.thread_time()
@@ -49,7 +49,7 @@ def steps_of(steps: int, texts: int) -> np.ndarray:
         log_probs = -np.sort(generator.exponential(3, (rows, _CANDIDATES)), axis=1).astype(np.float32)
         answer = Answer(log_probs, generator.integers(2, 60, (rows, _CANDIDATES)))
         heard = time.thread_time()
-        search.hear(answer)
+        search.update(answer)
         times.append(time.thread_time() - heard + asked - begun)
         rows = texts * _BEAMS
 

@@ -18,14 +18,14 @@ from pathlib import Path
 from pegasus import AutoTokenizer
 from pegasus.data.sentences import split_careful
 from pegasus.summarizer.checks import check_summary
-from pegasus.summarizer.text_codec import Reader
+from pegasus.summarizer.text_codec import TextCodec
 
 SETS = "gov_blog scitldr senate_headline wiki_lead billsum113 openstax gumsum pubmedqa"
 MOST = 300
 
 
 def main(data: str, vocabulary: str) -> None:
-    looks_like_name = Reader(AutoTokenizer.from_pretrained(vocabulary)).looks_like_name
+    looks_like_name = TextCodec(AutoTokenizer.from_pretrained(vocabulary)).looks_like_name
     draw = random.Random(0)
     print("| set | documents | own | human | other |")
     print("|---|---:|---:|---:|---:|")

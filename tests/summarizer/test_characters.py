@@ -11,6 +11,7 @@ from pegasus.errors import BadData, BadSetting
 from pegasus.summarizer import Summarizer
 from pegasus.summarizer.characters import Characters, Unknown, UnknownTally, percent, refuse_unknown
 from pegasus.summarizer.text_codec import TextCodec
+from pegasus.tokenization.vocabulary.model_file import CONTROL, NORMAL, UNKNOWN, PieceTable, write_model
 
 #: English pieces that lack most letters with accents, and all of other scripts.
 PLAIN = Path(__file__).resolve().parents[1] / "fixtures" / "tokenizer-plain"
@@ -239,3 +240,14 @@ def test_a_text_of_signs_alone_that_are_unknown_is_refused(mini, text) -> None:
 
 def test_halves_that_belong_together_are_one_character(characters) -> None:
     assert characters.find_unknown("a \ud83d\ude00").examples == ("\U0001f600",)
+
+
+def test_words_that_are_pieces_are_known_though_their_letters_are_none(tmp_path):
+    pieces = ["<pad>", "</s>", "<unk>", "▁w7", "▁w8", "▁", "a"]
+    kinds = [CONTROL, CONTROL, UNKNOWN, NORMAL, NORMAL, NORMAL, NORMAL]
+    table = PieceTable(pieces=pieces, scores=[0.0] * 3 + [-1.0] * 4, kinds=kinds)
+    (tmp_path / "spiece.model").write_bytes(write_model(table))
+    characters = Characters(PegasusTokenizer(str(tmp_path / "spiece.model")))
+    assert not characters.find_unknown("w7 w8 w7 a")
+    found = characters.find_unknown("w7 w9 w8 a")
+    assert (found.characters, found.examples) == (2, ("w9",))

@@ -7,6 +7,7 @@ when a text is normalized. Both are asked of the tokenizer, a character at a tim
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -74,19 +75,36 @@ class Characters:
         lost = self._meet(text) & self._lost
         if not lost:
             return Unknown()
-        counts = Counter(text)
-        characters = sum(counts[one] for one in lost)
+        counts, whole = Counter(text), self._known_as_words(text, lost)
+        missed = counts - Counter("".join(whole)) if whole else counts
+        characters = sum(missed[one] for one in lost)
+        if not characters:
+            return Unknown()
         visible = sum(times for one, times in counts.items() if not one.isspace())
         letters = {one for one in counts if unicodedata.category(one)[0] in "LM"}
         if not letters and not any(one.isdecimal() for one in counts):
             letters = {one for one in counts if not one.isspace()}
-        lost_letters = sum(counts[one] for one in lost & letters)
+        lost_letters = sum(missed[one] for one in lost & letters)
         return Unknown(
             characters,
             characters / visible,
             lost_letters / max(1, sum(counts[one] for one in letters)),
-            _examples(text, lost),
+            _examples(text, lost, set(whole)),
         )
+
+    def _known_as_words(self, text: str, lost: set[str]) -> list[str]:
+        """The words, each as often as it stands there, that are pieces although their characters are none."""
+        rare = lost & self._in_pieces
+        words = [word for word in text.split() if not rare.isdisjoint(word)] if rare else []
+        fresh = list(dict.fromkeys(words))
+        rows = self._tokenizer.encode_ids(fresh, add_special_tokens=False, split_special_tokens=True)
+        unknown = self._tokenizer.unk_token_id
+        known = {word for word, ids in zip(fresh, rows) if unknown not in ids.tolist()}
+        return [word for word in words if word in known]
+
+    @functools.cached_property
+    def _in_pieces(self) -> set[str]:
+        return set("".join(self._tokenizer.get_vocab()))
 
     def make_legible(self, text: str) -> str:
         """Return a text as the tokenizer should be given it, so that nothing in it is taken for a command.
@@ -201,9 +219,9 @@ def _count_visible(text: str) -> int:
     return sum(map(len, text.split()))
 
 
-def _examples(text: str, lost: set[str]) -> tuple[str, ...]:
+def _examples(text: str, lost: set[str], known: set[str]) -> tuple[str, ...]:
     around = "".join(set(_PUNCTUATION) - lost)
-    words = (word.strip(around) for word in text.split())
+    words = (word.strip(around) for word in text.split() if word not in known)
     found = dict.fromkeys(word for word in words if not lost.isdisjoint(word))
     return tuple(_short(word, lost) for word in _first(found))
 
