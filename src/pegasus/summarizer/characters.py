@@ -93,7 +93,7 @@ class Characters:
         )
 
     def _known_as_words(self, text: str, lost: set[str]) -> list[str]:
-        """The words, each as often as it stands there, that are pieces although their characters are none."""
+        """The words, as often as they stand there, that are pieces although their characters are none."""
         rare = lost & self._in_pieces
         words = [word for word in text.split() if not rare.isdisjoint(word)] if rare else []
         fresh = list(dict.fromkeys(words))
