@@ -6,12 +6,17 @@ through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_av
 `*_avx512bf16.cpp`, `*_amx.cpp`) is compiled for them and entered only on processors that have them;
 elsewhere such files are left out.
 
+A library holds the digest of the sources it was made from and of how it was made; it is built anew when
+these differ, whatever the times of files say.
+
 CXX names the compiler (else c++, g++ or clang++, whichever is there; one for another architecture makes a
 wheel for that), CXXFLAGS and LDFLAGS add flags.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import platform
 import shlex
@@ -24,8 +29,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path("src/pegasus/backends/packed/native")
+FOLDER = Path("src/pegasus/backends/native")
 LIBRARY = "_native.so"
+#: What stands before the two digests in a library; `pg_sources` returns what follows.
+MARK = b"pegasus native library, sources and making: "
 FLAGS = (
     "-std=c++20",
     "-O3",
@@ -107,6 +114,42 @@ def by_level(sources: list[Path]) -> list[Path]:
     return sorted(sources, key=lambda source: 1 + levels.index(word) if (word := level_of(source)) else 0)
 
 
+def sources_digest(csrc: Path) -> str:
+    """The digest of the sources, as the package itself computes it when it opens a library."""
+    path = Path(__file__).resolve().parent / FOLDER / "sources.py"
+    spec = importlib.util.spec_from_file_location("_native_sources", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.sources_digest(csrc))
+
+
+def stamp_of(words: list[str], csrc: Path) -> str:
+    """What a library made now would hold: the digest of its sources, and that of the compiler and its flags."""
+    how = [*words, machine_of(words), *(os.environ.get(name, "") for name in ("CXXFLAGS", "LDFLAGS"))]
+    making = hashlib.sha256(repr((how, FLAGS, INSTRUCTIONS)).encode()).hexdigest()
+    return f"{sources_digest(csrc)} {making}"
+
+
+def stamp_in(library: Path) -> str | None:
+    """What a library holds, read without opening it: it may be one for another processor."""
+    _, mark, rest = library.read_bytes().partition(MARK)
+    return rest.partition(b"\0")[0].decode("ascii", "replace") if mark else None
+
+
+def write_stamp(stamp: str, folder: Path) -> Path:
+    """The source file that puts a stamp into the library."""
+    path = folder / "stamp.cpp"
+    path.write_text(
+        f'static const char kStamp[] = "{MARK.decode()}{stamp}";\n'
+        f'extern "C" __attribute__((visibility("default"))) const char* pg_sources() {{\n'
+        f"    return kStamp + {len(MARK)};\n"
+        "}\n"
+    )
+    return path
+
+
 def level_of(source: Path) -> str:
     """The level in a file's name, or ""."""
     word = source.stem.rpartition("_")[2]
@@ -129,8 +172,14 @@ def call(words: list[str]) -> None:
         sys.stderr.write(done.stderr)
 
 
-def compile_all(words: list[str], sources: list[Path], folder: Path) -> list[str]:
+def compile_all(words: list[str], sources: list[Path], folder: Path, csrc: Path) -> list[str]:
     """Compiles those of the files that are for the compiler's architecture.
+
+    Args:
+        words: the compiler.
+        sources: the files.
+        folder: where the object files go.
+        csrc: what headers are included relative to.
 
     Returns:
         The object files, in the order of their sources.
@@ -142,7 +191,7 @@ def compile_all(words: list[str], sources: list[Path], folder: Path) -> list[str
     jobs = [(source, flags) for source in sources if (flags := flags_of(source, machine)) is not None]
     objects = [str(folder / f"{source.stem}.o") for source, _ in jobs]
     calls = [
-        [*words, *flags, "-c", str(source), "-o", made]
+        [*words, *flags, f"-I{csrc}", "-c", str(source), "-o", made]
         for (source, flags), made in zip(jobs, objects, strict=True)
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -151,7 +200,7 @@ def compile_all(words: list[str], sources: list[Path], folder: Path) -> list[str
 
 
 def build(root: Path) -> Path:
-    """Compiles the library in place, if any of its sources is newer than it.
+    """Compiles the library in place, unless the one that is there was made from the same sources, alike.
 
     Returns:
         The path of the library.
@@ -159,14 +208,15 @@ def build(root: Path) -> Path:
     Raises:
         NotBuilt: with the reason.
     """
-    target = root / FOLDER / LIBRARY
-    sources = sorted((root / FOLDER / "csrc").glob("*.cpp"))
+    target, csrc = root / FOLDER / LIBRARY, root / FOLDER / "csrc"
+    sources = sorted(csrc.rglob("*.cpp"))
     words = compiler()
-    depends = [*sources, *(root / FOLDER / "csrc").glob("*.h"), root / "hatch_build.py"]
-    if target.exists() and target.stat().st_mtime > max(path.stat().st_mtime for path in depends):
+    stamp = stamp_of(words, csrc)
+    if target.exists() and stamp_in(target) == stamp:
         return target
     with tempfile.TemporaryDirectory() as scratch:
-        objects = compile_all(words, by_level(sources), Path(scratch))
+        made = Path(scratch)
+        objects = compile_all(words, by_level([*sources, write_stamp(stamp, made)]), made, csrc)
         # Replaced whole: another process may have it open.
         fresh = target.with_name(f"{LIBRARY}.{os.getpid()}")
         ending = shlex.split(os.environ.get("LDFLAGS", ""))

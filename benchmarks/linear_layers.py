@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pegasus.backends.packed.native import linears
-from pegasus.backends.packed.native.records import Linear
+from pegasus.backends.native import linears
+from pegasus.backends.native.records import Linear
 
 WIDTH, FFN, VOCABULARY = 1024, 4096, 96103
 LAYER = ((3 * WIDTH, WIDTH), (WIDTH, WIDTH), (WIDTH, WIDTH), (WIDTH, WIDTH), (FFN, WIDTH), (WIDTH, FFN))

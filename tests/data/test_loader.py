@@ -13,9 +13,10 @@ from pegasus.data.collate import collate
 from pegasus.data.loader import Loader, make_batch, once, padding_share
 from pegasus.data.permutation import permuted
 from pegasus.data.read import read_pairs
-from pegasus.data.records import Batch, Example, Rows
+from pegasus.data.records import Example, Rows
 from pegasus.data.sources import BlockSource, PairSource
 from pegasus.errors import BadData, BadSetting
+from pegasus.spec.batch import Batch
 
 
 def source(rows: int, seed: int = 0) -> PairSource:

@@ -8,10 +8,10 @@ import torch
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration
 from pegasus.backends.contract import IGNORED, Objective
-from pegasus.backends.packed.native.learning import not_offered
-from pegasus.backends.torch.learning import native_learner
+from pegasus.backends.native import batches
+from pegasus.backends.native.learning import not_offered
 from pegasus.backends.torch.learning.learner import Learner, to_device
-from pegasus.backends.torch.learning.native_learner import reason_against
+from pegasus.backends.torch.learning.native_loss import reason_against
 
 pytestmark = pytest.mark.skipif(not_offered() is not None, reason=str(not_offered()))
 
@@ -35,7 +35,7 @@ def model_of(**settings):
     return model
 
 
-def batch_of(covered: bool = True):
+def batch_of(mlm: bool = True):
     """Texts of very different lengths, one with a hole; labels with one; longer than the position table."""
     rng = np.random.default_rng(0)
     ids, labels = rng.integers(2, 1003, (5, 70)), rng.integers(2, 1003, (5, 37))
@@ -46,7 +46,7 @@ def batch_of(covered: bool = True):
     mask[0, 5] = 0
     labels[2, 7] = IGNORED
     mlm[0, 3], mlm[2, 10], mlm[4, 44] = 7, 9, 1002
-    rest = {"mlm_labels": mlm} if covered else {}
+    rest = {"mlm_labels": mlm} if mlm else {}
     return {"input_ids": ids, "attention_mask": mask, "labels": labels, **rest}
 
 
@@ -59,17 +59,17 @@ class Watched:
 
     def learn(self, batch, monkeypatch, native=True, lower=True, seed=0, smoothing=0.1):
         self.native = False
-        teach = self.learner._teacher.native_loss
+        compute = self.learner._native_loss.compute
 
         def watched(*args):
             self.native = True
-            return teach(*args)
+            return compute(*args)
 
         self.model.zero_grad(set_to_none=True)
         torch.manual_seed(seed)
         with monkeypatch.context() as patch:
             patch.setenv("PEGASUS_NO_NATIVE", "0" if native else "1")
-            patch.setattr(self.learner._teacher, "native_loss", watched)
+            patch.setattr(self.learner._native_loss, "compute", watched)
             with torch.autocast("cpu", torch.bfloat16, enabled=lower):
                 loss, sums = self.learner(to_device(batch, torch.device("cpu")), SCALES, smoothing)
         if loss.requires_grad:
@@ -99,8 +99,8 @@ def test_losses_and_gradients_are_as_near_to_float32_as_under_autocast(monkeypat
     assert distance(together[0], together[2]) < 1.4 * distance(together[1], together[2])
 
 
-def test_without_a_mask_or_covered_tokens(monkeypatch):
-    batch = {name: array[:, :33] for name, array in batch_of(covered=False).items() if "mask" not in name}
+def test_without_a_mask_or_mlm_tokens(monkeypatch):
+    batch = {name: array[:, :33] for name, array in batch_of(mlm=False).items() if "mask" not in name}
     batch["labels"] = np.where(batch["labels"] == IGNORED, 5, batch["labels"])
     watched = Watched(model_of())
     exact = watched.learn(batch, monkeypatch, native=False, lower=False)
@@ -119,7 +119,7 @@ def test_threads_and_portions_change_rounding_only(monkeypatch):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        monkeypatch.setattr(native_learner, "PART_TOKENS", 40)
+        monkeypatch.setattr(batches, "PORTION_TOKENS", 40)
         parts = watched.learn(batch_of(), monkeypatch)
     finally:
         torch.set_num_threads(before)
@@ -198,7 +198,7 @@ def test_other_settings_are_taught_plainly(monkeypatch):
     watched = Watched(model_of())
     watched.learn(batch_of(), monkeypatch, lower=False)
     assert not watched.native
-    empty = batch_of(covered=False)
+    empty = batch_of(mlm=False)
     empty["attention_mask"][1] = 0
     watched.learn(empty, monkeypatch)
     assert not watched.native

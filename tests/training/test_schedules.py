@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pegasus.backends.contract import OptimSettings
-from pegasus.backends.schedules import learning_rate
+from pegasus.backends.learning.schedules import learning_rate
 from pegasus.errors import BadSetting
 
 

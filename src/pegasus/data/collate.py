@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pegasus.data.records import IGNORED, Batch, Example, Ids
+from pegasus.data.records import Example, Ids
+from pegasus.spec.batch import IGNORED, Batch
 
 
 def collate(examples: Sequence[Example], pad: int = 0, multiple: int = 1) -> Batch:
@@ -21,7 +22,7 @@ def collate(examples: Sequence[Example], pad: int = 0, multiple: int = 1) -> Bat
         `labels` [B, T]; `input_ids` and `attention_mask` [B, S] where the examples have an input;
         `mlm_labels` [B, S] where words were hidden. All int32.
     """
-    batch: Batch = {}
+    batch: dict[str, Ids] = {}
     inputs = [example.input_ids for example in examples if example.input_ids is not None]
     if inputs:
         batch["input_ids"] = _padded(inputs, pad, multiple)

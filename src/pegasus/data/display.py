@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pegasus.data.mask import Fate, Symbols
 from pegasus.data.pretraining import Made, Prepared
-from pegasus.data.records import IGNORED, Example
+from pegasus.data.records import Example
+from pegasus.spec.batch import IGNORED
 
 #: What a stretch of the input is: text, the mask of a gap sentence, the mask of a hidden word, a random
 # piece : in the place of a hidden word, a piece that is to be guessed though it stands there, the end.

@@ -26,9 +26,9 @@ import numpy.typing as npt
 
 from pegasus.data.collate import collate
 from pegasus.data.permutation import permuted
-from pegasus.data.records import Batch
 from pegasus.data.sources import Source
 from pegasus.errors import BadSetting
+from pegasus.spec.batch import Batch
 
 Ints = npt.NDArray[np.int64]
 #: (epoch, row) of each example of a batch.

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pegasus.data.records import IGNORED, Ids
+from pegasus.data.records import Ids
 from pegasus.errors import BadSetting
+from pegasus.spec.batch import IGNORED
 
 Fate = Literal["mask", "random", "intact", "remove"]
 _FATES: tuple[Fate, ...] = ("mask", "random", "intact", "remove")

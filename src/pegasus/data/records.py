@@ -1,4 +1,4 @@
-"""What flows through this room: documents, pairs, examples, batches."""
+"""What flows through this room: documents, pairs, examples; a batch is that of ``spec/batch.py``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.int32]
-
-#: What a label is where there is nothing to learn.
-IGNORED = -100
-
-#: `input_ids` and `attention_mask` [B, S], `labels` [B, T], and where words were hidden `mlm_labels` [B,
-# S]: : int32, labels -100 where there is nothing to learn. The decoder's input is made from the labels
-# later.
-Batch = dict[str, Ids]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from pegasus import PegasusForConditionalGeneration
-from pegasus.backends.packed.native import library, records
-from pegasus.backends.packed.native.engine import Decoding, Engine
+from pegasus.backends.native import library, records
+from pegasus.backends.native.inference import Decoding, NativeModel
 from pegasus.backends.torch.model.layers import embedding_scale
 from pegasus.spec.config import PegasusConfig
 
@@ -115,7 +115,7 @@ def _decoder_layer(layer: Any, kind: str) -> records.DecoderLayer:
     )
 
 
-def network(model: Any, kind: str = "float32", memory: str | None = None) -> records.Network:
+def network(model: Any, kind: str = "float32", kv_kind: str | None = None) -> records.Network:
     """The whole of a ``PegasusForConditionalGeneration``."""
     settings = model.config
     head = linear(model.lm_head.weight, model.final_logits_bias[0], kind)
@@ -125,7 +125,7 @@ def network(model: Any, kind: str = "float32", memory: str | None = None) -> rec
         settings.d_model // settings.encoder_attention_heads,
         settings.d_model // settings.decoder_attention_heads,
         settings.activation_function,
-        memory or {"int8": "bfloat16"}.get(kind, kind),
+        kv_kind or {"int8": "bfloat16"}.get(kind, kind),
         embedding_scale(settings),
         settings.layer_norm_eps,
         tuple(_encoder_layer(layer, kind) for layer in model.get_encoder().layers),
@@ -137,15 +137,15 @@ def network(model: Any, kind: str = "float32", memory: str | None = None) -> rec
     )
 
 
-def make(kind: str = "float32", threads: int = 2, **changes: Any) -> tuple[Any, Engine]:
+def make(kind: str = "float32", threads: int = 2, **changes: Any) -> tuple[Any, NativeModel]:
     torch.manual_seed(7)
     model = PegasusForConditionalGeneration(config(**changes)).eval()
     shake(model, 1)
     return model, start(model, kind, threads)
 
 
-def start(model: Any, kind: str = "float32", threads: int = 2, memory: str | None = None) -> Engine:
-    engine = Engine(network(model, kind, memory), threads)
+def start(model: Any, kind: str = "float32", threads: int = 2, kv_kind: str | None = None) -> NativeModel:
+    engine = NativeModel(network(model, kind, kv_kind), threads)
     encoder, decoder = model.get_position_embeddings()
     engine.set_positions(array(encoder.weight), array(decoder.weight))
     return engine

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from pegasus.backends.packed import native
+from pegasus.backends import native
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "api.h"
+#include "api/api.h"
+#include "attention/kernels.h"
 
 struct PgRunner;
 PG_API int32_t pg_cpu_best();
@@ -209,7 +210,7 @@ void add(Doubles& to, const Doubles& more) {
 }
 
 struct Model {
-    explicit Model(int32_t memory) {
+    explicit Model(int32_t kv_kind) {
         for (Layer& layer : encoder) {
             encoder_records.push_back({HEADS, layer.self_norm.record(), layer.self.qkv.linear, layer.self.out.linear,
                                        layer.ffn_norm.record(), layer.fc1.linear, layer.fc2.linear});
@@ -220,7 +221,7 @@ struct Model {
                                        layer.cross_kv.linear, layer.cross_out.linear, layer.ffn_norm.record(),
                                        layer.fc1.linear, layer.fc2.linear});
         }
-        network = {D, V, E, E, ACTIVATION_RELU, memory, 1.5f, 1e-5f, LAYERS, LAYERS, encoder_records.data(),
+        network = {D, V, E, E, ACTIVATION_RELU, kv_kind, 1.5f, 1e-5f, LAYERS, LAYERS, encoder_records.data(),
                    decoder_records.data(), encoder_norm.record(), decoder_norm.record(), head.linear, head.linear,
                    head.linear};
         require(pg_model_new(&network, 2, &model) == PG_OK, "pg_model_new");
@@ -322,8 +323,8 @@ void check_scores(PgScores* scores, int rows) {
     }
 }
 
-void check_model(int32_t memory, double tolerance) {
-    const Model made(memory);
+void check_model(int32_t kv_kind, double tolerance) {
+    const Model made(kv_kind);
     std::uniform_int_distribution<int64_t> token(0, V - 1);
     std::vector<std::vector<int64_t>> texts;
     std::vector<int64_t> ids, offsets{0};
@@ -336,7 +337,7 @@ void check_model(int32_t memory, double tolerance) {
     }
     Numbers states(ids.size() * D);
     require(pg_encode(made.model, ids.data(), offsets.data(), 3, states.data()) == PG_OK, "pg_encode");
-    const std::string name = " with memory " + std::to_string(memory);
+    const std::string name = " with keys and values of kind " + std::to_string(kv_kind);
     for (int text = 0, at = 0; text < 3; ++text) {
         for (const Doubles& state : sources[text]) compare("encoder" + name, &states[D * at++], state, tolerance);
     }
@@ -387,9 +388,9 @@ int main() {
                 check_linear(runner, kind, n, k);
             }
         }
-        check_model(PG_MEMORY_F32, 1e-4);
-        check_model(PG_MEMORY_F16, 3e-2);
-        check_model(PG_MEMORY_BF16, 2e-1);
+        check_model(PG_KV_F32, 1e-4);
+        check_model(PG_KV_F16, 3e-2);
+        check_model(PG_KV_BF16, 2e-1);
         levels += std::string(levels.empty() ? "" : " ") + pg_cpu_name(level);
     }
     pg_runner_free(runner);

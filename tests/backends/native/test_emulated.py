@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from pegasus import AutoTokenizer, PegasusConfig, PegasusForConditionalGeneration
-from pegasus.backends.packed import native
+from pegasus.backends import native
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKENIZER = ROOT / "tests" / "fixtures" / "tokenizer-small"
@@ -102,7 +102,7 @@ def test_the_bundled_model_summarizes(processor: str, level: str, emulator: str)
 
 
 def test_a_level_that_is_asked_for_and_not_there_is_told(emulator: str) -> None:
-    ask = "from pegasus.backends.packed.native import linears; print(linears.level(), *linears.levels())"
+    ask = "from pegasus.backends.native import linears; print(linears.level(), *linears.levels())"
     done = subprocess.run(
         [emulator, "-cpu", "Haswell", sys.executable, "-c", ask],
         env={**os.environ, "PEGASUS_CPU": "avx512"},

@@ -11,6 +11,9 @@ from types import ModuleType
 
 import pytest
 
+from pegasus.backends import native
+from pegasus.errors import BackendMissing
+
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = 'extern "C" __attribute__((visibility("default"))) int answer() { return 42; }\n'
 
@@ -51,15 +54,66 @@ def test_builds_once(tree: Path, hatch_build: ModuleType) -> None:
     assert library == tree / hatch_build.FOLDER / "_native.so"
     assert ctypes.CDLL(str(library)).answer() == 42
     made = library.stat().st_mtime_ns
+    later = library.stat().st_mtime + 5
+    source = library.parent / "csrc" / "answer.cpp"
+    os.utime(source, (later, later))
     hatch_build.build(tree)
     assert library.stat().st_mtime_ns == made
-    later = library.stat().st_mtime + 5
-    os.utime(library.parent / "csrc" / "answer.cpp", (later, later))
+    source.write_text(SOURCE.replace("42", "43"))
+    os.utime(source, (1, 1))  # older than the library, as an older state of a checkout is
     hatch_build.build(tree)
     assert library.stat().st_mtime_ns != made
     assert [path.name for path in library.parent.iterdir() if path.name.startswith("_native")] == [
         "_native.so"
     ]
+
+
+def test_other_sources_or_flags_are_another_library(
+    tree: Path, hatch_build: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_compiler()
+    csrc = tree / hatch_build.FOLDER / "csrc"
+    library, words = hatch_build.build(tree), hatch_build.compiler()
+    held = hatch_build.stamp_in(library)
+    assert held == hatch_build.stamp_of(words, csrc)
+    opened = ctypes.CDLL(str(library))
+    opened.pg_sources.restype = ctypes.c_char_p
+    assert opened.pg_sources().decode() == held
+    (csrc / "deep").mkdir()
+    (csrc / "deep" / "more.h").write_text("// a header in a folder\n")
+    assert hatch_build.stamp_of(words, csrc) != held
+    (csrc / "deep" / "more.h").rename(csrc / "deep" / "less.h")
+    renamed = hatch_build.stamp_of(words, csrc)
+    (csrc / "deep" / "less.h").unlink()
+    assert hatch_build.stamp_of(words, csrc) == held != renamed
+    monkeypatch.setenv("CXXFLAGS", "-O1")
+    assert hatch_build.stamp_of(words, csrc) != held
+
+
+def test_a_stale_library_is_refused(
+    tree: Path, hatch_build: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was built from other sources than those beside it is handed what it does not expect."""
+    needs_compiler()
+    monkeypatch.delenv("PEGASUS_CPU", raising=False)
+    library = hatch_build.build(tree)
+    monkeypatch.setattr(native, "LIBRARY", library)
+    (library.parent / "csrc" / "answer.cpp").write_text(SOURCE.replace("42", "43"))
+    with pytest.raises(BackendMissing, match=r"other sources .*python hatch_build\.py"):
+        native._load.__wrapped__()
+
+
+def test_a_library_without_a_digest_is_refused(
+    tree: Path, hatch_build: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_compiler()
+    library = tree / hatch_build.FOLDER / "_native.so"
+    source = library.parent / "csrc" / "answer.cpp"
+    hatch_build.call([*hatch_build.compiler(), "-shared", "-fPIC", str(source), "-o", str(library)])
+    assert hatch_build.stamp_in(library) is None
+    monkeypatch.setattr(native, "LIBRARY", library)
+    with pytest.raises(BackendMissing, match="the library's is none"):
+        native._load.__wrapped__()
 
 
 def test_a_source_for_another_architecture_is_left_out(

@@ -17,7 +17,7 @@ from types import ModuleType
 
 import pytest
 
-from pegasus.backends.packed import native
+from pegasus.backends import native
 
 
 def _beside(name: str) -> ModuleType:

@@ -16,7 +16,7 @@ from types import ModuleType
 
 import pytest
 
-from pegasus.backends.packed import native
+from pegasus.backends import native
 
 ROOT = Path(__file__).resolve().parents[3]
 CHECK = Path(__file__).with_name("kernels_check.cpp")
@@ -70,7 +70,7 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_level_of_this_machine(check: Path) -> None:
-    from pegasus.backends.packed.native import linears
+    from pegasus.backends.native import linears
 
     assert levels(str(check)) == [*linears.levels()]
 
@@ -94,7 +94,9 @@ def test_emulated_processors(check: Path, processor: str, found: list[str]) -> N
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
 def test_both_compilers_without_a_warning(compiler: str, hatch_build: ModuleType, tmp_path: Path) -> None:
     words = [program(compiler, compiler.replace("++", "").replace("g", "g++")), "-Werror"]
-    objects = hatch_build.compile_all(words, hatch_build.by_level([*SOURCES.rglob("*.cpp")]), tmp_path)
+    objects = hatch_build.compile_all(
+        words, hatch_build.by_level([*SOURCES.rglob("*.cpp")]), tmp_path, SOURCES
+    )
     found = levels(str(compiled(tmp_path, words[0], *objects)))
     assert found == levels(
         str(compiled(tmp_path, words[0], str(native.LIBRARY), f"-Wl,-rpath,{native.LIBRARY.parent}"))
@@ -117,7 +119,7 @@ def test_files_of_a_level_share_no_function(
     special = [source for source in SOURCES.rglob("*.cpp") if hatch_build.level_of(source)]
     os.environ["CXXFLAGS"] = optimized
     try:
-        objects = hatch_build.compile_all(words, special, tmp_path)
+        objects = hatch_build.compile_all(words, special, tmp_path, SOURCES)
     finally:
         del os.environ["CXXFLAGS"]
     assert len(objects) > 5
@@ -136,6 +138,8 @@ def test_files_of_a_level_share_no_function(
 def test_arm(hatch_build: ModuleType, tmp_path: Path) -> None:
     words = [program("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu"), "-Werror"]
     emulator = program("qemu-aarch64", "qemu-user")
-    objects = hatch_build.compile_all(words, hatch_build.by_level([*SOURCES.rglob("*.cpp")]), tmp_path)
+    objects = hatch_build.compile_all(
+        words, hatch_build.by_level([*SOURCES.rglob("*.cpp")]), tmp_path, SOURCES
+    )
     check = compiled(tmp_path, words[0], *objects, "-static")
     assert levels(emulator, str(check)) == ["portable"]

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pegasus.backends.packed import native
-from pegasus.backends.packed.native import linears
-from pegasus.backends.packed.native.records import KINDS
+from pegasus.backends import native
+from pegasus.backends.native import linears
+from pegasus.backends.native.records import KINDS
 
 if why := native.reason():
     pytest.skip(why, allow_module_level=True)
@@ -206,7 +206,7 @@ def test_an_infinity_stays_in_its_row(level: str, runner: linears.Runner) -> Non
 
 
 def test_the_level_can_be_named_by_a_variable() -> None:
-    ask = "from pegasus.backends.packed.native import linears; print(linears.level(), linears.levels()[-1])"
+    ask = "from pegasus.backends.native import linears; print(linears.level(), linears.levels()[-1])"
     for name in linears.LEVELS:
         done = subprocess.run(
             [sys.executable, "-c", ask],
@@ -220,7 +220,7 @@ def test_the_level_can_be_named_by_a_variable() -> None:
 
 
 def test_a_variable_that_names_no_level_is_told() -> None:
-    ask = "from pegasus.backends.packed.native import linears; linears.level()"
+    ask = "from pegasus.backends.native import linears; linears.level()"
     env = {**os.environ, "PEGASUS_CPU": "sse"}
     done = subprocess.run([sys.executable, "-c", ask], env=env, capture_output=True, text=True)
     assert done.returncode
@@ -231,7 +231,7 @@ def test_a_variable_that_names_no_level_is_told() -> None:
 def test_threads_work_on_in_a_forked_process() -> None:
     code = """
 import os, numpy as np
-from pegasus.backends.packed.native import linears
+from pegasus.backends.native import linears
 runner, linear = linears.Runner(3), linears.pack("float32", np.ones((64, 8)))
 x = np.ones((5, 8), np.float32)
 assert np.all(runner.run(linear, x) == 8)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pegasus.backends.packed import native
-from pegasus.backends.packed.native import linears
-from pegasus.backends.packed.native.records import KINDS
+from pegasus.backends import native
+from pegasus.backends.native import linears
+from pegasus.backends.native.records import KINDS
 
 if why := native.reason():
     pytest.skip(why, allow_module_level=True)

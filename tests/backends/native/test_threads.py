@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from pegasus import PackedForConditionalGeneration, Summarizer
-from pegasus.backends import threads
-from pegasus.backends.packed import native
+from pegasus.backends import native, threads
 from pegasus.backends.threads import threads_for, usual_threads
 from pegasus.cli import app
 from pegasus.errors import BadSetting
@@ -101,7 +100,7 @@ def test_every_verb_refuses(
 _STARVED = """
 import resource, sys
 import numpy as np
-from pegasus.backends.packed.native import linears
+from pegasus.backends.native import linears
 from pegasus.errors import BadSetting
 
 few, weights = linears.Runner(2), np.ones((1100, 1000), np.float32)

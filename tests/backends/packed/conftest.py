@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pegasus.backends.packed.native import reason
+from pegasus.backends.native import reason
 
 
 @pytest.fixture(scope="module")

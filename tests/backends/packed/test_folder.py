@@ -11,9 +11,9 @@ import torch
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration
 from pegasus.backends.packed.folder import FILE, load_packed, save_packed
+from pegasus.backends.packed.layouts import RowPacker
 from pegasus.backends.packed.model import PackedModel
 from pegasus.backends.packed.packing import pack_tensors
-from pegasus.backends.packed.rows import RowPacker
 from pegasus.backends.packed.weights import KINDS
 from pegasus.checkpoint.files import read_safetensors
 from pegasus.checkpoint.raw import RawTensor

@@ -13,8 +13,8 @@ import pytest
 
 from pegasus import PegasusForConditionalGeneration, Summarizer, Summary
 from pegasus.backends import choose, load_backend
+from pegasus.backends.native import NO_NATIVE, reason
 from pegasus.backends.packed.model import PackedModel
-from pegasus.backends.packed.native import NO_NATIVE, reason
 from pegasus.cli import app
 from pegasus.errors import BadSetting, NotOffered
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pegasus.backends.packed.layouts import PanelPacker
 from pegasus.backends.packed.model import PackedModel
 from pegasus.backends.packed.packing import pack_tensors
-from pegasus.backends.packed.panels import PanelPacker
 from pegasus.backends.packed.weights import kind_of
 from pegasus.backends.threads import threads_for
 from pegasus.backends.torch.model.hooks import TorchHooks

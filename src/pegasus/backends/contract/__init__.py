@@ -1,6 +1,6 @@
 """All that a backend must offer, and the records that pass between it and the floors above."""
 
-from pegasus.backends.contract.batch import IGNORED, PARTS, Batch, BatchStream
+from pegasus.backends.contract.batch import BatchStream
 from pegasus.backends.contract.inference import Backend, InferenceModel
 from pegasus.backends.contract.learning import (
     Engine,
@@ -12,6 +12,7 @@ from pegasus.backends.contract.learning import (
     Placement,
     Ranks,
 )
+from pegasus.spec.batch import IGNORED, PARTS, Batch
 
 __all__ = [
     "IGNORED",

@@ -1,20 +1,11 @@
-"""A batch: what training hands to an engine, and the endless stream of them."""
+"""The endless stream of batches that training hands to an engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
-import numpy as np
-
-#: Arrays by name, int32: ``input_ids`` [B, S], ``attention_mask`` [B, S], ``labels`` [B, T] (-100: not
-#: counted; the decoder's input is made from them by shifting) and ``mlm_labels`` [B, S] (-100: not hidden).
-#: ``labels`` or ``mlm_labels`` may be absent; a model without an encoder needs ``labels`` alone.
-Batch = Mapping[str, np.ndarray]
-
-#: The parts a loss may have, and the array that each needs.
-PARTS = {"target": "labels", "mlm": "mlm_labels"}
-IGNORED = -100
+from pegasus.spec.batch import Batch
 
 
 class BatchStream(Protocol):

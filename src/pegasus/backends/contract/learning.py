@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pegasus.backends.bounds import LORA, OBJECTIVE, OPTIM, check_bounds
-from pegasus.backends.contract.batch import Batch
+from pegasus.backends.contract.bounds import LORA, OBJECTIVE, OPTIM, check_bounds
 from pegasus.backends.contract.inference import Backend
+from pegasus.spec.batch import Batch
 
 if TYPE_CHECKING:
     from pegasus.spec.config import PegasusConfig
@@ -90,7 +90,7 @@ class OptimSettings:
         rate: the base learning rate.
         others_rate: for "muon", the base rate of what is no matrix inside a layer: embeddings, biases,
             norms. It follows the same schedule. None: 0.15 times ``rate``.
-        schedule: see ``pegasus.backends.schedules``.
+        schedule: see ``pegasus.backends.learning.schedules``.
         warmup_steps: updates until the base rate is reached.
         steps: updates of the whole run; "linear" and "cosine" end there.
         clip_norm: the gradient is scaled down to this norm; None: never.

@@ -1,4 +1,4 @@
-"""Where the decoder looked: one pass over a finished summary, in NumPy over an engine's matrices.
+"""Where the decoder looked: one pass over a finished summary, in NumPy over the library's matrices.
 
 Axes: S source, T summary, H heads, E head width, D model.
 """
@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pegasus.backends.packed.native_engine import NativeEngine
+    from pegasus.backends.packed.network import PackedNetwork
     from pegasus.backends.packed.weights import PackedWeights
 
 _ROOT_HALF = math.sqrt(0.5)
 
 
-class Looking:
+class Attribution:
     """The decoder, read once more for its cross-attention.
 
     Args:
         weights: the packed weights.
-        engine: who multiplies.
+        network: multiplies.
         table_TD: the positions of the decoder, at least as many as the summary is long.
     """
 
-    def __init__(self, weights: PackedWeights, engine: NativeEngine, table_TD: np.ndarray) -> None:
-        self.weights, self.engine, self.table_TD = weights, engine, table_TD
+    def __init__(self, weights: PackedWeights, network: PackedNetwork, table_TD: np.ndarray) -> None:
+        self.weights, self.network, self.table_TD = weights, network, table_TD
         config = weights.config
         self.width = config.d_model // config.decoder_attention_heads
         self.activation: Callable[[np.ndarray], np.ndarray] = _ACTIVATIONS[config.activation_function]
 
-    def looks(self, states_SD: np.ndarray, embedded_TD: np.ndarray) -> np.ndarray:
+    def attention(self, states_SD: np.ndarray, embedded_TD: np.ndarray) -> np.ndarray:
         """The attention of each token read to each token of the source, mean of layers and heads.
 
         Args:
@@ -81,7 +81,7 @@ class Looking:
         return (weights_HTS @ v_HSE).transpose(1, 0, 2).reshape(q_TD.shape), weights_HTS
 
     def _linear(self, layer: int, name: str, x_MK: np.ndarray) -> np.ndarray:
-        return self.engine.linear(f"decoder.{layer}.{name}", np.ascontiguousarray(x_MK))
+        return self.network.linear(f"decoder.{layer}.{name}", np.ascontiguousarray(x_MK))
 
     def _norm(self, layer: int, name: str, states_TD: np.ndarray) -> np.ndarray:
         place = f"decoder.layers.{layer}.{name}_layer_norm"

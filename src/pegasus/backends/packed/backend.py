@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from pegasus.backends.packed import native
+from pegasus.backends import native
 from pegasus.backends.packed.model import PackedModel
 from pegasus.errors import BadSetting
 

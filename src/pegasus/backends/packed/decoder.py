@@ -14,7 +14,7 @@ import numpy as np
 from pegasus.generation.session import Reading, Step, log_softmax
 
 if TYPE_CHECKING:
-    from pegasus.backends.packed.native import engine as native
+    from pegasus.backends.native import inference as native
     from pegasus.backends.packed.positions import Positions
 
 _NOTHING = Reading()
@@ -106,7 +106,7 @@ class PackedScores:
 
 
 class PackedDecoder:
-    """The library's decoder with its memory.
+    """The library's decoder with its KV cache.
 
     Args:
         decoding: the library's.

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.backends.packed.layouts import packer_of
-from pegasus.backends.packed.native.records import Linear
+from pegasus.backends.native.records import Linear
+from pegasus.backends.packed.layouts import ALIGNMENT, packer_of
 from pegasus.backends.packed.packing import places
-from pegasus.backends.packed.panels import ALIGNMENT
 from pegasus.backends.packed.weights import KINDS, PackedWeights, kind_of
 from pegasus.checkpoint.files import PACKED as FILE, is_packed, read_safetensors
 from pegasus.checkpoint.raw import RawTensor

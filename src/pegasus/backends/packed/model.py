@@ -1,4 +1,4 @@
-"""The model that summarizes, for inference only: packed weights, an engine, and ``generate``."""
+"""The model that summarizes, for inference only: packed weights, the library, and ``generate``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from pegasus.backends.packed.attribution import Looking
+from pegasus.backends.packed.attribution import Attribution
 from pegasus.backends.packed.decoder import PackedDecoder
 from pegasus.backends.packed.folder import save_packed
 from pegasus.backends.packed.layouts import packer_of
-from pegasus.backends.packed.native_engine import start
+from pegasus.backends.packed.network import start
 from pegasus.backends.packed.opening import open_weights
 from pegasus.backends.packed.positions import Positions
 from pegasus.backends.threads import threads_for
@@ -58,8 +58,8 @@ class PackedModel(GenerationMixin):
         self.weights, self.config, self.threads, self.source = weights, weights.config, threads, source
         if generation_config is not None:
             self.generation_config = generation_config
-        self.engine = start(weights, threads)
-        self.positions = Positions(weights, self.engine)
+        self.network = start(weights, threads)
+        self.positions = Positions(weights, self.network)
 
     @classmethod
     def from_pretrained(
@@ -148,7 +148,7 @@ class PackedModel(GenerationMixin):
         """A decoder over the sources of this request, which are encoded here."""
         _refuse(request)
         states_ND, offsets = self._encoded(request)
-        decoding = self.engine.open(states_ND, offsets)
+        decoding = self.network.open(states_ND, offsets)
         return PackedDecoder(decoding, self.config.vocab_size, self.positions, self.to_native)
 
     def to_host(self, native: Any) -> np.ndarray:
@@ -181,8 +181,8 @@ class PackedModel(GenerationMixin):
         scale = math.sqrt(self.config.d_model) if self.config.scale_embedding else 1.0
         read_T = np.array([self.config.decoder_start_token_id, *summary[:-1]], dtype=np.int64)
         embedded_TD = packer.take(self.weights.embedding, read_T) * np.float32(scale)
-        looking = Looking(self.weights, self.engine, self.positions.tables["decoder"])
-        return looking.looks(states_SD, embedded_TD)
+        read = Attribution(self.weights, self.network, self.positions.tables["decoder"])
+        return read.attention(states_SD, embedded_TD)
 
     # -- the encoder -------------------------------------------------------------------------------------
 
@@ -216,15 +216,15 @@ class PackedModel(GenerationMixin):
         self.positions.reach(encoder=mask_BS.shape[1])
         with self.positions.lock:
             if (np.diff(mask_BS.astype(np.int8), axis=1) <= 0).all() and mask_BS[:, 0].all():
-                return self.engine.encode(ids_BS[mask_BS], offsets)
+                return self.network.encode(ids_BS[mask_BS], offsets)
             texts = [self._encode_with_holes(ids, mask) for ids, mask in zip(ids_BS, mask_BS)]
             self.positions.set()
             return np.concatenate(texts)
 
     def _encode_with_holes(self, ids_S: np.ndarray, mask_S: np.ndarray) -> np.ndarray:
         """A text with padding in front or inside: the table holds the rows of the places that are left."""
-        self.engine.set_positions(self.positions.tables["encoder"][: len(mask_S)][mask_S], None)
-        return self.engine.encode(ids_S[mask_S], np.array([0, mask_S.sum()]))
+        self.network.set_positions(self.positions.tables["encoder"][: len(mask_S)][mask_S], None)
+        return self.network.encode(ids_S[mask_S], np.array([0, mask_S.sum()]))
 
 
 def _offsets(mask_BS: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pegasus.backends.packed.folder import load_packed
+from pegasus.backends.packed.layouts import PanelPacker
 from pegasus.backends.packed.packing import pack_tensors
-from pegasus.backends.packed.panels import PanelPacker
 from pegasus.backends.packed.weights import Kind, PackedWeights, kind_of
 from pegasus.backends.threads import threads_for
 from pegasus.checkpoint.files import Weights, is_packed

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pegasus.backends.packed.native.records import Linear
+from pegasus.backends.native.records import Linear
 from pegasus.backends.packed.weights import Kind, PackedWeights, Packer
 from pegasus.checkpoint.finite import refuse_not_finite
-from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.report import Fit, fit
 from pegasus.errors import CheckpointMismatch, NotOffered
@@ -24,20 +22,15 @@ if TYPE_CHECKING:
 Plan = Iterator[tuple[str, tuple[str, ...]]]
 
 
-def pack_folder(folder: Path, config: PegasusConfig, kind: Kind, packer: Packer) -> PackedWeights:
-    """Packs the weights in a folder; no more than one matrix is ever held twice.
+def pack_tensors(
+    tensors: Mapping[str, RawTensor], config: PegasusConfig, kind: Kind, packer: Packer, source: str
+) -> PackedWeights:
+    """Packs tensors that go by the names of a checkpoint; no more than one matrix is ever held twice.
 
     Raises:
         CheckpointMismatch: a parameter is missing or has another shape.
         NotOffered: the encoder or the decoder has no layer.
     """
-    return pack_tensors(open_checkpoint(folder).tensors, config, kind, packer, str(folder))
-
-
-def pack_tensors(
-    tensors: Mapping[str, RawTensor], config: PegasusConfig, kind: Kind, packer: Packer, source: str
-) -> PackedWeights:
-    """Packs tensors that go by the names of a checkpoint; see ``pack_folder``."""
     if not config.encoder_layers or not config.decoder_layers:
         raise NotOffered(
             f"The model has {config.encoder_layers} layers in its encoder and {config.decoder_layers} in "

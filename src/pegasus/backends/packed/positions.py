@@ -1,4 +1,4 @@
-"""Tables of positions for an engine: what a checkpoint brought or the formula gives, without end."""
+"""Tables of positions for the library: what a checkpoint brought or the formula gives, without end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from pegasus.spec.positions import sinusoid_table
 
 if TYPE_CHECKING:
-    from pegasus.backends.packed.native.engine import Engine
+    from pegasus.backends.native.inference import NativeModel
     from pegasus.backends.packed.weights import PackedWeights
 
 _SIDES = ("encoder", "decoder")
@@ -21,11 +21,11 @@ class Positions:
 
     Args:
         weights: the configuration, and tables where the checkpoint has its own.
-        engine: who is told.
+        model: the library's, which is told.
     """
 
-    def __init__(self, weights: PackedWeights, engine: Engine) -> None:
-        self.config, self.engine = weights.config, engine
+    def __init__(self, weights: PackedWeights, model: NativeModel) -> None:
+        self.config, self.model = weights.config, model
         #: Held while tables are set, and by who sets one of his own for a while.
         self.lock = threading.RLock()
         stored = {side: weights.vectors.get(f"{side}.embed_positions.weight") for side in _SIDES}
@@ -35,9 +35,9 @@ class Positions:
         self.set()
 
     def set(self) -> None:
-        """Tells the engine the tables."""
+        """Tells the library the tables."""
         with self.lock:
-            self.engine.set_positions(self.tables["encoder"], self.tables["decoder"])
+            self.model.set_positions(self.tables["encoder"], self.tables["decoder"])
 
     def reach(self, encoder: int = 0, decoder: int = 0) -> None:
         """Makes the tables this long at least."""

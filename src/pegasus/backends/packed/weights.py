@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
-from pegasus.backends.packed.native.records import Linear
+from pegasus.backends.native.records import Linear
 from pegasus.errors import BadSetting
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from pegasus.backends.learning.accounting import (
 from pegasus.backends.learning.alone import Alone
 from pegasus.backends.learning.freezing import learns
 from pegasus.backends.learning.scale import LossScale
-from pegasus.backends.schedules import learning_rate
+from pegasus.backends.learning.schedules import learning_rate
 from pegasus.checkpoint.files import read_safetensors
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.writing import Staging

@@ -32,7 +32,7 @@ from pegasus.backends.learning.accounting import (
 )
 from pegasus.backends.learning.run_state import SavedState
 from pegasus.backends.learning.scale import LossScale
-from pegasus.backends.schedules import learning_rate
+from pegasus.backends.learning.schedules import learning_rate
 from pegasus.backends.torch.learning import lora
 from pegasus.backends.torch.learning.learner import Learner, to_device
 from pegasus.backends.torch.learning.optim import make_optimizer

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pegasus.backends.contract import IGNORED, PARTS, Batch, Objective
 from pegasus.backends.learning.freezing import learns
 from pegasus.backends.torch.learning.loss import chunked_cross_entropy
-from pegasus.backends.torch.learning.native_learner import NativeTeacher, reason_against
+from pegasus.backends.torch.learning.native_loss import NativeLoss, reason_against
 from pegasus.backends.torch.model.heads import shift_tokens_right
 from pegasus.backends.torch.model.layers import Attention, Layer
 from pegasus.backends.torch.model.stacks import Stack
@@ -55,7 +55,7 @@ class Learner(nn.Module):
         self.objective = objective
         freeze(model, objective)
         _choose_dropout(model, objective.dropout == "broadcast")
-        self._teacher = NativeTeacher(model)
+        self._native_loss = NativeLoss(model)
 
     def forward(
         self, batch: Mapping[str, Tensor], scales: Mapping[str, float], smoothing: float
@@ -72,18 +72,18 @@ class Learner(nn.Module):
         if not parts:
             wanted = " or ".join(PARTS[part] for part in self.objective.parts)
             raise BadSetting(f"a batch has only {sorted(batch)}; to learn from it, it must have {wanted}")
-        if self._is_taught_natively(batch):
-            total, sums = self._teacher.losses(batch, parts, scales, smoothing)
+        if self._is_native(batch):
+            total, sums = self._native_loss.losses(batch, parts, scales, smoothing)
         else:
             sums = self._sums(batch, smoothing)
             total = torch.stack([sums[part] * scales[part] for part in sums]).sum()
         nothing = torch.zeros_like(total)
         return total, torch.stack([sums.get(part, nothing).detach() for part in scales])
 
-    def _is_taught_natively(self, batch: Mapping[str, Tensor]) -> bool:
+    def _is_native(self, batch: Mapping[str, Tensor]) -> bool:
         """Whether the native library does the work: bfloat16 on a CPU that multiplies tiles, no dropout."""
         lower = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        return lower and reason_against(self.model) is None and self._teacher.fits(batch)
+        return lower and reason_against(self.model) is None and self._native_loss.fits(batch)
 
     def _sums(self, batch: Mapping[str, Tensor], smoothing: float) -> dict[str, Tensor]:
         if self.causal:

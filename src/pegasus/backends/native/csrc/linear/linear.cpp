@@ -1,0 +1,109 @@
+// Which kernel does what: linear.h over the kernels of each level.
+#include <cstdlib>
+
+#include "cpu/cpu.h"
+#include "cpu/pool.h"
+#include "linear/linear_kernels.h"
+
+namespace {
+
+// Functions of a level are only called out of such tables, at the place of the level in use.
+#if defined(__x86_64__)
+constexpr LinearKernel kKernels[][4] = {
+    {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
+    {linear_avx2_f32, linear_avx2_bf16, linear_avx2_f16, linear_avx2_int8},
+    {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_avx512_int8},
+    {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_avx512_int8},
+    {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_amx_int8},
+};
+constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize, linear_avx2_quantize, linear_avx512_quantize,
+                                        linear_avx512_quantize, linear_avx512_quantize};
+// Of the levels whose instructions want x rounded to bfloat16 too.
+constexpr LinearKernel kRoundedKernels[] = {nullptr, nullptr, nullptr, linear_avx512bf16_bf16, linear_amx_bf16};
+constexpr QuantizeKernel kRound[] = {nullptr, nullptr, nullptr, linear_avx512bf16_round, linear_avx512bf16_round};
+#else
+constexpr LinearKernel kKernels[][4] = {
+    {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
+};
+constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize};
+constexpr LinearKernel kRoundedKernels[] = {nullptr};
+constexpr QuantizeKernel kRound[] = {nullptr};
+#endif
+
+// From how many rows on the instructions that want x rounded too are used. Tiles are slow to set up, and with up to 8
+// rows reading the weights takes the time; vectors that add pairs are quicker from the first row on, and a row's numbers
+// then never depend on how many there are.
+int rounded_rows() {
+    const Level level = cpu_level();
+    return level >= LEVEL_AMX ? 9 : level >= LEVEL_AVX512BF16 ? 1 : 1 << 30;
+}
+
+bool rounds_to_bf16(const Linear& w, int m) { return w.kind == LINEAR_BF16 && m >= rounded_rows(); }
+
+LinearKernel kernel_for(const Linear& w, int m) {
+    return rounds_to_bf16(w, m) ? kRoundedKernels[cpu_level()] : kKernels[cpu_level()][w.kind];
+}
+
+struct Scratch {
+    ~Scratch() { std::free(memory); }
+    void* memory = nullptr;
+    int64_t bytes = 0;
+};
+
+}  // namespace
+
+void* linear_scratch(int64_t bytes) {
+    thread_local Scratch scratch;
+    if (bytes > scratch.bytes) {
+        std::free(scratch.memory);
+        scratch.memory = std::aligned_alloc(64, static_cast<size_t>(round_up(bytes, 64)));
+        scratch.bytes = scratch.memory == nullptr ? 0 : bytes;
+    }
+    return scratch.memory;
+}
+
+Share linear_share(const Linear& w, int m, int tid, int n) {
+    return share_of(linear_panels(w), tid, n, m > 4 ? 2 : 1);  // kernels of many rows take two panels at once
+}
+
+// Rows are an odd number of cache lines apart, so that a column of a tile does not fall into one set of the cache.
+static int32_t stride_for(int k) { return static_cast<int32_t>(round_up(k, 64) * 2 + 64); }
+
+int64_t quantized_bytes(int m, int k) { return round_up(m, 16) * (stride_for(k) + 4); }
+
+Quantized quantized_at(void* memory, int m, int k) {
+    uint8_t* values = static_cast<uint8_t*>(memory);
+    const int64_t rows = round_up(m, 16);
+    return {values, reinterpret_cast<float*>(values + rows * stride_for(k)), stride_for(k)};
+}
+
+bool linear_prepares(const Linear& w, int m) { return w.kind == LINEAR_INT8 || rounds_to_bf16(w, m); }
+
+void linear_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int row_begin, int row_end) {
+    kQuantize[cpu_level()](x, m, k, ldx, q, row_begin, row_end);
+}
+
+void linear_prepare(const Linear& w, const float* x, int ldx, int m, const Quantized* q, int row_begin, int row_end) {
+    if (w.kind == LINEAR_INT8) linear_quantize(x, m, w.k, ldx, q, row_begin, row_end);
+    if (rounds_to_bf16(w, m)) kRound[cpu_level()](x, m, w.k, ldx, q, row_begin, row_end);
+}
+
+void linear_part(const Linear& w, const float* x, int ldx, const Quantized* q, int m, float* y, int ldy,
+                 const Epilogue& e, int panel_begin, int panel_end) {
+    if (m > 0 && panel_begin < panel_end) {
+        kernel_for(w, m)(LinearWork{w, x, ldx, q, m, y, ldy, e, panel_begin, panel_end});
+    }
+}
+
+void linear_all(Pool& pool, const Linear& w, const float* x, int ldx, const Quantized* q, int m, float* y, int ldy,
+                const Epilogue& e) {
+    pool.run([&](int tid, int n) {
+        if (linear_prepares(w, m)) {
+            const Share rows = share_of(m, tid, n);
+            linear_prepare(w, x, ldx, m, q, rows.begin, rows.end);
+            pool.barrier();
+        }
+        const Share panels = linear_share(w, m, tid, n);
+        linear_part(w, x, ldx, q, m, y, ldy, e, panels.begin, panels.end);
+    });
+}

@@ -1,0 +1,70 @@
+// What the kernels of linear.h share: their signatures and packed memory. Inside the library only.
+//
+// Everything defined here has internal linkage: each file gets its own copy, compiled for its own instructions.
+#pragma once
+
+#include "cpu/half.h"
+#include "linear/linear.h"
+
+struct LinearWork {
+    const Linear& w;
+    const float* x;
+    int ldx;
+    const Quantized* q;
+    int m;
+    float* y;
+    int ldy;
+    const Epilogue& e;
+    int panel_begin;
+    int panel_end;
+};
+
+using LinearKernel = void (*)(const LinearWork&);
+using QuantizeKernel = void (*)(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
+
+// One of each for every level. Those of int8 read prepared rows, as do the two of bf16 below; the others read x.
+#define LINEAR_KERNELS(level)                                                                                    \
+    void linear_##level##_f32(const LinearWork&);                                                                \
+    void linear_##level##_bf16(const LinearWork&);                                                               \
+    void linear_##level##_f16(const LinearWork&);                                                                \
+    void linear_##level##_int8(const LinearWork&);                                                               \
+    void linear_##level##_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
+
+LINEAR_KERNELS(portable)
+#if defined(__x86_64__)
+LINEAR_KERNELS(avx2)
+LINEAR_KERNELS(avx512)
+void linear_avx512bf16_bf16(const LinearWork&);
+void linear_avx512bf16_round(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
+void linear_amx_bf16(const LinearWork&);
+void linear_amx_int8(const LinearWork&);
+#endif
+
+// Memory of this thread, aligned to 64 bytes, good until its next call. Null when there is none.
+void* linear_scratch(int64_t bytes);
+
+namespace {
+
+inline int64_t round_up(int64_t value, int64_t grain) { return (value + grain - 1) / grain * grain; }
+
+// K as it is in packed memory.
+inline int padded_k(int kind, int k) {
+    if (kind == LINEAR_INT8) return static_cast<int>(round_up(k, 64));
+    return kind == LINEAR_BF16 ? static_cast<int>(round_up(k, 32)) : k;
+}
+
+inline int64_t panel_bytes(int kind, int k) {
+    const int64_t widths[] = {4, 2, 2, 1};
+    return LINEAR_PANEL * widths[kind] * padded_k(kind, k);
+}
+
+inline const uint8_t* panel_at(const Linear& w, int panel) {
+    return static_cast<const uint8_t*>(w.weights) + panel * panel_bytes(w.kind, w.k);
+}
+
+inline int columns_of(const Linear& w, int panel) {
+    const int left = w.n - panel * LINEAR_PANEL;
+    return left < LINEAR_PANEL ? left : LINEAR_PANEL;
+}
+
+}  // namespace

@@ -1,3 +1,0 @@
-#include "kernels_body.h"
-
-constinit const Kernels kernels_avx2 = kTable;

@@ -1,7 +1,0 @@
-// A step of learning with tiles.
-#include "learn_tiles.h"
-#include "learn_step.h"
-
-void learn_run_amx(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums) {
-    run(learn, worker, batch, sums);
-}

@@ -1,7 +1,0 @@
-// A step of learning with vectors.
-#include "learn_vectors.h"
-#include "learn_step.h"
-
-void learn_run_avx512bf16(const Learn& learn, LearnWorker& worker, const LearnBatch& batch, double* sums) {
-    run(learn, worker, batch, sums);
-}
