@@ -35,7 +35,7 @@ def model_of(**settings):
     return model
 
 
-def batch_of(mlm: bool = True):
+def batch_of(hidden: bool = True):
     """Texts of very different lengths, one with a hole; labels with one; longer than the position table."""
     rng = np.random.default_rng(0)
     ids, labels = rng.integers(2, 1003, (5, 70)), rng.integers(2, 1003, (5, 37))
@@ -46,7 +46,7 @@ def batch_of(mlm: bool = True):
     mask[0, 5] = 0
     labels[2, 7] = IGNORED
     mlm[0, 3], mlm[2, 10], mlm[4, 44] = 7, 9, 1002
-    rest = {"mlm_labels": mlm} if mlm else {}
+    rest = {"mlm_labels": mlm} if hidden else {}
     return {"input_ids": ids, "attention_mask": mask, "labels": labels, **rest}
 
 
@@ -100,7 +100,7 @@ def test_losses_and_gradients_are_as_near_to_float32_as_under_autocast(monkeypat
 
 
 def test_without_a_mask_or_mlm_tokens(monkeypatch):
-    batch = {name: array[:, :33] for name, array in batch_of(mlm=False).items() if "mask" not in name}
+    batch = {name: array[:, :33] for name, array in batch_of(hidden=False).items() if "mask" not in name}
     batch["labels"] = np.where(batch["labels"] == IGNORED, 5, batch["labels"])
     watched = Watched(model_of())
     exact = watched.learn(batch, monkeypatch, native=False, lower=False)
@@ -198,7 +198,7 @@ def test_other_settings_are_taught_plainly(monkeypatch):
     watched = Watched(model_of())
     watched.learn(batch_of(), monkeypatch, lower=False)
     assert not watched.native
-    empty = batch_of(mlm=False)
+    empty = batch_of(hidden=False)
     empty["attention_mask"][1] = 0
     watched.learn(empty, monkeypatch)
     assert not watched.native
