@@ -255,11 +255,17 @@ class TestWhichFile:
 
     @pytest.mark.parametrize(
         ("name", "framework"),
-        [("model.ckpt.index", "the authors' TensorFlow"), ("model.bin", "CTranslate2")],
+        [("model.bin", "CTranslate2")],
     )
     def test_only_those_of_another_framework(self, tmp_path: Path, name: str, framework: str) -> None:
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(
             CheckpointNotFound, match=f"only weights of {framework}.*convert them to safetensors first"
         ):
+            open_checkpoint(tmp_path)
+
+    def test_only_a_checkpoint_of_tensorflow(self, tmp_path: Path) -> None:
+        for end in ("index", "data-00000-of-00001"):
+            (tmp_path / f"model.ckpt-7.{end}").write_bytes(b"x")
+        with pytest.raises(CheckpointNotFound, match=r"only a TensorFlow checkpoint .*`pegasus convert`"):
             open_checkpoint(tmp_path)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pegasus.checkpoint.raw import FLOATS, RawTensor
+import numpy as np
+
+from pegasus.checkpoint.raw import FLOATS, MadeTensor, RawTensor
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
 
@@ -35,3 +37,41 @@ def _plain_dtype(asked: Any) -> str:
 def stored_dtype(tensors: Iterable[RawTensor]) -> str | None:
     """The type of the first tensor of floating-point numbers; None where there is none."""
     return next((FLOATS[tensor.dtype] for tensor in tensors if tensor.dtype in FLOATS), None)
+
+
+def cast(name: str, tensor: RawTensor, dtype: str | None) -> RawTensor:
+    """A tensor of floating-point numbers in another type, computed when it is looked at.
+
+    Args:
+        name: what to call it.
+        tensor: the numbers; whole numbers stay as they are.
+        dtype: as in ``FLOATS``, such as "F16"; None: its own.
+
+    Raises:
+        BadSetting: when it is looked at: a number is too large for the type.
+    """
+    if dtype is None or tensor.dtype not in FLOATS or tensor.dtype == dtype:
+        return tensor
+    return MadeTensor(dtype, tensor.shape, lambda: _rounded(name, tensor.array(), dtype), tensor)
+
+
+def _rounded(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype == "BF16":
+        return _to_bfloat16(array.astype(np.float32, copy=False))
+    with np.errstate(over="ignore"):
+        found = array.astype(np.dtype(FLOATS[dtype]))
+    lost = int(np.isinf(found).sum() - np.isinf(array).sum())
+    if lost:
+        raise BadSetting(
+            f"{lost:,} of the {array.size:,} numbers of {name} are too large for {FLOATS[dtype]}: choose "
+            "bfloat16, or keep float32."
+        )
+    return found
+
+
+def _to_bfloat16(array: np.ndarray) -> np.ndarray:
+    """The upper halves of float32, rounded to the nearest, to the even one of two; what is NaN stays so."""
+    bits = np.ascontiguousarray(array).view(np.uint32)
+    upper = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+    nan = np.isnan(array)
+    return np.where(nan, np.uint16(0x7FC0), upper) if nan.any() else upper

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,12 @@ _HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
 
 #: Weight files of other frameworks, to say what is there when nothing can be read.
 _FOREIGN_NAMES = {
-    "model.ckpt.index": "the authors' TensorFlow checkpoint (model.ckpt)",
     "model.bin": "CTranslate2 (model.bin)",
     "rust_model.ot": "rust-bert (rust_model.ot)",
 }
 
-Format = Literal["safetensors", "bin", "msgpack", "h5"]
+#: The last two are the authors': they are converted and not opened as they are.
+Format = Literal["safetensors", "bin", "msgpack", "h5", "tf-checkpoint", "flax-checkpoint"]
 Tensors = Mapping[str, RawTensor]
 #: Who wrote a safetensors file, by its metadata → how names are spelled in it.
 _WRITERS = {"pt": PYTORCH, "np": PYTORCH, "flax": FLAX_DOTTED, "tf": KERAS}
@@ -253,6 +254,12 @@ def nothing_found(folder: Path, looked_for: Sequence[str]) -> str:
         return (
             f"{folder} is packed for inference ({PACKED}), and {wanted} was looked for: open it "
             "with Summarizer or PackedForConditionalGeneration, or give the checkpoint it was packed from."
+        )
+    theirs = [name for name in there if re.search(r"\.data-\d+-of-\d+$", name)]
+    if theirs:
+        return (
+            f"{folder} holds no {wanted}, only a TensorFlow checkpoint ({_some(theirs)}): `pegasus convert` "
+            "makes a model of it."
         )
     foreign = [words for name, words in _FOREIGN_NAMES.items() if name in there]
     if foreign:

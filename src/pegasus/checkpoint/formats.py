@@ -1,7 +1,8 @@
-"""The table of checkpoint formats (which files, who reads them, how names are spelled), and opening.
+"""The table of checkpoint formats (files, readers, writers, how names are spelled), and opening.
 
 Whoever opens weights gets them by canonical name and turned as PyTorch has them, whatever wrote them. A new
-format is one file with a reader and one row here.
+format is one file with a reader and a writer, and one row here. The authors' own checkpoints are no such
+folders: ``conversion`` makes these of them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pegasus.checkpoint.bin_writing import write_bin
 from pegasus.checkpoint.files import (
     Format,
     Tensors,
@@ -18,14 +20,16 @@ from pegasus.checkpoint.files import (
     read_sharded,
     read_spelled_safetensors,
 )
-from pegasus.checkpoint.flax_file import read_msgpack
+from pegasus.checkpoint.flax_file import msgpack_parts, read_msgpack
 from pegasus.checkpoint.foreign import read_bin
-from pegasus.checkpoint.keras_file import read_h5
+from pegasus.checkpoint.keras_file import read_h5, shard_name, write_h5, write_h5_shard
 from pegasus.checkpoint.raw import RawTensor, TurnedTensor
+from pegasus.checkpoint.writing import Staging
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
 from pegasus.spec.names import FLAX, KERAS, PYTORCH, Spelling
 
 Read = Callable[[Path], tuple[Tensors, Spelling]]
+Add = Callable[[Staging, str, Tensors], None]
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,32 @@ class Row:
         single: the file of a checkpoint in one piece.
         index: the list of the files of one in several.
         read: a file → its tensors by the names that it gives them, and how those are spelled.
+        spelling: how names are spelled when it is written.
+        add: adds a file of tensors, by such names, to a folder.
+        add_shard: the same for one of several files, where that is another thing.
+        listed: a name → what the list of files calls it.
     """
 
     name: Format
     single: str
     index: str
     read: Read
+    spelling: Spelling
+    add: Add
+    add_shard: Add | None = None
+    listed: Callable[[str], str] = str
+
+
+def _add_safetensors(staging: Staging, name: str, tensors: Tensors) -> None:
+    staging.add_tensors(name, tensors, {"format": "pt"})
+
+
+def _add_msgpack(staging: Staging, name: str, tensors: Tensors) -> None:
+    staging.add_parts(name, msgpack_parts(tensors))
+
+
+def _written(write: Callable[[Path, Tensors], None]) -> Add:
+    return lambda staging, name, tensors: staging.add_written(name, lambda path: write(path, tensors))
 
 
 def _spelled(read: Callable[[Path], Tensors], spelling: Spelling) -> Read:
@@ -51,10 +75,40 @@ def _spelled(read: Callable[[Path], Tensors], spelling: Spelling) -> Read:
 
 #: In the order in which they are looked for: safe and mapped formats first.
 FORMATS: tuple[Row, ...] = (
-    Row("safetensors", "model.safetensors", "model.safetensors.index.json", read_spelled_safetensors),
-    Row("bin", "pytorch_model.bin", "pytorch_model.bin.index.json", _spelled(read_bin, PYTORCH)),
-    Row("msgpack", "flax_model.msgpack", "flax_model.msgpack.index.json", _spelled(read_msgpack, FLAX)),
-    Row("h5", "tf_model.h5", "tf_model.h5.index.json", _spelled(read_h5, KERAS)),
+    Row(
+        "safetensors",
+        "model.safetensors",
+        "model.safetensors.index.json",
+        read_spelled_safetensors,
+        PYTORCH,
+        _add_safetensors,
+    ),
+    Row(
+        "bin",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        _spelled(read_bin, PYTORCH),
+        PYTORCH,
+        _written(write_bin),
+    ),
+    Row(
+        "msgpack",
+        "flax_model.msgpack",
+        "flax_model.msgpack.index.json",
+        _spelled(read_msgpack, FLAX),
+        FLAX,
+        _add_msgpack,
+    ),
+    Row(
+        "h5",
+        "tf_model.h5",
+        "tf_model.h5.index.json",
+        _spelled(read_h5, KERAS),
+        KERAS,
+        _written(write_h5),
+        _written(write_h5_shard),
+        shard_name,
+    ),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,6 +86,37 @@ class RawTensor:
             self._home.release(self.data)
 
 
+class MadeTensor(RawTensor):
+    """A tensor that is computed anew each time it is looked at, so that it never exists longer than that.
+
+    Args:
+        dtype: of the result.
+        shape: of the result.
+        make: the numbers, or bytes row by row.
+        source: whose mapped memory is given back when that of this one is.
+    """
+
+    def __init__(
+        self,
+        dtype: str,
+        shape: tuple[int, ...],
+        make: Callable[[], npt.NDArray[np.generic]],
+        source: RawTensor | None = None,
+    ) -> None:
+        for name, value in (("dtype", dtype), ("shape", shape), ("_make", make), ("_source", source)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def data(self) -> Bytes:  # type: ignore[override]
+        """The bytes row by row, made anew."""
+        return np.ascontiguousarray(self.__dict__["_make"]()).reshape(-1).view(np.uint8)
+
+    def release(self) -> None:
+        """Gives the mapped memory of the source back."""
+        if self.__dict__["_source"] is not None:
+            self.__dict__["_source"].release()
+
+
 class TurnedTensor(RawTensor):
     """A matrix that another framework keeps the other way round; it is turned each time it is looked at.
 
@@ -101,14 +133,24 @@ class TurnedTensor(RawTensor):
     @property
     def data(self) -> Bytes:  # type: ignore[override]
         """The bytes row by row, made anew."""
-        source: RawTensor = self.__dict__["_source"]
-        item = ITEM_SIZES[self.dtype]
+        item, source = ITEM_SIZES[self.dtype], self.source
         matrix = source.data.reshape(-1).view(np.dtype(("V", item))).reshape(source.shape)
         return np.ascontiguousarray(matrix.T).reshape(-1).view(np.uint8)
 
+    @property
+    def source(self) -> RawTensor:
+        """The matrix as it is kept."""
+        source: RawTensor = self.__dict__["_source"]
+        return source
+
     def release(self) -> None:
         """Gives the mapped memory back."""
-        self.__dict__["_source"].release()
+        self.source.release()
+
+
+def turned(tensor: RawTensor) -> RawTensor:
+    """A matrix the other way round; one that was turned already as it is kept."""
+    return tensor.source if isinstance(tensor, TurnedTensor) else TurnedTensor(tensor)
 
 
 class MappedFile:

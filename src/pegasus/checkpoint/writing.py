@@ -6,10 +6,11 @@ there do the files get their names, one rename each: weights first, what points 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -62,8 +63,12 @@ class Staging:
 
     def add_bytes(self, name: str, content: bytes) -> None:
         """Adds a file as it is."""
+        self.add_parts(name, [content])
+
+    def add_parts(self, name: str, parts: Iterable[bytes | memoryview]) -> None:
+        """Adds a file of parts, each of which is asked for when the one before is written."""
         with self._open(name) as file:
-            _finish(file, [content])
+            _finish(file, parts)
 
     def add_tensors(
         self,
@@ -83,7 +88,7 @@ class Staging:
 
         def rank(key: str) -> tuple[bool, int, str]:
             # wide numbers first, so that each tensor starts at a multiple of its own width
-            even = alignment == 8 or tensors[key].data.nbytes % alignment == 0
+            even = alignment == 8 or tensors[key].nbytes % alignment == 0
             return not even, -ITEM_SIZES[tensors[key].dtype], key
 
         order = sorted(tensors, key=rank)
@@ -91,14 +96,20 @@ class Staging:
         end = 0
         for key in order:
             tensor = tensors[key]
-            start, end = end, end + tensor.data.nbytes
+            start, end = end, end + tensor.nbytes
             header[key] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [start, end]}
         text = json.dumps(header, separators=(",", ":")).encode("utf-8")
         text += b" " * (-(8 + len(text)) % alignment)
-        with self._open(name) as file:
-            _finish(
-                file, [len(text).to_bytes(8, "little"), text, *(tensors[key].data.data for key in order)]
-            )
+        head = [len(text).to_bytes(8, "little"), text]
+        self.add_parts(name, itertools.chain(head, numbers_of(tensors[key] for key in order)))
+
+    def add_written(self, name: str, write: Callable[[Path], None]) -> None:
+        """Adds a file that somebody else's library writes."""
+        self._open(name).close()
+        draft = self._drafts[-1][0]
+        write(draft)
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
 
     def _open(self, name: str) -> IO[bytes]:
         # os.open with 0o666, and not a temporary file of 0o600, so that the umask decides who may read
@@ -122,28 +133,27 @@ class Staging:
 
 
 def shard_names(
-    tensors: Mapping[str, RawTensor], max_shard_size: int | str
+    tensors: Mapping[str, RawTensor], max_shard_size: int | str, single: str = SINGLE
 ) -> tuple[list[tuple[str, list[str]]], int]:
     """How tensors are spread over files: file name → tensor names, in order, and the bytes of all.
 
-    A tensor that alone is larger than a shard gets a file of its own.
+    A tensor that alone is larger than a shard gets a file of its own. ``single`` is the name where one file
+    will do.
     """
     limit = size_in_bytes(max_shard_size)
     groups: list[list[str]] = [[]]
     filled = total = 0
     for name, tensor in tensors.items():
-        if groups[-1] and filled + tensor.data.nbytes > limit:
+        if groups[-1] and filled + tensor.nbytes > limit:
             groups.append([])
             filled = 0
         groups[-1].append(name)
-        filled += tensor.data.nbytes
-        total += tensor.data.nbytes
+        filled += tensor.nbytes
+        total += tensor.nbytes
     if len(groups) == 1:
-        return [(SINGLE, groups[0])], total
-    count = len(groups)
-    return [
-        (f"model-{i:05d}-of-{count:05d}.safetensors", group) for i, group in enumerate(groups, 1)
-    ], total
+        return [(single, groups[0])], total
+    count, (stem, _, suffix) = len(groups), single.rpartition(".")
+    return [(f"{stem}-{i:05d}-of-{count:05d}.{suffix}", group) for i, group in enumerate(groups, 1)], total
 
 
 def write_checkpoint(
@@ -186,6 +196,13 @@ def size_in_bytes(size: int | str) -> int:
             f"max_shard_size is {size!r}: give bytes as a number, or text such as '5GB' or '200MB'."
         )
     return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def numbers_of(tensors: Iterable[RawTensor]) -> Iterator[memoryview]:
+    """The bytes of one tensor after another, whose memory is given back before the next is looked at."""
+    for tensor in tensors:
+        yield tensor.data.data
+        tensor.release()
 
 
 def _finish(file: IO[bytes], parts: Iterable[bytes | memoryview]) -> None:

@@ -25,6 +25,7 @@ VERBS = {
     "prepare": "turn a corpus into shards for pre-training",
     "inspect": "look into a checkpoint, a training run, shards, or an example of pre-training",
     "pretrain": "pre-train a model by gap sentences, as a job file says",
+    "convert": "convert a checkpoint: the authors' own, PyTorch's, Flax's, Keras'",
     "pack": "pack a model for fast inference on a CPU",
     "evaluate": "grade a model on documents with summaries, beside baselines",
 }

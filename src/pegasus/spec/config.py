@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from pegasus import hub
 from pegasus.errors import BadSetting
 from pegasus.spec import fields
-from pegasus.spec.config_fields import ACTIVATIONS, COMMON, GENERATION, LEGACY, as_type_of, plain
+from pegasus.spec.config_fields import ACTIVATIONS, COMMON, GENERATION, LEGACY, SWITCHES, as_type_of, plain
 from pegasus.spec.files import read_object, write_whole
 from pegasus.spec.kinds import refusal, refusals, shown
 from pegasus.spec.positions import TABLES
@@ -31,8 +31,11 @@ class PegasusConfig:
     and written back. ``hidden_size`` and ``num_attention_heads`` are other names of ``d_model`` and
     ``encoder_attention_heads``.
 
-    Two switches are ours: ``position_table`` (``"transformers"`` or ``"authors"``, see
-    ``spec.positions``) and ``layer_norm_eps`` (transformers 1e-5, the authors 1e-12).
+    Three switches are ours: ``position_table`` (``"transformers"`` or ``"authors"``, see
+    ``spec.positions``), ``layer_norm_eps`` (transformers 1e-5, the authors 1e-12) and ``decoder_start``:
+    what the decoder reads for the start token at its first place, ``"token"`` (its embedding, as
+    transformers, whose checkpoints have zeros in that row) or ``"zeros"`` (a vector of zeros, as the
+    authors, who train that row as the logit of padding).
 
     Args:
         vocab_size: tokens the model knows, V.
@@ -104,7 +107,7 @@ class PegasusConfig:
         }
         self.__dict__.update(copy.deepcopy(COMMON), **copy.deepcopy(GENERATION), **LEGACY)
         self.__dict__.update(named, num_hidden_layers=encoder_layers)
-        self.__dict__.update(position_table="transformers", layer_norm_eps=1e-5, _name_or_path="")
+        self.__dict__.update(**SWITCHES, _name_or_path="")
         self._set_labels(kwargs)
         for name, value in kwargs.items():
             if callable(getattr(type(self), name, None)):
@@ -326,7 +329,7 @@ class PegasusConfig:
 
     def to_diff_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds: PEGASUS' own fields, the legacy keys and what is not a default."""
-        defaults = {**COMMON, **GENERATION, "position_table": "transformers", "layer_norm_eps": 1e-5}
+        defaults = {**COMMON, **GENERATION, **SWITCHES}
         usual_labels = {"id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
         defaults.update(usual_labels)
         absent = object()

@@ -14,6 +14,16 @@ ACTIVATIONS = (
     *("mish", "quick_gelu", "relu2", "relu6", "sigmoid"),
 )
 
+#: What the decoder reads where it starts, see ``PegasusConfig``.
+STARTS = ("token", "zeros")
+
+#: Where transformers and the authors differ, as transformers has it: see ``PegasusConfig``.
+SWITCHES: dict[str, Any] = {
+    "position_table": "transformers",
+    "layer_norm_eps": 1e-5,
+    "decoder_start": "token",
+}
+
 #: Fields that every configuration of transformers 4.34 has, with its defaults.
 COMMON: dict[str, Any] = {
     "return_dict": True,

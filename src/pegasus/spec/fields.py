@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pegasus.spec.config_fields import STARTS
 from pegasus.spec.kinds import (
     FLAG,
     ID,
@@ -72,6 +73,7 @@ MODEL: Mapping[str, Kind] = {
     "classif_dropout": maybe(SHARE),
     "init_std": number(0, 1000),
     "layer_norm_eps": number(0, 1, above=True),
+    "decoder_start": one_of(*STARTS),
     **dict.fromkeys(("pad_token_id", "bos_token_id", "sep_token_id", "decoder_start_token_id"), maybe(ID)),
     "eos_token_id": _END,
     **dict.fromkeys(

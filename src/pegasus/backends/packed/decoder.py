@@ -135,6 +135,8 @@ class PackedDecoder:
 
     def step(self, step: Step) -> Reading:
         """Reads tokens; a mask was refused when this was opened."""
+        if not step.keep:
+            self.positions.refuse_other_starts(step.tokens_RT[:, 0])
         after = step.keep + step.tokens_RT.shape[1]
         self.positions.reach(decoder=after)
         hidden_RTD = self.decoding.step(

@@ -99,8 +99,11 @@ class Transformer:
         scale = math.sqrt(width) if self.config.scale_embedding else 1.0
         table = self.parameters.get(f"{stack}.embed_positions.weight")
         if table is None or len(table) < len(ids):
-            table = sinusoids(len(ids), width)
-        return self.shared[ids] * scale + table[: len(ids)]
+            table = sinusoids(len(ids), width, self.config.position_table)
+        embedded = self.shared[ids] * scale
+        if stack.endswith("decoder") and self.config.decoder_start == "zeros":
+            embedded[:1] *= ids[0] != self.config.decoder_start_token_id
+        return embedded + table[: len(ids)]
 
     def attend(self, asks: Array, told: Array, mask: Array, place: str, heads: int) -> tuple[Array, Array]:
         """Multi-head attention, and the probabilities [H, T, S]."""
@@ -133,8 +136,12 @@ class Transformer:
         return centred / spread * self.parameters[f"{place}.weight"] + self.parameters[f"{place}.bias"]
 
 
-def sinusoids(count: int, width: int) -> Array:
-    """Position p: sin(p / 10000^(2i / D)) in the first half of the width, cos in the second."""
+def sinusoids(count: int, width: int, table: str = "transformers") -> Array:
+    """Position p: sin(p / 10000^(2i / D)) in the first half of the width, cos in the second.
+
+    The authors' exponent is i / (D / 2 - 1).
+    """
     half = (width + 1) // 2
-    angles = np.arange(count)[:, None] / 10000 ** (2 * np.arange(half) / width)
+    last = width / 2 if table == "transformers" else max(width // 2 - 1, 1)
+    angles = np.arange(count)[:, None] / 10000 ** (np.arange(half) / last)
     return np.concatenate([np.sin(angles), np.cos(angles[:, : width - half])], axis=1)

@@ -78,6 +78,7 @@ class Sizes:
     table: str
     std: float
     padding: int | None
+    zero_start: int | None
 
     @classmethod
     def of(cls, config: PegasusConfig) -> Sizes:
@@ -102,6 +103,7 @@ class Sizes:
             table=config.position_table,
             std=config.init_std,
             padding=config.pad_token_id,
+            zero_start=config.decoder_start_token_id if config.decoder_start == "zeros" else None,
         )
 
 

@@ -294,7 +294,11 @@ class BareModule(nn.Module):
         """Decode tokens over the encoder's states, or over what ``cross_memory`` made of them."""
         start = 0 if past is None else past.start
         places = start + jnp.arange(tokens_RT.shape[1])[None] if place_ids is None else place_ids
-        return self.decoder(self.embed(tokens_RT), mask, places, past, sources, source_mask_BS, mode)
+        embeds = self.embed(tokens_RT)
+        if self.sizes.zero_start is not None:  # the authors' decoder starts from a vector of zeros
+            begins_RT = (places == 0) & (tokens_RT == self.sizes.zero_start)
+            embeds = jnp.where(begins_RT[..., None], 0.0, embeds)
+        return self.decoder(embeds, mask, places, past, sources, source_mask_BS, mode)
 
     def __call__(
         self,

@@ -47,6 +47,9 @@ def read(
     places_T = start + torch.arange(tokens_RT.shape[1], device=tokens_RT.device)
     mask = _look(memory, span, places_T, parents_R, weights.dtype)
     embedded = wide(functional.embedding(tokens_RT, weights.table_VD)) * weights.embed_scale
+    if weights.zero_start is not None:
+        begins_RT = (places_T == 0) & (tokens_RT == weights.zero_start)
+        embedded = embedded.masked_fill(begins_RT[..., None], 0.0)
     states = embedded + memory.positions_KD.index_select(0, places_T)
     for number, layer in enumerate(weights.layers):
         normed = _normed(states, layer.norm, weights)

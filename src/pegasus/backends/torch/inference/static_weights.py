@@ -53,6 +53,8 @@ class Weights:
     scale: float
     eps: float
     heads: int
+    #: The start token, where the decoder reads zeros in its place; see ``config.decoder_start``.
+    zero_start: int | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -82,6 +84,7 @@ def prepare(model: Any) -> Weights:
         scale=scale,
         eps=decoder.layer_norm.eps,
         heads=decoder.layers[0].self_attn.num_heads,
+        zero_start=decoder.config.decoder_start_token_id if decoder.zero_start else None,
     )
 
 

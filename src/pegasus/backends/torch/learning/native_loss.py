@@ -43,6 +43,8 @@ def reason_against(model: Any) -> str | None:
         return "its output layer is not its embedding"
     if config.activation_function != "relu":
         return "its activation is not relu"
+    if config.decoder_start != "token":
+        return "its decoder starts from zeros"
     if any(width % _TILE for width in (*widths, *(config.d_model // count for count in heads))):
         return f"a width of it is no multiple of {_TILE}"
     if config.encoder_layerdrop or config.decoder_layerdrop or config.pruned_heads:

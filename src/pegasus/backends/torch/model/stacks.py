@@ -101,6 +101,7 @@ class Stack(PegasusPreTrainedModel):
         self.padding_idx = config.pad_token_id
         self.max_source_positions = config.max_position_embeddings
         self.embed_scale = embedding_scale(config)
+        self.zero_start = self.kind == "decoder" and config.decoder_start == "zeros"
         alone = embed_tokens is None
         if embed_tokens is None:
             embed_tokens = TokenEmbedding(config.vocab_size, config.d_model, config.pad_token_id)
@@ -135,10 +136,20 @@ class Stack(PegasusPreTrainedModel):
             found = "neither" if input_ids is None else "both"
             raise BadSetting(f"give either input_ids or inputs_embeds: {found} came")
         if inputs_embeds is None:
-            inputs_embeds = wide(self.embed_tokens(input_ids)) * self.embed_scale
+            inputs_embeds = self._started(
+                input_ids, wide(self.embed_tokens(input_ids)) * self.embed_scale, start
+            )
         states = wide(inputs_embeds) + self.embed_positions(inputs_embeds.shape[1], start)
         shared = (1,) if self.broadcast_dropout else ()
         return dropout(states, self.dropout, self.training, shared)
+
+    def _started(self, input_ids: Tensor, embeds: Float[Tensor, "B T D"], start: int) -> Tensor:
+        """Embeddings, with zeros where the decoder starts from them (``config.decoder_start``)."""
+        if start or not self.zero_start:
+            return embeds
+        first = torch.arange(input_ids.shape[1], device=input_ids.device) == 0
+        begins = first & (input_ids == self.config.decoder_start_token_id)
+        return embeds.masked_fill(begins[..., None], 0.0)
 
     def _additive(self, allowed: Bool[Tensor, "B 1 T S"] | None) -> Tensor | None:
         """Zero where looking is allowed, the least number of the dtype elsewhere.

@@ -1,0 +1,1 @@
+"""TensorFlow's checkpoints (``.index`` and ``.data-*``), read and written without TensorFlow."""
