@@ -258,8 +258,8 @@ def nothing_found(folder: Path, looked_for: Sequence[str]) -> str:
     theirs = [name for name in there if re.search(r"\.data-\d+-of-\d+$", name)]
     if theirs:
         return (
-            f"{folder} holds no {wanted}, only a TensorFlow checkpoint ({_some(theirs)}): `pegasus convert` "
-            "makes a model of it."
+            f"{folder} holds no {wanted}, only a TensorFlow checkpoint ({_some(theirs)}): `pegasus "
+            "convert` makes a model of it."
         )
     foreign = [words for name, words in _FOREIGN_NAMES.items() if name in there]
     if foreign:
