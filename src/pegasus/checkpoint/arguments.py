@@ -11,14 +11,11 @@ GUIDE = "docs/coming-from-transformers.md tells what to use instead."
 
 #: Arguments of transformers that are refused when they ask for something: name → what to do.
 REFUSED_ON_LOAD: dict[str, str] = {
-    "from_tf": "not read yet: save the checkpoint as safetensors with transformers 4.57 first",
-    "from_flax": "not read yet: save the checkpoint as safetensors with transformers 4.57 first",
     "load_in_8bit": "load with dtype='bfloat16'",
     "load_in_4bit": "load with dtype='bfloat16'",
     "quantization_config": "load with dtype='bfloat16'",
     "trust_remote_code": "no code is ever taken from a checkpoint here; leave it out",
     "code_revision": "no code is ever taken from a checkpoint here; leave it out",
-    "variant": "give the folder or repository that holds these weights under the usual names",
     "use_flash_attention_2": "leave it out, the fastest attention that PyTorch has here is chosen",
     "adapter_kwargs": "merge the adapter into the weights first",
     "adapter_name": "merge the adapter into the weights first",
@@ -30,7 +27,6 @@ NO_EFFECT_ON_LOAD = (
 )
 #: How attention may be computed; what is chosen here is the fastest that gives the numbers of both.
 _ATTENTION = (None, "eager", "sdpa")
-REFUSED_ON_SAVE: dict[str, str] = {"variant": "give another folder"}
 NO_EFFECT_ON_SAVE = ("save_peft_format", "save_original_format")
 
 

@@ -21,6 +21,9 @@ from pegasus.spec.names import FLAX_DOTTED, KERAS, PYTORCH, Spelling
 #: The one file of weights of a packed model, see ``backends.packed.folder``.
 PACKED = "packed.safetensors"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+_VARIANT = re.compile(
+    r"(?:model|pytorch_model)(?:\.(\w+)(?:\.safetensors|\.bin)|\.(?:safetensors|bin)\.index\.(\w+)\.json)"
+)
 _HEADER_LIMIT = 100_000_000  # bytes, as the safetensors library has it
 
 #: Weight files of other frameworks, to say what is there when nothing can be read.
@@ -49,6 +52,12 @@ class Weights:
     format: Format
     files: tuple[Path, ...]
     tensors: Mapping[str, RawTensor]
+
+
+def with_variant(name: str, variant: str | None) -> str:
+    """The name of a file of a variant: ``model.safetensors`` of "fp16" is ``model.fp16.safetensors``."""
+    stem, _, ending = name.rpartition(".")
+    return name if variant is None else f"{stem}.{variant}.{ending}"
 
 
 def is_packed(folder: Path) -> bool:
@@ -243,6 +252,10 @@ def nothing_found(folder: Path, looked_for: Sequence[str]) -> str:
     """
     wanted = " or ".join(looked_for)
     there = sorted(path.name for path in folder.iterdir())
+    variants = sorted({found[1] or found[2] for name in there if (found := _VARIANT.fullmatch(name))})
+    if variants:
+        names = " and ".join(f"variant={variant!r}" for variant in variants)
+        return f"{folder} holds no {wanted}, but the weights of {names}: say so when loading."
     shards = [name for name in there if name.endswith((".safetensors", ".bin")) and "-of-" in name]
     if shards:
         return (

@@ -19,6 +19,7 @@ from pegasus.checkpoint.files import (
     nothing_found,
     read_sharded,
     read_spelled_safetensors,
+    with_variant,
 )
 from pegasus.checkpoint.flax_file import msgpack_parts, read_msgpack
 from pegasus.checkpoint.foreign import read_bin
@@ -112,7 +113,9 @@ FORMATS: tuple[Row, ...] = (
 )
 
 
-def open_checkpoint(folder: Path, formats: Sequence[Format] | None = None) -> Weights:
+def open_checkpoint(
+    folder: Path, formats: Sequence[Format] | None = None, variant: str | None = None
+) -> Weights:
     """The weights of a folder, one file or sharded, in the first of ``formats`` that it holds.
 
     Nothing is read but names and sizes, where the format keeps numbers as they are in memory.
@@ -120,6 +123,7 @@ def open_checkpoint(folder: Path, formats: Sequence[Format] | None = None) -> We
     Args:
         folder: a checkpoint.
         formats: names of rows of the table; None: all, in its order.
+        variant: what stands in the files' names before the ending.
 
     Raises:
         CheckpointNotFound: no weights, or a shard is missing; names every one.
@@ -128,13 +132,14 @@ def open_checkpoint(folder: Path, formats: Sequence[Format] | None = None) -> We
     """
     rows = [row for row in FORMATS if formats is None or row.name in formats]
     for row in rows:
-        if (folder / row.single).is_file():
-            tensors, spelling = row.read(folder / row.single)
-            return Weights(row.name, (folder / row.single,), canonical(folder, tensors, spelling))
-        if (folder / row.index).is_file():
-            files, tensors, spelling = read_sharded(folder / row.index, row.read)
+        single, index = (folder / with_variant(name, variant) for name in (row.single, row.index))
+        if single.is_file():
+            tensors, spelling = row.read(single)
+            return Weights(row.name, (single,), canonical(folder, tensors, spelling))
+        if index.is_file():
+            files, tensors, spelling = read_sharded(index, row.read)
             return Weights(row.name, files, canonical(folder, tensors, spelling))
-    raise CheckpointNotFound(nothing_found(folder, [row.single for row in rows]))
+    raise CheckpointNotFound(nothing_found(folder, [with_variant(row.single, variant) for row in rows]))
 
 
 def canonical(folder: Path, tensors: Tensors, spelling: Spelling) -> Mapping[str, RawTensor]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pegasus.checkpoint.finite import refuse_not_finite
@@ -19,7 +20,8 @@ Shape = tuple[int, ...]
 #: A model has some twenty names a layer: more than these are named by their number.
 _SAID = 60
 _PREFIX = "model."  # what the models with a head put before the names of the bare one
-_EMBEDDINGS = ("shared.weight", "decoder.embed_tokens.weight", "encoder.embed_tokens.weight")
+#: The names that the embedding of a whole model goes by.
+EMBEDDINGS = ("shared.weight", "decoder.embed_tokens.weight", "encoder.embed_tokens.weight")
 _HEAD = "lm_head.weight"
 
 
@@ -39,6 +41,14 @@ class Report:
     unexpected: tuple[str, ...]
     mismatched: tuple[tuple[str, Shape, Shape], ...]
     left_out: tuple[str, ...]
+
+    def without(self, missing: Sequence[str] | None, unexpected: Sequence[str] | None) -> Report:
+        """The same less the names in which one of these patterns is found, which a class may ignore."""
+        return replace(
+            self,
+            missing=tuple(name for name in self.missing if not _ignored(name, missing)),
+            unexpected=tuple(name for name in self.unexpected if not _ignored(name, unexpected)),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The form that ``output_loading_info=True`` returns."""
@@ -138,6 +148,10 @@ def fit(
     return Fit(sources, tuple(absent), report, made_up)
 
 
+def _ignored(name: str, patterns: Sequence[str] | None) -> bool:
+    return any(re.search(pattern, name) for pattern in patterns or ())
+
+
 def _inner(name: str) -> str:
     return name.removeprefix(_PREFIX)
 
@@ -151,7 +165,7 @@ def _source(
         wanted.append(f"{model}.{leaf.name}")
     if leaf.kind == "embedding":
         wanted += ["embed_tokens.weight"] if model in STACKS else []
-        wanted += [*_EMBEDDINGS, *([_HEAD] if config.tie_word_embeddings else [])]
+        wanted += [*EMBEDDINGS, *([_HEAD] if config.tie_word_embeddings else [])]
     return next((by_inner[name] for name in wanted if name in by_inner), None)
 
 
@@ -160,7 +174,7 @@ def _leftovers(
 ) -> tuple[list[str], list[str]]:
     """Tensors that no parameter took: the unexpected, and those left out on purpose."""
     own = (*parameters(config, model), *copies(config, model), *more)
-    used = {_inner(name) for name in own} | set(_EMBEDDINGS)
+    used = {_inner(name) for name in own} | set(EMBEDDINGS)
     if model in ("encoder", "decoder"):
         used |= {f"{model}.{name}" for name in own}
     whole = {_inner(name) for name in parameters(config, "conditional")} | {_HEAD}

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Protocol
 
-from pegasus.checkpoint.files import INDEX, SINGLE
+from pegasus.checkpoint.files import INDEX, SINGLE, with_variant
 from pegasus.checkpoint.raw import ITEM_SIZES, RawTensor
 from pegasus.errors import BadSetting
 
@@ -30,7 +30,9 @@ _UNITS = {
     "MIB": 2**20,
     "GIB": 2**30,
 }
-_OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
+#: Names of weights that a save replaces: of one variant, pickles too, since stale ones must not load.
+_WEIGHTS = r"model{0}(-\d{{5}}-of-\d{{5}})?\.safetensors|model\.safetensors\.index{0}\.json"
+_PICKLES = r"pytorch_model{0}(-\d{{5}}-of-\d{{5}})?\.bin|pytorch_model\.bin\.index{0}\.json"
 
 
 class Staging:
@@ -39,8 +41,13 @@ class Staging:
     Used as a context: what is added inside appears when the block ends well and never when it does not.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, variant: str | None = None, pickled: bool = False) -> None:
+        self.folder, self.variant = folder, variant
+        mark = "" if variant is None else re.escape(f".{variant}")
+        # Loaders look for safetensors first: beside a new pickle old ones would win.
+        names = [_WEIGHTS, *([_PICKLES] if pickled else [])]
+        self._replaced = re.compile("|".join(name.format(mark) for name in names))
+        self._index = with_variant("pytorch_model.bin.index.json" if pickled else INDEX, variant)
         self._drafts: list[tuple[Path, Path]] = []
 
     def __enter__(self) -> Staging:
@@ -119,21 +126,30 @@ class Staging:
 
     def _publish(self) -> None:
         names = {final.name for _, final in self._drafts}
-        shards = {name for name in names if _OURS.fullmatch(name)} - {INDEX}
-        if INDEX in names and any((self.folder / name).exists() for name in shards):
+        shards = {name for name in names if self._replaced.fullmatch(name)} - {self._index}
+        if self._index in names and any((self.folder / name).exists() for name in shards):
             # The old index fits files of the same names: without it nothing half new can load.
-            (self.folder / INDEX).unlink(missing_ok=True)
+            (self.folder / self._index).unlink(missing_ok=True)
         for draft, final in self._drafts:
             draft.replace(final)
         if shards:
             for path in self.folder.iterdir():
-                if _OURS.fullmatch(path.name) and path.name not in names:
+                if self._replaced.fullmatch(path.name) and path.name not in names:
                     path.unlink()
         sync_folder(self.folder)
 
 
+class Sized(Protocol):
+    """Whatever takes so many bytes of a file."""
+
+    @property
+    def nbytes(self) -> int:
+        """How many."""
+        ...
+
+
 def shard_names(
-    tensors: Mapping[str, RawTensor], max_shard_size: int | str, single: str = SINGLE
+    tensors: Mapping[str, Sized], max_shard_size: int | str, single: str = SINGLE
 ) -> tuple[list[tuple[str, list[str]]], int]:
     """How tensors are spread over files: file name → tensor names, in order, and the bytes of all.
 
@@ -156,11 +172,19 @@ def shard_names(
     return [(f"{stem}-{i:05d}-of-{count:05d}.{suffix}", group) for i, group in enumerate(groups, 1)], total
 
 
+def index_of(shards: Sequence[tuple[str, list[str]]], total: int) -> str:
+    """The text of the file that lists the shards of a checkpoint."""
+    places = {name: file_name for file_name, names in shards for name in names}
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
+    return json.dumps(index, indent=2) + "\n"
+
+
 def write_checkpoint(
     folder: Path,
     arrays: Iterable[tuple[str, RawTensor]],
     texts: Sequence[tuple[str, str]] = (),
     max_shard_size: int | str = "5GB",
+    variant: str | None = None,
 ) -> None:
     """Writes weights as safetensors and text files beside them; all appear or none does.
 
@@ -170,18 +194,17 @@ def write_checkpoint(
         arrays: names and tensors.
         texts: file names and contents, in the order in which they appear, after the weights.
         max_shard_size: bytes, or text such as "5GB" or "200MB".
+        variant: put into the names of the weight files before their ending.
     """
     tensors = dict(arrays)
-    shards, total = shard_names(tensors, max_shard_size)
-    with Staging(folder) as staging:
+    shards, total = shard_names(tensors, max_shard_size, with_variant(SINGLE, variant))
+    with Staging(folder, variant) as staging:
         for file_name, names in shards:
             staging.add_tensors(file_name, {name: tensors[name] for name in names}, {"format": "pt"})
         for file_name, text in texts:
             staging.add_text(file_name, text)
         if len(shards) > 1:
-            places = {name: file_name for file_name, names in shards for name in names}
-            index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
-            staging.add_text(INDEX, json.dumps(index, indent=2) + "\n")
+            staging.add_text(with_variant(INDEX, variant), index_of(shards, total))
 
 
 def size_in_bytes(size: int | str) -> int:

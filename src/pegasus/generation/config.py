@@ -6,12 +6,14 @@ import copy
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pegasus import hub
 from pegasus.errors import BadSetting, CheckpointNotFound
+from pegasus.spec.config_fields import FORMAT_VERSION, plain
 from pegasus.spec.fields import GENERATION
 from pegasus.spec.files import read_object, write_whole
 from pegasus.spec.kinds import refusals, shown
@@ -102,7 +104,7 @@ class GenerationConfig:
 
     def __init__(self, **kwargs: Any) -> None:
         self._from_model_config: bool = kwargs.pop("_from_model_config", False)
-        self.transformers_version = kwargs.pop("transformers_version", None)
+        self.transformers_version = kwargs.pop("transformers_version", FORMAT_VERSION)
         for name in ("_commit_hash", "_original_object_hash"):
             kwargs.pop(name, None)
         self.__dict__.update(copy.deepcopy(DEFAULTS), **OURS)
@@ -244,6 +246,19 @@ class GenerationConfig:
         """Every field with its default; the trainer of transformers 5 asks before it pads what was said."""
         return copy.deepcopy(DEFAULTS)
 
+    @staticmethod
+    def dict_torch_dtype_to_str(d: dict[str, Any]) -> None:
+        """Replace dtypes in a dictionary by their names: JSON has none."""
+        for name in ("torch_dtype", "dtype"):
+            if d.get(name) is not None:
+                d[name] = plain(d[name])
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Upload ``generation_config.json``; ``kwargs`` are those of ``hub.push``; returns its address."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.push(folder, repo_id, **kwargs)
+
     def update(
         self, defaults_only: bool = False, allow_custom_entries: bool = False, **kwargs: Any
     ) -> dict[str, Any]:
@@ -297,7 +312,7 @@ class GenerationConfig:
 
     def to_diff_dict(self) -> dict[str, Any]:
         """The fields that are not defaults."""
-        defaults = {**DEFAULTS, **OURS, "transformers_version": None}
+        defaults = {**DEFAULTS, **OURS}
         return {
             name: value
             for name, value in self.to_dict().items()

@@ -14,7 +14,16 @@ from typing import Any, ClassVar
 from pegasus import hub
 from pegasus.errors import BadSetting
 from pegasus.spec import fields
-from pegasus.spec.config_fields import ACTIVATIONS, COMMON, GENERATION, LEGACY, SWITCHES, as_type_of, plain
+from pegasus.spec.config_fields import (
+    ACTIVATIONS,
+    COMMON,
+    FORMAT_VERSION,
+    GENERATION,
+    LEGACY,
+    SWITCHES,
+    as_type_of,
+    plain,
+)
 from pegasus.spec.files import read_object, write_whole
 from pegasus.spec.kinds import refusal, refusals, shown
 from pegasus.spec.positions import TABLES
@@ -196,25 +205,29 @@ class PegasusConfig:
         self._validate(narrow=False)
 
     def _validate(self, narrow: bool) -> None:
-        """A configuration, unlike a model, may be of width 0: tools set each field to small numbers."""
+        """A configuration, unlike a model, may be of width 0 and have fields that do not fit together."""
         values = {name: value for name, value in self.__dict__.items() if name != "d_model" or value != 0}
         if not narrow and self.d_model == 0:
             values["d_model"] = 0
         for problem in refusals(values, {**fields.MODEL, **fields.GENERATION}):
             raise BadSetting(f"{type(self).__name__}.{problem}")
-        for name in ("encoder_attention_heads", "decoder_attention_heads"):
-            fits = self.d_model % getattr(self, name) == 0
-            self._expect(name, fits, f"a divisor of d_model, which is {self.d_model}")
-        self._expect(
-            "activation_function",
-            self.activation_function in ACTIVATIONS,
-            f"one of {', '.join(ACTIVATIONS)}",
-        )
+        if not narrow:
+            self._check_together()
+        known = self.activation_function in ACTIVATIONS
+        self._expect("activation_function", known, f"one of {', '.join(ACTIVATIONS)}")
         self._expect("position_table", self.position_table in TABLES, f"one of {', '.join(TABLES)}")
+
+    def _check_together(self) -> None:
+        """Fields that must fit each other; they may be set one after another, so a model asks for this."""
+        for name in ("encoder_attention_heads", "decoder_attention_heads"):
+            self._expect(
+                name,
+                self.d_model % getattr(self, name) == 0,
+                f"a divisor of d_model, which is {self.d_model}",
+            )
         for name in ("pad_token_id", "decoder_start_token_id"):
             token = getattr(self, name)
-            fits = token is None or token < self.vocab_size
-            self._expect(name, fits, f"below vocab_size, {self.vocab_size}")
+            self._expect(name, (token or 0) < self.vocab_size, f"below vocab_size, {self.vocab_size}")
 
     def _expect(self, name: str, fits: bool, wanted: str) -> None:
         if not fits:
@@ -325,13 +338,12 @@ class PegasusConfig:
     def to_dict(self) -> dict[str, Any]:
         """Every field and its value, ready for JSON."""
         values = {name: plain(value) for name, value in self.__dict__.items()}
-        return {**values, "model_type": self.model_type}
+        return {**values, "model_type": self.model_type, "transformers_version": FORMAT_VERSION}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds: PEGASUS' own fields, the legacy keys and what is not a default."""
-        defaults = {**COMMON, **GENERATION, **SWITCHES}
-        usual_labels = {"id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
-        defaults.update(usual_labels)
+        defaults = {**COMMON, **GENERATION, **SWITCHES, "transformers_version": object()}
+        defaults.update(id2label={0: "LABEL_0", 1: "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1})
         absent = object()
         return {
             name: value

@@ -24,6 +24,8 @@ SWITCHES: dict[str, Any] = {
     "decoder_start": "token",
 }
 
+#: The version of transformers whose fields and defaults the files of this package have; its readers ask.
+FORMAT_VERSION = "4.34.0"
 #: Fields that every configuration of transformers 4.34 has, with its defaults.
 COMMON: dict[str, Any] = {
     "return_dict": True,

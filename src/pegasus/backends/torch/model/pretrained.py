@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from pegasus.backends.torch.compatibility.bin_files import BinFiles
 from pegasus.backends.torch.compatibility.placement import Spread, spread
 from pegasus.backends.torch.model.layers import SinusoidalPositions
 from pegasus.backends.torch.raw import from_torch, to_torch, torch_dtype
@@ -16,7 +17,8 @@ from pegasus.checkpoint.raw import RawTensor
 from pegasus.spec.parameters import Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from pegasus.spec.config import PegasusConfig
 
@@ -103,10 +105,27 @@ class TorchPretrained(PretrainedMixin):
     def _arrays(self, state_dict: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, RawTensor]]:
         state = self._whole_state() if state_dict is None else state_dict
         for name in self._leaves():
+            if name in (self._keys_to_ignore_on_save or ()):
+                continue
             owner = self.get_submodule(name.rpartition(".")[0])  # type: ignore[attr-defined]
             # A table that the formula gives is not stored; one that a checkpoint brought must not be lost.
             if name in state and not (isinstance(owner, SinusoidalPositions) and owner.is_computed()):
                 yield name, from_torch(state[name])
+
+    def _write_pickled(
+        self,
+        folder: Path,
+        state_dict: Mapping[str, Tensor] | None,
+        max_shard_size: int | str,
+        variant: str | None,
+        save_function: Callable[..., Any] | None,
+    ) -> None:
+        state = self._whole_state() if state_dict is None else state_dict
+        kept = {
+            name: value for name, value in state.items() if name not in (self._keys_to_ignore_on_save or ())
+        }
+        texts = self._texts(self._to_write(state_dict))
+        BinFiles(max_shard_size, variant, save_function).write(folder, kept, texts)
 
     def _whole_state(self) -> Mapping[str, Tensor]:
         state: dict[str, Tensor] = self.state_dict()  # type: ignore[attr-defined]
