@@ -252,7 +252,8 @@ def nothing_found(folder: Path, looked_for: Sequence[str]) -> str:
     """
     wanted = " or ".join(looked_for)
     there = sorted(path.name for path in folder.iterdir())
-    variants = sorted({found[1] or found[2] for name in there if (found := _VARIANT.fullmatch(name))})
+    matches = filter(None, map(_VARIANT.fullmatch, there))
+    variants = sorted({match[1] or match[2] for match in matches})
     if variants:
         names = " and ".join(f"variant={variant!r}" for variant in variants)
         return f"{folder} holds no {wanted}, but the weights of {names}: say so when loading."

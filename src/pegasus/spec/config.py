@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import os
@@ -13,17 +12,7 @@ from typing import Any, ClassVar
 
 from pegasus import hub
 from pegasus.errors import BadSetting
-from pegasus.spec import fields
-from pegasus.spec.config_fields import (
-    ACTIVATIONS,
-    COMMON,
-    FORMAT_VERSION,
-    GENERATION,
-    LEGACY,
-    SWITCHES,
-    as_type_of,
-    plain,
-)
+from pegasus.spec import config_fields, fields
 from pegasus.spec.files import read_object, write_whole
 from pegasus.spec.kinds import refusal, refusals, shown
 from pegasus.spec.positions import TABLES
@@ -114,9 +103,8 @@ class PegasusConfig:
         named = {
             name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")
         }
-        self.__dict__.update(copy.deepcopy(COMMON), **copy.deepcopy(GENERATION), **LEGACY)
-        self.__dict__.update(named, num_hidden_layers=encoder_layers)
-        self.__dict__.update(**SWITCHES, _name_or_path="")
+        self.__dict__.update(config_fields.usual(), **named)
+        self.__dict__.update(num_hidden_layers=encoder_layers, _name_or_path="")
         self._set_labels(kwargs)
         for name, value in kwargs.items():
             if callable(getattr(type(self), name, None)):
@@ -213,8 +201,8 @@ class PegasusConfig:
             raise BadSetting(f"{type(self).__name__}.{problem}")
         if not narrow:
             self._check_together()
-        known = self.activation_function in ACTIVATIONS
-        self._expect("activation_function", known, f"one of {', '.join(ACTIVATIONS)}")
+        known = self.activation_function in config_fields.ACTIVATIONS
+        self._expect("activation_function", known, f"one of {', '.join(config_fields.ACTIVATIONS)}")
         self._expect("position_table", self.position_table in TABLES, f"one of {', '.join(TABLES)}")
 
     def _check_together(self) -> None:
@@ -337,14 +325,16 @@ class PegasusConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Every field and its value, ready for JSON."""
-        values = {name: plain(value) for name, value in self.__dict__.items()}
-        return {**values, "model_type": self.model_type, "transformers_version": FORMAT_VERSION}
+        values = {name: config_fields.plain(value) for name, value in self.__dict__.items()}
+        return {
+            **values,
+            "model_type": self.model_type,
+            "transformers_version": config_fields.FORMAT_VERSION,
+        }
 
     def to_diff_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds: PEGASUS' own fields, the legacy keys and what is not a default."""
-        defaults = {**COMMON, **GENERATION, **SWITCHES, "transformers_version": object()}
-        defaults.update(id2label={0: "LABEL_0", 1: "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1})
-        absent = object()
+        defaults, absent = config_fields.unsaid(), object()
         return {
             name: value
             for name, value in self.to_dict().items()
@@ -369,7 +359,7 @@ class PegasusConfig:
             if isinstance(value, dict):
                 PegasusConfig.dict_torch_dtype_to_str(value)
             elif name in ("torch_dtype", "dtype"):
-                d[name] = plain(value)
+                d[name] = config_fields.plain(value)
 
     def get_text_config(self, decoder: bool = False, encoder: bool = False) -> PegasusConfig:
         """The configuration of the text model, which is this one; later versions of transformers ask."""
@@ -386,7 +376,7 @@ class PegasusConfig:
             name, separator, text = pair.partition("=")
             if not separator or name not in self.field_names() | set(self.__dict__):
                 raise BadSetting(f"{pair!r} sets no field of the configuration: write name=value")
-            values[name] = as_type_of(name, text, getattr(self, name))
+            values[name] = config_fields.as_type_of(name, text, getattr(self, name))
         self.update(values)
 
     @classmethod

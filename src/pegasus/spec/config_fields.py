@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,19 @@ LEGACY: dict[str, Any] = {
     "classif_dropout": 0.0,
     "gradient_checkpointing": False,
 }
+
+
+def usual() -> dict[str, Any]:
+    """Every field that has no place in the constructor's signature, with its default."""
+    return copy.deepcopy({**COMMON, **GENERATION, **LEGACY, **SWITCHES})
+
+
+def unsaid() -> dict[str, Any]:
+    """The values that a file need not state, because every reader takes them for granted."""
+    labels = {"id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
+    found = {**COMMON, **GENERATION, **SWITCHES, **labels}
+    del found["transformers_version"]
+    return found
 
 
 def as_type_of(name: str, text: str, old: Any) -> Any:
