@@ -10,6 +10,7 @@
     ├── NotOffered           (NotImplementedError)  this session, backend or file kind cannot do that
     ├── UnsupportedArgument  (ValueError, TypeError)  an argument of elsewhere that is refused here by name
     ├── BadSetting           (ValueError)   a setting or a combination of settings makes no sense
+    │   └── UnknownToken     (IndexError)   an id that the model's table has no row for
     ├── OriginUnknown        (ValueError, KeyError)  an encoding does not know where its tokens came from
     ├── TextTooLong          (ValueError)   more tokens than the model takes, and cutting was not allowed
     ├── BadData              (ValueError)   a row or a file of input cannot be used; knows file and line
@@ -54,6 +55,10 @@ class UnsupportedArgument(PegasusError, ValueError, TypeError):
 
 class BadSetting(PegasusError, ValueError):
     """A setting, or a combination of settings, that makes no sense."""
+
+
+class UnknownToken(BadSetting, IndexError):
+    """An id of a token that the model's table has no row for."""
 
 
 class OriginUnknown(PegasusError, ValueError, KeyError):

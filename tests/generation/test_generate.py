@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -369,10 +370,90 @@ def test_drafting_refusals(model):
     stranger = PegasusForConditionalGeneration(other)
     with pytest.raises(BadSetting, match="same vocabulary"):
         model.generate(INPUTS, assistant_model=stranger)
-    with pytest.raises(UnsupportedArgument, match="output_attentions"):
-        model.generate(
-            INPUTS, prompt_lookup_num_tokens=3, output_attentions=True, return_dict_in_generate=True
+
+
+RECORDS = ("scores", "logits", "decoder_attentions", "cross_attentions", "decoder_hidden_states")
+
+
+@pytest.mark.parametrize("prompt", [None, [[0, 8, 9]]])
+def test_drafting_records_what_greedy_search_records(model, prompt):
+    options = {
+        "return_dict_in_generate": True, "output_scores": True, "output_attentions": True,
+        "output_hidden_states": True, "output_logits": True, "max_new_tokens": 8, "min_new_tokens": 5,
+    }  # fmt: skip
+    if prompt is not None:
+        options["decoder_input_ids"] = torch.tensor(prompt)
+    plain = model.generate(INPUTS[:1], **options)
+    for guesses in ({"assistant_model": model}, {"prompt_lookup_num_tokens": 3}):
+        drafted = model.generate(INPUTS[:1], **guesses, **options)
+        assert torch.equal(drafted.sequences, plain.sequences)
+        for name in RECORDS:
+            mine, expected = getattr(drafted, name), getattr(plain, name)
+            torch.testing.assert_close(mine, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_drafting_records_several_texts(model):
+    options = {"return_dict_in_generate": True, "output_scores": True, "max_new_tokens": 6}
+    options |= {"output_attentions": True, "min_new_tokens": 6}
+    plain = model.generate(INPUTS, **options)
+    drafted = model.generate(INPUTS, prompt_lookup_num_tokens=3, **options)
+    for name in ("scores", "decoder_attentions", "cross_attentions", "encoder_attentions"):
+        mine, expected = getattr(drafted, name), getattr(plain, name)
+        torch.testing.assert_close(mine, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 3}, {"num_beams": 4, "num_beam_groups": 2}])
+def test_logits_are_those_before_any_processor(model, settings):
+    if "num_beam_groups" in settings:
+        settings = {**settings, "diversity_penalty": 0.5}
+    found = model.generate(
+        INPUTS, max_new_tokens=4, repetition_penalty=3.0, suppress_tokens=[7], output_logits=True,
+        output_scores=True, return_dict_in_generate=True, **settings,
+    )  # fmt: skip
+    beams = settings.get("num_beams", 1)
+    states = model.get_encoder()(INPUTS, INPUTS.ne(0).long())[0].repeat_interleave(beams, 0)
+    first = model(
+        encoder_outputs=(states,), attention_mask=INPUTS.ne(0).long().repeat_interleave(beams, 0),
+        decoder_input_ids=torch.zeros(len(states), 1, dtype=torch.long),
+    ).logits[:, -1]  # fmt: skip
+    torch.testing.assert_close(found.logits[0], first, atol=1e-4, rtol=1e-4)
+    assert len(found.logits) == len(found.scores)
+    assert torch.isfinite(torch.stack(found.logits)).all()
+    plain = model.generate(INPUTS, max_new_tokens=2, return_dict_in_generate=True)
+    assert plain.logits is None
+
+
+def test_numbers_of_other_kinds(model):
+    expected = model.generate(INPUTS, num_beams=2, max_length=6, repetition_penalty=1.5).tolist()
+    for six in (np.int64(6), torch.tensor(6), 6.0, np.array(6)):
+        found = model.generate(
+            INPUTS, num_beams=np.int32(2), max_length=six, repetition_penalty=np.float32(1.5)
         )
+        assert found.tolist() == expected
+    for wrong in ("6", 6.5, True):
+        with pytest.raises(BadSetting, match=r"max_length is .*a whole number"):
+            model.generate(INPUTS, max_length=wrong)
+
+
+def test_ids_of_other_kinds(model):
+    expected = model.generate(INPUTS, max_length=6).tolist()
+    for ids in (INPUTS.tolist(), INPUTS.numpy(), INPUTS.int(), tuple(map(tuple, INPUTS.tolist()))):
+        assert model.generate(ids, max_length=6).tolist() == expected
+    with pytest.raises(BadSetting, match="no text"):
+        model.generate(INPUTS[:0])
+    for wrong in (INPUTS * 1000, -INPUTS):
+        with pytest.raises(IndexError, match=r"input_ids hold -?[\d,]+, and the model knows"):
+            model.generate(wrong, max_length=6)
+
+
+def test_nothing_to_read(model):
+    found = model.generate(bos_token_id=5, max_length=6)
+    assert torch.equal(found, model.generate(torch.tensor([[5]]), bos_token_id=5, max_length=6))
+
+
+def test_the_start_of_the_model_comes_before_the_beginning_of_texts(model):
+    found = model.generate(INPUTS, bos_token_id=5, decoder_start_token_id=None, max_length=4)
+    assert (found[:, 0] == model.config.decoder_start_token_id).all()
 
 
 # -- refusals ---------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.spec.config_fields import FORMAT_VERSION, plain
 from pegasus.spec.fields import GENERATION
 from pegasus.spec.files import read_object, write_whole
-from pegasus.spec.kinds import refusals, shown
+from pegasus.spec.kinds import Kind, refusals, shown
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ OURS: dict[str, Any] = {
     "prompt_lookup_num_tokens": None,
     "stop_strings": None,
     "seed": None,
+    "output_logits": None,
+    "cache_implementation": None,
 }
 
 _SAMPLING_ONLY = ("temperature", "top_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
@@ -93,7 +95,9 @@ class GenerationConfig:
 
     Ours are ``search`` (``"transformers"`` or ``"authors"``: which beam search), ``length_normalization``
     (the same two words; by default that of the search), ``prompt_lookup_num_tokens`` (draft from the
-    source, this many tokens at a time), ``stop_strings`` and ``seed``.
+    source, this many tokens at a time), ``stop_strings`` and ``seed``; of later versions ``output_logits``
+    (logits before any processor, with ``return_dict_in_generate``) and ``cache_implementation``, which has
+    no effect.
 
     Args:
         **kwargs: any field; names that are unknown are kept and written back.
@@ -110,7 +114,7 @@ class GenerationConfig:
         self.__dict__.update(copy.deepcopy(DEFAULTS), **OURS)
         known = {name: value for name, value in kwargs.items() if name in DEFAULTS or name in OURS}
         self.__dict__.update(known if self._from_model_config else kwargs)
-        self.__dict__["sequence_bias"] = _tuple_keys(self.__dict__["sequence_bias"])
+        self._tidy()
         self.validate()
 
     def __getattr__(self, name: str) -> Any:
@@ -276,8 +280,15 @@ class GenerationConfig:
                     setattr(self, name, value)
             else:
                 unused[name] = value
-        self.__dict__["sequence_bias"] = _tuple_keys(self.__dict__["sequence_bias"])
+        self._tidy()
         return unused
+
+    def _tidy(self) -> None:
+        """Numbers of NumPy and of frameworks become Python's, 6.0 becomes 6 where only whole ones fit."""
+        self.__dict__["sequence_bias"] = _tuple_keys(self.__dict__["sequence_bias"])
+        for name, kind in GENERATION.items():
+            if name in self.__dict__:
+                self.__dict__[name] = _plain_number(self.__dict__[name], kind)
 
     # -- where they go ---------------------------------------------------------------------------------
 
@@ -334,6 +345,13 @@ class GenerationConfig:
     def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
         """Writes ``to_json_string`` to a file."""
         Path(json_file_path).write_text(self.to_json_string(use_diff), encoding="utf-8")
+
+
+def _plain_number(value: Any, kind: Kind) -> Any:
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    whole = isinstance(value, float) and value.is_integer() and not kind.fits(value)
+    return int(value) if whole and kind.fits(int(value)) else value
 
 
 def _tuple_keys(bias: Any) -> Any:

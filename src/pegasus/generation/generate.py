@@ -37,6 +37,7 @@ from pegasus.generation.session import (
     SearchRun,
     log_softmax,
     run_search,
+    together,
 )
 from pegasus.generation.stepping import Generation
 from pegasus.generation.stopping import listeners_for
@@ -239,7 +240,7 @@ class GenerationMixin(SearchMethods):
         read = read_inputs(self, inputs, for_model, settings, causal)
         strategy = choose(settings)
         assisted = assistant_model is not None
-        check_together(settings, strategy, streamer, len(read.prompt_BT), tokenizer, assisted)
+        check_together(settings, strategy, streamer, len(read.prompt_BT), tokenizer)
         limits = limits_for(settings, read.prompt_BT.shape[1], explicit_length)
         guests = Guests(tuple(logits_processor or ()), prefix_allowed_tokens_fn, self.to_native)
         listeners = listeners_for(
@@ -331,7 +332,7 @@ class GenerationMixin(SearchMethods):
         assistant: Any,
     ) -> tuple[Hypotheses, Recorded | None]:
         """Searches along one line with guesses, text by text: texts accept guesses of different lengths."""
-        found, recorded = [], None
+        found, recorded = [], []
         for text in range(len(read.prompt_BT)):
             one = read.of_text(text)
             of_text = replace(
@@ -342,8 +343,11 @@ class GenerationMixin(SearchMethods):
             session = self.open_session(one.request)
             search = drafted(one.prompt_BT, of_text, drafter, settings)
             found.append(run_search(search, session))
-            recorded = session.recorded
-        return (found[0] if len(found) == 1 else joined(found, search_settings.pad)), recorded
+            recorded.append(session.recorded)
+        if len(found) == 1:
+            return found[0], recorded[0]
+        parts = [one.followed(each, self.to_native) for one, each in zip(recorded, found)]
+        return joined(found, search_settings.pad), together(parts, self.to_host, self.to_native)
 
     def _drafter(
         self, one: Inputs, search_settings: SearchSettings, settings: GenerationConfig, assistant: Any

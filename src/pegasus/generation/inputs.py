@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pegasus.errors import BadSetting
+from pegasus.errors import BadSetting, UnknownToken
 from pegasus.generation.arguments import token_list
 from pegasus.generation.config import GenerationConfig
 from pegasus.generation.model_inputs import Request
@@ -70,12 +70,39 @@ def read_inputs(
     if inputs is not None:
         given["input_ids"] = inputs
     request = Request(**given, use_cache=bool(settings.use_cache), records=records_for(settings))
+    if (
+        request.input_ids is None
+        and _nothing_to_read(request, causal)
+        and settings.bos_token_id is not None
+    ):
+        request = replace(request, input_ids=np.array([[settings.bos_token_id]], dtype=np.int64))
     ids_BS = None if request.input_ids is None else np.asarray(model.to_host(request.input_ids))
-    if ids_BS is not None and ids_BS.ndim != 2:
-        raise BadSetting(f"input_ids must be [texts, tokens], found the shape {ids_BS.shape}.")
+    if ids_BS is not None:
+        _check_ids(ids_BS, model.config.vocab_size)
+        if isinstance(request.input_ids, list | tuple):
+            request = replace(request, input_ids=ids_BS)
     if causal:
         return _causal(model, request, ids_BS, settings)
     return _encoder_decoder(model, request, ids_BS, for_model.get("decoder_input_ids"), settings)
+
+
+def _nothing_to_read(request: Request, causal: bool) -> bool:
+    """Whether a source must be made up: an encoder then reads the token that begins texts."""
+    given = (request.input_ids, request.inputs_embeds, request.encoder_outputs)
+    return not causal and all(one is None for one in given)
+
+
+def _check_ids(ids_BS: np.ndarray, vocab_size: int) -> None:
+    if ids_BS.ndim != 2 or not np.issubdtype(ids_BS.dtype, np.number):
+        raise BadSetting(f"input_ids must be [texts, tokens], found the shape {ids_BS.shape}.")
+    if not len(ids_BS):
+        raise BadSetting("input_ids hold no text: give at least one row.")
+    if ids_BS.size and not 0 <= ids_BS.min() <= ids_BS.max() < vocab_size:
+        wrong = ids_BS.max() if ids_BS.max() >= vocab_size else ids_BS.min()
+        raise UnknownToken(
+            f"input_ids hold {wrong:,}, and the model knows the tokens 0 to {vocab_size - 1:,}: take the "
+            "tokenizer that belongs to it."
+        )
 
 
 def records_for(settings: GenerationConfig) -> Records:
@@ -85,6 +112,7 @@ def records_for(settings: GenerationConfig) -> Records:
         scores=wanted and bool(settings.output_scores),
         attentions=wanted and bool(settings.output_attentions),
         hidden_states=wanted and bool(settings.output_hidden_states),
+        logits=wanted and bool(settings.output_logits),
     )
 
 
@@ -126,7 +154,7 @@ def _prompt(
     model: Arrays, given: Any, mask: Any, count: int, settings: GenerationConfig
 ) -> tuple[np.ndarray, Any]:
     """What the decoder starts from: the start token, put before a prompt that lacks it."""
-    starts = (settings.decoder_start_token_id, settings.bos_token_id, model.config.decoder_start_token_id)
+    starts = (settings.decoder_start_token_id, model.config.decoder_start_token_id, settings.bos_token_id)
     start = next((token for token in starts if token is not None), None)
     if start is None:
         raise BadSetting("no decoder_start_token_id and no bos_token_id is set: the decoder cannot start.")

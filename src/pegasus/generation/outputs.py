@@ -29,6 +29,7 @@ class GreedySearchEncoderDecoderOutput(ModelOutput):
         decoder_hidden_states: per new token, [rows, 1, D] of the embeddings and of each layer.
         sequences_scores: [N], the sum of the log-probabilities of what was said.
         finished: [N], whether it ended in EOS rather than at a limit.
+        logits: one per new token, as ``scores`` but before any processor, with ``output_logits``.
     """
 
     sequences: Any = None
@@ -40,6 +41,7 @@ class GreedySearchEncoderDecoderOutput(ModelOutput):
     decoder_hidden_states: _Layers | None = None
     sequences_scores: Any = None
     finished: Any = None
+    logits: tuple[Any, ...] | None = None
 
 
 @dataclass(eq=False, repr=True)
@@ -52,6 +54,7 @@ class GreedySearchDecoderOnlyOutput(ModelOutput):
     hidden_states: _Layers | None = None
     sequences_scores: Any = None
     finished: Any = None
+    logits: tuple[Any, ...] | None = None
 
 
 @dataclass(eq=False, repr=True)
@@ -69,6 +72,7 @@ class BeamSearchEncoderDecoderOutput(ModelOutput):
         cross_attentions: per new token, one [B · M, H, 1, S] a layer.
         decoder_hidden_states: per new token, [B · M, 1, D] of the embeddings and of each layer.
         finished: [N], whether it ended in EOS rather than at a limit.
+        logits: one per new token, as ``scores`` but before any processor, with ``output_logits``.
     """
 
     sequences: Any = None
@@ -81,6 +85,7 @@ class BeamSearchEncoderDecoderOutput(ModelOutput):
     cross_attentions: _Layers | None = None
     decoder_hidden_states: _Layers | None = None
     finished: Any = None
+    logits: tuple[Any, ...] | None = None
 
 
 @dataclass(eq=False, repr=True)
@@ -94,6 +99,7 @@ class BeamSearchDecoderOnlyOutput(ModelOutput):
     attentions: _Layers | None = None
     hidden_states: _Layers | None = None
     finished: Any = None
+    logits: tuple[Any, ...] | None = None
 
 
 class SampleEncoderDecoderOutput(GreedySearchEncoderDecoderOutput):

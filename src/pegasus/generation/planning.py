@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pegasus.errors import BadSetting, UnsupportedArgument
+from pegasus.errors import BadSetting
 from pegasus.generation.arguments import Limits, token_list
 from pegasus.generation.config import GenerationConfig
-from pegasus.generation.inputs import records_for
 from pegasus.generation.search.search_settings import Listener, SearchSettings
 from pegasus.generation.search.strategies import Strategy
 
@@ -43,20 +42,12 @@ def check_together(
     streamer: Any,
     texts: int,
     tokenizer: Any,
-    assisted: bool,
 ) -> None:
-    """Raise ``BadSetting`` or ``UnsupportedArgument`` for settings that do not go together."""
+    """Raise ``BadSetting`` for settings that do not go together."""
     if streamer is not None and (settings.num_beams > 1 or texts * settings.num_return_sequences > 1):
         raise BadSetting("a streamer follows one text without beams: beams change their mind about words.")
     if settings.stop_strings and tokenizer is None:
         raise BadSetting("stop_strings are compared with text: pass the tokenizer too, as tokenizer=...")
-    drafts = bool(settings.prompt_lookup_num_tokens) or assisted
-    records = records_for(settings)
-    if drafts and (records.attentions or records.hidden_states):
-        raise UnsupportedArgument(
-            "output_attentions and output_hidden_states are not offered with drafting, where one pass "
-            "reads several tokens: leave out assistant_model and prompt_lookup_num_tokens."
-        )
     if strategy.name == "contrastive search" and not settings.use_cache:
         raise BadSetting("contrastive search goes on from what it remembers: leave use_cache on.")
 

@@ -111,6 +111,7 @@ GENERATION: Mapping[str, Kind] = {
         (
             "do_sample", "output_scores", "return_dict_in_generate", "remove_invalid_values",
             "renormalize_logits", "low_memory", "use_cache", "output_attentions", "output_hidden_states",
+            "output_logits",
         ),
         FLAG,
     ),
@@ -129,4 +130,5 @@ GENERATION: Mapping[str, Kind] = {
     "seed": maybe(whole(0, 2**63 - 1)),
     "stop_strings": maybe(either(TEXT, listing(TEXT))),
     "generation_kwargs": maybe(OBJECT),
+    "cache_implementation": maybe(TEXT),
 }  # fmt: skip

@@ -139,6 +139,8 @@ class Drafted:
         self.ended = False
         #: How many tokens came out of each pass of the model.
         self.taken: list[int] = []
+        #: How many guesses each pass read.
+        self.guessed: list[int] = []
         self._drafts: list[int] = []
         self._read = 0
         self._over = False
@@ -166,6 +168,7 @@ class Drafted:
             right += 1
         self.drafter.learn(len(self._drafts), right)
         self.taken.append(0)
+        self.guessed.append(len(self._drafts))
         for place in range(right + 1):
             self._say(int(tokens_P[place]), log_probs_P[place])
             if self._over:
@@ -180,7 +183,12 @@ class Drafted:
         """What was said; the score is the sum of log-probabilities."""
         lengths = np.array([self.history.length])
         return Hypotheses(
-            self.history.ids_RT, lengths, self.total, np.array([self.ended]), taken=self.taken
+            self.history.ids_RT,
+            lengths,
+            self.total,
+            np.array([self.ended]),
+            taken=self.taken,
+            guessed=self.guessed,
         )
 
     def _say(self, token: int, log_prob: float) -> None:

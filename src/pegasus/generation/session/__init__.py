@@ -7,7 +7,7 @@ from pegasus.generation.session.ask import Answer, Ask, Edit, EditKind, Session
 from pegasus.generation.session.decoder import Decoder, Reading, Scores, Step
 from pegasus.generation.session.decoder_session import DecoderSession
 from pegasus.generation.session.host_scores import HostScores, log_softmax
-from pegasus.generation.session.recording import Recorded, Records
+from pegasus.generation.session.recording import Recorded, Records, together
 from pegasus.generation.session.run import SearchRun, run_search
 from pegasus.generation.session.search import Hypotheses, Search
 
@@ -30,4 +30,5 @@ __all__ = [
     "Step",
     "log_softmax",
     "run_search",
+    "together",
 ]

@@ -80,6 +80,8 @@ class DecoderSession:
             )
         )
         self._rows = len(tokens_RT)
+        if self.records.logits:
+            self.recorded.logits.append(self.decoder.scores().copy())
         if self.records.attentions:
             self.recorded.attentions.append(reading.attentions)
             if reading.cross_attentions is not None:

@@ -34,6 +34,8 @@ class Hypotheses:
     """Per recorded step the rows that were followed, when the session had more (contrastive search)."""
     taken: Sequence[int] = ()
     """Per recorded step how many places were followed, when there were several (drafting)."""
+    guessed: Sequence[int] = ()
+    """Per recorded step how many guesses were read with it (drafting)."""
 
     def with_scores(self, filtered: Sequence[np.ndarray]) -> Hypotheses:
         """The same with recorded scores."""
