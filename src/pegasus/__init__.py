@@ -66,8 +66,8 @@ if TYPE_CHECKING:
         get_polynomial_decay_schedule_with_warmup as get_polynomial_decay_schedule_with_warmup,
         get_scheduler as get_scheduler,
     )
+    from pegasus.backends.torch.model.causal import PegasusForCausalLM as PegasusForCausalLM
     from pegasus.backends.torch.model.heads import (
-        PegasusForCausalLM as PegasusForCausalLM,
         PegasusForConditionalGeneration as PegasusForConditionalGeneration,
         PegasusModel as PegasusModel,
     )
@@ -204,7 +204,7 @@ _HOME = {
     "PackedForConditionalGeneration": "pegasus.backends.bridges.packed_torch",
     "PegasusConfig": "pegasus.spec.config",
     "PegasusError": "pegasus.errors",
-    "PegasusForCausalLM": "pegasus.backends.torch.model.heads",
+    "PegasusForCausalLM": "pegasus.backends.torch.model.causal",
     "PegasusForConditionalGeneration": "pegasus.backends.torch.model.heads",
     "PegasusModel": "pegasus.backends.torch.model.heads",
     "PegasusPreTrainedModel": "pegasus.backends.torch.model.stacks",

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Literal, Self, Unpack, overload
 
 from pegasus import hub
 from pegasus.checkpoint.arguments import (
@@ -23,6 +23,7 @@ from pegasus.checkpoint.arguments import (
     refuse,
 )
 from pegasus.checkpoint.dtypes import chosen_dtype
+from pegasus.checkpoint.load_options import LoadOptions
 from pegasus.checkpoint.loading_info import loading_info
 from pegasus.checkpoint.raw import RawTensor
 from pegasus.checkpoint.report import Fit, Report, fit
@@ -95,7 +96,14 @@ class PretrainedMixin(SavingMixin):
         pretrained_model_name_or_path: str | os.PathLike[str] | None,
         *model_args: Any,
         output_loading_info: Literal[True],
-        **kwargs: Any,
+        config: PegasusConfig | str | os.PathLike[str] | None = None,
+        ignore_mismatched_sizes: bool = False,
+        dtype: Any = None,
+        torch_dtype: Any = None,
+        use_safetensors: bool | None = None,
+        state_dict: Mapping[str, Any] | None = None,
+        attn_implementation: str | None = None,
+        **kwargs: Unpack[LoadOptions],
     ) -> tuple[Self, dict[str, Any]]: ...
 
     @overload
@@ -112,7 +120,7 @@ class PretrainedMixin(SavingMixin):
         use_safetensors: bool | None = None,
         state_dict: Mapping[str, Any] | None = None,
         attn_implementation: str | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LoadOptions],
     ) -> Self: ...
 
     @classmethod

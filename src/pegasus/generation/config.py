@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self, overload
 
 from pegasus import hub
 from pegasus.errors import BadSetting, CheckpointNotFound
@@ -182,6 +182,26 @@ class GenerationConfig:
             log.info("without %s, %s has no effect", "beams or do_sample", ", ".join(idle))
 
     # -- where settings come from ----------------------------------------------------------------------
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name: str | os.PathLike[str],
+        config_file_name: str | os.PathLike[str] | None = None,
+        *,
+        return_unused_kwargs: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[Self, dict[str, Any]]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name: str | os.PathLike[str],
+        config_file_name: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> Self: ...
 
     @classmethod
     def from_pretrained(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from pegasus.generation.arguments import (
 from pegasus.generation.config import FILE, GenerationConfig
 from pegasus.generation.inputs import Inputs, read_inputs
 from pegasus.generation.model_inputs import Request
+from pegasus.generation.options import AllGenerateOptions
 from pegasus.generation.planning import check_together, search_settings_for, stream_to
 from pegasus.generation.processors.logits_processors import LogitsProcessors
 from pegasus.generation.search.assisted import Drafter, ModelDrafter, SourceDrafter, joined
@@ -147,7 +148,7 @@ class GenerationMixin(SearchMethods):
         streamer: Any = None,
         negative_prompt_ids: Any = None,
         negative_prompt_attention_mask: Any = None,
-        **kwargs: Any,
+        **kwargs: Unpack[AllGenerateOptions],
     ) -> Any:
         """Says what follows: a summary of each text.
 

@@ -8,11 +8,12 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self, overload
 
 from pegasus import hub
 from pegasus.errors import BadSetting
 from pegasus.spec import config_fields, fields
+from pegasus.spec.config_extras import ConfigExtras
 from pegasus.spec.files import read_object, write_whole
 from pegasus.spec.kinds import refusal, refusals, shown
 from pegasus.spec.positions import TABLES
@@ -21,7 +22,7 @@ from pegasus.spec.tensors import dtype_of
 log = logging.getLogger(__name__)
 
 
-class PegasusConfig:
+class PegasusConfig(ConfigExtras):
     """The configuration of a PEGASUS model, with the fields and defaults of transformers 4.34.
 
     The defaults are *not* those of any released checkpoint (50,265 tokens, 12 layers, gelu, embeddings
@@ -223,6 +224,22 @@ class PegasusConfig:
 
     # -- in and out ------------------------------------------------------------------------------------
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        return_unused_kwargs: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[Self, dict[str, Any]]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> Self: ...
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
         """Read ``config.json`` of a folder, a bundled model or a hub repository.
@@ -351,37 +368,6 @@ class PegasusConfig:
         """Write ``to_json_string`` to a file."""
         text = self.to_json_string(use_diff) + "\n"
         write_whole(Path(json_file_path), text.encode("utf-8"))
-
-    @staticmethod
-    def dict_torch_dtype_to_str(d: dict[str, Any]) -> None:
-        """Replace dtypes in a dictionary, and in those inside it, by their names: JSON has none."""
-        for name, value in d.items():
-            if isinstance(value, dict):
-                PegasusConfig.dict_torch_dtype_to_str(value)
-            elif name in ("torch_dtype", "dtype"):
-                d[name] = config_fields.plain(value)
-
-    def get_text_config(self, decoder: bool = False, encoder: bool = False) -> PegasusConfig:
-        """The configuration of the text model, which is this one; later versions of transformers ask."""
-        return self
-
-    def update_from_string(self, update_str: str) -> None:
-        """Set fields from text such as ``"dropout=0.2,scale_embedding=true"``.
-
-        Raises:
-            BadSetting: no such field, or the text is none for the type that it has.
-        """
-        values = {}
-        for pair in update_str.split(","):
-            name, separator, text = pair.partition("=")
-            if not separator or name not in self.field_names() | set(self.__dict__):
-                raise BadSetting(f"{pair!r} sets no field of the configuration: write name=value")
-            values[name] = config_fields.as_type_of(name, text, getattr(self, name))
-        self.update(values)
-
-    @classmethod
-    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
-        """Without effect: classes of this package need no code beside a checkpoint to be found."""
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
         """Set several fields at once.

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Self
 from pegasus.errors import BadSetting, CheckpointNotFound
 from pegasus.hub import TOKENIZER_FILES, HubOptions, locate, push
 from pegasus.tokenization.call import inputs, lengths
+from pegasus.tokenization.call.calling import Calling
 from pegasus.tokenization.call.chat import ChatTemplates
 from pegasus.tokenization.call.deprecated import DeprecatedCalls
 from pegasus.tokenization.call.encoding import BatchEncoding, EncodedText, Encoding
-from pegasus.tokenization.call.inputs import Text
 from pegasus.tokenization.call.lengths import Limits, Side
 from pegasus.tokenization.call.preparing import LOST, IdPreparation, cut_away, refuse_pairs
 from pegasus.tokenization.call.request import Defaults, Wanted, refuse_unknown, settle
@@ -37,7 +37,7 @@ _MADE = ("_engine", "_cutter", "_bulk")  # what cannot be copied
 
 
 class TokenizerBase(
-    TokenTable, TokenNames, BulkEncoding, IdPreparation, DeprecatedCalls, ChatTemplates, Released
+    Calling, TokenTable, TokenNames, BulkEncoding, IdPreparation, DeprecatedCalls, ChatTemplates, Released
 ):
     """Text ↔ ids of PEGASUS; the classes to use are PegasusTokenizer and PegasusTokenizerFast.
 
@@ -202,74 +202,6 @@ class TokenizerBase(
                 f"newline={option!r} writes line breaks as {NEWLINE_PIECE}, which this vocabulary does not "
                 "have. Use newline='drop', or a vocabulary trained with it."
             )
-
-    def __call__(
-        self,
-        text: Any = None,
-        text_pair: Any = None,
-        text_target: Any = None,
-        text_pair_target: Any = None,
-        add_special_tokens: bool = True,
-        padding: bool | str = False,
-        truncation: bool | str | None = None,
-        max_length: int | None = None,
-        stride: int = 0,
-        is_split_into_words: bool = False,
-        **kwargs: Any,
-    ) -> BatchEncoding:
-        """Turn a text, or several, into numbers for the model.
-
-        Args:
-            text: a text, a list of texts, or a list of pairs of them; with ``is_split_into_words`` words
-                instead of texts.
-            text_pair: a second text for each; it follows the first before the one eos.
-            text_target: what the model is to say; alone it is encoded like a text, beside ``text``
-                its ids become ``labels``.
-            text_pair_target: a second text for each target.
-            add_special_tokens: end each row with eos.
-            padding: False, True or "longest", "max_length".
-            truncation: False, True or "longest_first", "only_first", "only_second".
-            max_length: tokens in a row, eos included; None: ``model_max_length``.
-            stride: how many tokens the rows of ``return_overflowing_tokens`` share.
-            is_split_into_words: texts are given as lists of words.
-            kwargs: ``pad_to_multiple_of``, ``padding_side``, ``return_tensors`` ("pt", "np", "tf", "jax"),
-                ``return_attention_mask`` (on unless False), ``return_token_type_ids``,
-                ``return_overflowing_tokens`` (further rows of the fast class, ``overflowing_tokens`` and
-                ``num_truncated_tokens`` beside the one row of the other), ``return_special_tokens_mask``,
-                ``return_offsets_mapping``, ``return_length``, ``split_special_tokens``, ``verbose``.
-
-        Returns:
-            ``input_ids`` and ``attention_mask`` and what was asked for: lists, rows of lists for several
-            texts, or tensors [B, S].
-
-        Raises:
-            BadSetting: for lengths and strategies that cannot be kept.
-            UnsupportedArgument: for an argument that is not listed here.
-        """
-        shared: dict[str, Any] = {
-            **kwargs, "add_special_tokens": add_special_tokens, "padding": padding, "stride": stride,
-            "truncation": truncation, "max_length": max_length, "is_split_into_words": is_split_into_words,
-        }  # fmt: skip
-        if text is None:
-            if text_target is None:
-                raise BadSetting("There is nothing to encode: give `text` or `text_target`.")
-            return self._encode(text_target, text_pair_target, **shared)
-        source = self._encode(text, text_pair, **shared)
-        if text_target is not None:
-            source["labels"] = self._encode(text_target, text_pair_target, **shared)["input_ids"]
-        return source
-
-    def encode(self, text: Text, text_pair: Text | None = None, **kwargs: Any) -> Any:
-        """The ids of a text (or of its tokens, or of ids): ``encode_plus(...)["input_ids"]``."""
-        return self.encode_plus(text, text_pair, **kwargs)["input_ids"]
-
-    def encode_plus(self, text: Text, text_pair: Text | None = None, **kwargs: Any) -> BatchEncoding:
-        """Like calling the tokenizer on one text; lists are tokens or ids, not several texts."""
-        return self._encode(text, text_pair, batched=False, **kwargs)
-
-    def batch_encode_plus(self, batch_text_or_text_pairs: Sequence[Any], **kwargs: Any) -> BatchEncoding:
-        """Like calling the tokenizer on a list of texts, or of ``(text, second text)`` tuples."""
-        return self._encode(list(batch_text_or_text_pairs), None, batched=True, **kwargs)
 
     def tokenize(
         self,

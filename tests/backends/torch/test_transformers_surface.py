@@ -281,3 +281,49 @@ def test_memories_of_later_versions():
     assert [len(layer) for layer in layers] == [2, 2]
     Both.cross_attention_cache = Cache(3, 4)
     assert [float(layer[3][0, 0, 0, 0]) for layer in memory_of(Both())] == [3, 4]
+
+
+class TestIds:
+    def test_lists_and_arrays(self, model, ids):
+        expected = model(input_ids=ids, decoder_input_ids=ids[:, :3]).logits
+        for kind in (ids.tolist(), ids.numpy(), ids.int()):
+            torch.testing.assert_close(model(input_ids=kind, decoder_input_ids=ids[:, :3]).logits, expected)
+
+    def test_beyond_the_table(self, model, ids):
+        with pytest.raises(IndexError, match=r"the model knows the tokens 0 to 59: take the tokenizer"):
+            model(input_ids=ids * 50, decoder_input_ids=ids)
+
+
+class TestLoopsOfOnesOwn:
+    def test_rows_for_beams(self, model, ids):
+        states = encoded(model, ids)
+        rows, rest = model._expand_inputs_for_generation(
+            2, True, input_ids=START, attention_mask=ids.ne(0), encoder_outputs=states, use_cache=True
+        )
+        assert rows.shape == (6, 1)
+        assert rest["use_cache"] is True
+        for row in range(6):
+            assert torch.equal(rest["encoder_outputs"][0][row], states[0][row // 2])
+            assert torch.equal(rest["attention_mask"][row], ids[row // 2].ne(0))
+        with pytest.raises(BadSetting, match="encoder_outputs"):
+            model._expand_inputs_for_generation(2, True, input_ids=START)
+
+    def test_greedy_by_hand(self, model, ids):
+        kwargs = {"encoder_outputs": encoded(model, ids), "attention_mask": ids.ne(0).long()}
+        said = START
+        with torch.no_grad():
+            for _ in range(LENGTH - 1):
+                output = model(**model.prepare_inputs_for_generation(said, use_cache=True, **kwargs))
+                said = torch.cat([said, output.logits[:, -1:].argmax(-1)], dim=1)
+                kwargs = model._update_model_kwargs_for_generation(output, kwargs, is_encoder_decoder=True)
+        wanted = model.generate(ids, attention_mask=ids.ne(0).long(), max_length=LENGTH, eos_token_id=None)
+        assert said.tolist() == wanted.tolist()
+
+    def test_a_body_says_that_it_has_no_head(self, model):
+        with pytest.raises(NotImplementedError, match="PegasusModel has no language-modelling head"):
+            model.model.prepare_inputs_for_generation(START)
+
+    def test_what_trainers_note(self, model):
+        assert model.warnings_issued == {}
+        model.warnings_issued["estimate_tokens"] = True
+        assert model.warnings_issued == {"estimate_tokens": True}

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import Any, Generic, TypeVar
 
+from pegasus.backends.torch.model.causal import PegasusForCausalLM
 from pegasus.backends.torch.model.heads import (
-    PegasusForCausalLM,
     PegasusForConditionalGeneration,
     PegasusModel,
 )
+from pegasus.backends.torch.model.stacks import PegasusPreTrainedModel
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
 
+M = TypeVar("M", bound=PegasusPreTrainedModel)
 
-class _Auto:
+
+class _Auto(Generic[M]):
     """One head of PEGASUS under the name that works for any model elsewhere; it is never made itself."""
 
-    head: ClassVar[type[Any]]
+    head: type[M]
 
     def __init__(self) -> None:
         name = type(self).__name__
@@ -26,17 +29,18 @@ class _Auto:
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
-    ) -> Any:
+    ) -> M:
         """Load a PEGASUS checkpoint; takes the keywords of the model's own ``from_pretrained``.
 
         Raises:
             CheckpointMismatch: when it is the checkpoint of another kind of model.
         """
         kwargs.pop("trust_remote_code", None)  # there is no code in what this package loads
-        return cls.head.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model: M = cls.head.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        return model
 
     @classmethod
-    def from_config(cls, config: PegasusConfig, **kwargs: Any) -> Any:
+    def from_config(cls, config: PegasusConfig, **kwargs: Any) -> M:
         """A model with fresh weights.
 
         Raises:
@@ -50,19 +54,19 @@ class _Auto:
         return cls.head(config, **kwargs)
 
 
-class AutoModel(_Auto):
+class AutoModel(_Auto[PegasusModel]):
     """:class:`PegasusModel`, without a head."""
 
     head = PegasusModel
 
 
-class AutoModelForSeq2SeqLM(_Auto):
+class AutoModelForSeq2SeqLM(_Auto[PegasusForConditionalGeneration]):
     """:class:`PegasusForConditionalGeneration`."""
 
     head = PegasusForConditionalGeneration
 
 
-class AutoModelForCausalLM(_Auto):
+class AutoModelForCausalLM(_Auto[PegasusForCausalLM]):
     """:class:`PegasusForCausalLM`, the decoder alone."""
 
     head = PegasusForCausalLM

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.torch.model.causal import PegasusForCausalLM
 from pegasus.backends.torch.model.heads import (
-    PegasusForCausalLM,
     PegasusForConditionalGeneration,
     PegasusModel,
 )

@@ -11,6 +11,7 @@ nothing happens.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import sys
 from typing import Any, ClassVar
@@ -61,6 +62,22 @@ def _unpickled(cls: type) -> Any:
     return object.__new__(cls)
 
 
+class _TwoFaced(type):
+    """What makes the classes of ``_both``, so that a pickle names what they were made of."""
+
+
+def _refound(real: type) -> type:
+    theirs = getattr(sys.modules.get(_THEIRS), "PreTrainedModel", None)
+    return real if theirs is None else _both(real, theirs)
+
+
+def _reduced(cls: Any) -> Any:
+    return _refound, (cls.real_class,)
+
+
+copyreg.pickle(_TwoFaced, _reduced)
+
+
 @functools.cache
 def _both(real: type, theirs: type) -> type:
     """A class that nobody makes objects of: asked for one, it makes one of the real class."""
@@ -71,4 +88,4 @@ def _both(real: type, theirs: type) -> type:
         return made
 
     names = {"__new__": new, "__module__": real.__module__, "__doc__": real.__doc__, "real_class": real}
-    return type(real.__name__, (real, theirs), names)
+    return _TwoFaced(real.__name__, (real, theirs), names)

@@ -27,6 +27,12 @@ class Questions:
     is_parallelizable = False
 
     @property
+    def warnings_issued(self) -> dict[str, bool]:
+        """What trainers note that they have said about this model."""
+        noted: dict[str, bool] = self.__dict__.setdefault("_warnings_issued", {})
+        return noted
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device  # type: ignore[attr-defined,no-any-return]

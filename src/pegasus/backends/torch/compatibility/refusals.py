@@ -16,6 +16,13 @@ def _refuse(name: str, advice: str) -> NoReturn:
 class Refusals:
     """What a model does not do, mixed into every model class."""
 
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:
+        """Refused where there is no head; the classes that have one say what the next call takes."""
+        _refuse(
+            "prepare_inputs_for_generation",
+            f"{type(self).__name__} has no language-modelling head, use PegasusForConditionalGeneration",
+        )
+
     @classmethod
     def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
         """Without effect: classes of this package need no code beside a checkpoint to be found."""

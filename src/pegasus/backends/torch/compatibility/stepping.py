@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional
+
+from pegasus.errors import BadSetting
+from pegasus.spec.outputs import ModelOutput
 
 Memory = Sequence[tuple[Tensor, ...]]
 
@@ -59,6 +63,32 @@ class Stepping:
         return inputs
 
     @staticmethod
+    def _expand_inputs_for_generation(
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor | None, dict[str, Any]]:
+        """Each row as often as it has beams, one beside the other: ids and the arguments beside them."""
+        if is_encoder_decoder and kwargs.get("encoder_outputs") is None:
+            raise BadSetting("an encoder-decoder's rows go with their encoder_outputs: give them")
+        return repeated(input_ids, expand_size), {
+            name: repeated(value, expand_size) for name, value in kwargs.items()
+        }
+
+    @staticmethod
+    def _update_model_kwargs_for_generation(
+        outputs: Any, model_kwargs: dict[str, Any], is_encoder_decoder: bool = False, **kwargs: Any
+    ) -> dict[str, Any]:
+        """The arguments of the next call: the memory of the last one, and a mask for one token more."""
+        model_kwargs["past_key_values"] = outputs.get("past_key_values")
+        name = "decoder_attention_mask" if is_encoder_decoder else "attention_mask"
+        mask = model_kwargs.get(name)
+        if mask is not None:
+            model_kwargs[name] = functional.pad(mask, (0, 1), value=1)
+        return model_kwargs
+
+    @staticmethod
     def _reorder_cache(past_key_values: Memory, beam_idx: Tensor) -> tuple[tuple[Tensor, ...], ...]:
         """A memory whose rows are those that beams carry on; cross-attention's move with them."""
         return tuple(
@@ -104,6 +134,15 @@ class CausalStepping(Stepping):
             "use_cache": use_cache,
             **{name: kwargs[name] for name in more if kwargs.get(name) is not None},
         }
+
+
+def repeated(value: Any, times: int) -> Any:
+    """Rows of a tensor, or of the tensors of a record, each as often as it says; others as they are."""
+    if isinstance(value, ModelOutput):
+        return type(value)(**{name: repeated(one, times) for name, one in value.items()})
+    if isinstance(value, tuple):
+        return tuple(repeated(one, times) for one in value)
+    return value.repeat_interleave(times, dim=0) if isinstance(value, Tensor) and value.dim() else value
 
 
 def unread(ids: Tensor, past_key_values: Memory | None) -> Tensor:

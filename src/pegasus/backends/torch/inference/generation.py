@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 import torch
@@ -19,11 +19,55 @@ from pegasus.generation.model_inputs import Request
 from pegasus.generation.session import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from pegasus.generation.config import GenerationConfig
+    from pegasus.generation.options import GenerateOptions
 
 
 class TorchGeneration(TorchHooks, GenerationMixin):
     """The PyTorch hooks of ``GenerationMixin``, mixed into every model class."""
+
+    if TYPE_CHECKING:  # what comes back is decided by arguments, which only overloads can say
+
+        @overload  # type: ignore[override]
+        def generate(
+            self,
+            inputs: Any = None,
+            generation_config: None = None,
+            logits_processor: Sequence[Any] | None = None,
+            stopping_criteria: Sequence[Any] | None = None,
+            prefix_allowed_tokens_fn: Callable[[int, Any], Sequence[int]] | None = None,
+            synced_gpus: bool | None = None,
+            assistant_model: Any = None,
+            streamer: Any = None,
+            negative_prompt_ids: None = None,
+            negative_prompt_attention_mask: None = None,
+            *,
+            return_dict_in_generate: Literal[False] = False,
+            **kwargs: Unpack[GenerateOptions],
+        ) -> Tensor: ...
+
+        @overload
+        def generate(
+            self,
+            inputs: Any = None,
+            generation_config: GenerationConfig | None = None,
+            logits_processor: Sequence[Any] | None = None,
+            stopping_criteria: Sequence[Any] | None = None,
+            prefix_allowed_tokens_fn: Callable[[int, Any], Sequence[int]] | None = None,
+            synced_gpus: bool | None = None,
+            assistant_model: Any = None,
+            streamer: Any = None,
+            negative_prompt_ids: None = None,
+            negative_prompt_attention_mask: None = None,
+            *,
+            return_dict_in_generate: bool = ...,
+            **kwargs: Unpack[GenerateOptions],
+        ) -> Any: ...
+
+        def generate(self, *args: Any, **kwargs: Any) -> Any:
+            """See ``GenerationMixin``."""
 
     def open_decoder(self, request: Request) -> TorchDecoder | HandDecoder | static.StaticDecoder:
         """A decoder over the sources of this request, which are encoded here."""

@@ -30,7 +30,7 @@ from pegasus.backends.torch.model.layers import (
     embedding_scale,
 )
 from pegasus.backends.torch.model.pretrained import TorchPretrained
-from pegasus.errors import BadSetting
+from pegasus.errors import BadSetting, UnknownToken
 from pegasus.spec import masks
 from pegasus.spec.config import PegasusConfig
 from pegasus.spec.outputs import BaseModelOutput, BaseModelOutputWithPastAndCrossAttentions
@@ -136,9 +136,9 @@ class Stack(PegasusPreTrainedModel):
             found = "neither" if input_ids is None else "both"
             raise BadSetting(f"give either input_ids or inputs_embeds: {found} came")
         if inputs_embeds is None:
-            inputs_embeds = self._started(
-                input_ids, wide(self.embed_tokens(input_ids)) * self.embed_scale, start
-            )
+            input_ids = self._as_tensor(input_ids)
+            embeds = wide(self._look_up(input_ids)) * self.embed_scale
+            inputs_embeds = self._started(input_ids, embeds, start)
         states = wide(inputs_embeds) + self.embed_positions(inputs_embeds.shape[1], start)
         shared = (1,) if self.broadcast_dropout else ()
         return dropout(states, self.dropout, self.training, shared)
@@ -150,6 +150,22 @@ class Stack(PegasusPreTrainedModel):
         first = torch.arange(input_ids.shape[1], device=input_ids.device) == 0
         begins = first & (input_ids == self.config.decoder_start_token_id)
         return embeds.masked_fill(begins[..., None], 0.0)
+
+    def _as_tensor(self, ids: Any) -> Tensor:
+        """Ids may be lists or NumPy's too."""
+        if isinstance(ids, Tensor) or traced(ids):
+            return ids  # type: ignore[no-any-return]
+        return torch.as_tensor(ids, dtype=torch.long, device=self.embed_tokens.weight.device)
+
+    def _look_up(self, ids: Tensor) -> Float[Tensor, "B T D"]:
+        try:
+            return self.embed_tokens(ids)  # type: ignore[no-any-return]
+        except IndexError:
+            rows = self.embed_tokens.num_embeddings
+            raise UnknownToken(
+                f"input_ids hold {int(ids.min()):,} to {int(ids.max()):,}, and the model knows the tokens "
+                f"0 to {rows - 1:,}: take the tokenizer that belongs to it"
+            ) from None
 
     def _additive(self, allowed: Bool[Tensor, "B 1 T S"] | None) -> Tensor | None:
         """Zero where looking is allowed, the least number of the dtype elsewhere.
