@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text as StyledText
 
 from pegasus.backends.packed.folder import load_packed
+from pegasus.checkpoint.comparison import compare
 from pegasus.checkpoint.files import is_packed
 from pegasus.checkpoint.formats import open_checkpoint
 from pegasus.cli.exits import visible
@@ -107,6 +108,20 @@ def _fit(folder: Path, config: PegasusConfig, expected: Mapping[str, Any]) -> It
 
 
 # -- runs ----------------------------------------------------------------------------------------------
+
+
+def comparison(student: str, teacher: str) -> Iterator[Any]:
+    """Which parts of a student are those of its teacher, and how far the others are from the likest one."""
+    yield Text(f"{student} beside {teacher}", "bold")
+    table = _table("student", "likest in the teacher", "equal tensors", "distance")
+    total = copied = 0
+    for one in compare(locate(student), locate(teacher)):
+        total, copied = total + one.tensors, copied + one.equal
+        source = Text(one.source) if one.source else Text("none of its shape", QUIET)
+        distance = "" if math.isnan(one.distance) else f"{one.distance:.4f}"
+        table.add_row(Text(one.part), source, Text(f"{one.equal} of {one.tensors}"), Text(distance))
+    yield table
+    yield Text(f"{copied} of {total} tensors are the teacher's, bit by bit")
 
 
 def run_checkpoint(folder: Path) -> Iterator[Any]:

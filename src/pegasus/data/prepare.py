@@ -24,7 +24,7 @@ from pegasus.data.gap import GapSettings
 from pegasus.data.read import OnBad, Reading, Unit, read_documents
 from pegasus.data.records import Document
 from pegasus.data.sentences import Splitter, find_splitter
-from pegasus.data.shard_workers import Made, Portion, made_in_order
+from pegasus.data.shard_workers import Job, Made, Passages, Portion, made_in_order
 from pegasus.data.shards import MANIFEST, TOKENIZER, Manifest, ShardRecord, sha256_of
 from pegasus.errors import BadData, BadSetting
 
@@ -39,6 +39,9 @@ class PrepareSettings:
             import.
         max_words: read the first so many words of a document only; 0 for all.
         shard_bytes: text that goes into a file, in bytes of UTF-8.
+        passage_tokens: cut documents into passages of whole sentences of so many tokens at most, each of
+            which is a document from then on; a longer sentence is left out. 0: they stay whole.
+        passage_sentences: leave out passages of fewer sentences.
         deduplicate: leave out documents that are equal to an earlier one, character by character.
         column: the column of the text; None finds it.
         unit: what a document is in plain text files: "file", "line" or "block".
@@ -50,6 +53,8 @@ class PrepareSettings:
     splitter: str | Splitter = "authors"
     max_words: int = 0
     shard_bytes: int = 16_000_000
+    passage_tokens: int = 0
+    passage_sentences: int = 1
     deduplicate: bool = True
     column: str | None = None
     unit: Unit = "file"
@@ -61,6 +66,11 @@ class PrepareSettings:
         find_splitter(self.splitter)
         if self.shard_bytes < 1:
             raise BadSetting(f"A shard takes at least one byte of text; found {self.shard_bytes}.")
+        if self.passage_tokens < 0 or self.passage_sentences < 1:
+            raise BadSetting(
+                "A passage has at least one token and one sentence (0 tokens: documents stay whole); found "
+                f"passage_tokens={self.passage_tokens}, passage_sentences={self.passage_sentences}."
+            )
         if self.gap.kind == "continuous":
             raise BadSetting(
                 f"Strategy {self.gap.strategy!r} gives no score to a sentence, so it cannot be prepared. "
@@ -75,7 +85,14 @@ class PrepareSettings:
         rule = self.splitter
         if not isinstance(rule, str):
             rule = f"{getattr(rule, '__module__', '')}.{getattr(rule, '__qualname__', repr(rule))}"
-        return {**gap, "strategy": strategy, "splitter": rule, "max_words": self.max_words}
+        passages = {"passage_tokens": self.passage_tokens, "passage_sentences": self.passage_sentences}
+        return {
+            **gap,
+            "strategy": strategy,
+            "splitter": rule,
+            "max_words": self.max_words,
+            **(passages if self.passage_tokens else {}),  # else as older corpora say it
+        }
 
 
 @dataclass
@@ -163,7 +180,8 @@ def prepare(
     )
     portions = _portions(documents, settings, common, progress)
     records = []
-    job = (output, settings.gap, settings.splitter, settings.max_words)
+    passages = Passages(settings.passage_tokens, settings.passage_sentences)
+    job = Job(output, settings.gap, settings.splitter, settings.max_words, passages)
     for made in made_in_order(portions, known, job, tokenizer, processes):
         records.append(made.record)
         _remember(output, made)

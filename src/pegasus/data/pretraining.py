@@ -15,7 +15,7 @@ import numpy as np
 
 from pegasus.data.gap import Choice, GapSettings, choose, score_sentences
 from pegasus.data.mask import Fate, Fates, Symbols, WordMasking, hide_words, replace_sentences
-from pegasus.data.records import Example, Ids
+from pegasus.data.records import IGNORED, Example, Ids
 from pegasus.data.scores import Scores
 from pegasus.data.sentences import Splitter, find_splitter
 from pegasus.errors import BadSetting
@@ -26,6 +26,29 @@ _LENGTH_TOKENS, _LAST_LENGTH_TOKEN, _TASK_TOKENS = 20, 49, 50
 
 
 @dataclass(frozen=True)
+class Extraction:
+    """Documents that are left whole, whose target is their best sentences: small models learn to copy so.
+
+    Attributes:
+        share: of the documents; 0 is none.
+        sentences: of a target, drawn anew for each document, from the first to the second of the two.
+        early: what a sentence's score loses, as a share of it, for each sentence before it.
+    """
+
+    share: float = 0.0
+    sentences: tuple[int, int] = (1, 2)
+    early: float = 0.0
+
+    def __post_init__(self) -> None:
+        low, high = self.sentences
+        if not (0 <= self.share <= 1 and 0 <= self.early < 1 and 1 <= low <= high):
+            raise BadSetting(
+                "Extraction takes shares from 0 to 1 and one sentence or more, the lower first; found "
+                f"share {self.share:g}, early {self.early:g}, sentences {list(self.sentences)}."
+            )
+
+
+@dataclass(frozen=True)
 class PretrainingSettings:
     """How a document becomes an example.
 
@@ -33,6 +56,11 @@ class PretrainingSettings:
         gap: which sentences are taken out.
         fates: what stands in their place.
         words: which words are hidden besides.
+        extraction: which documents are left whole instead, and what is then the target; no word is hidden
+            in them.
+        window: take whole sentences of a document from a random one on, as many as have together so many
+            tokens at most, but two at least; a pair (low, high) draws the number anew for each document.
+            None: all sentences.
         max_input: ids of the input at most, EOS included.
         max_target: ids of the target at most, EOS included.
         max_words: read the first so many words of a document only; 0 for all.
@@ -45,6 +73,8 @@ class PretrainingSettings:
     gap: GapSettings = field(default_factory=GapSettings)
     fates: Fates = field(default_factory=Fates)
     words: WordMasking = field(default_factory=WordMasking)
+    extraction: Extraction = field(default_factory=Extraction)
+    window: tuple[int, int] | None = None
     max_input: int = 512
     max_target: int = 256
     max_words: int = 0
@@ -63,6 +93,15 @@ class PretrainingSettings:
         }
         if problems := list(refusals({name: getattr(self, name) for name in counts}, counts)):
             raise BadSetting("; ".join(problems))
+        if self.window is not None and not 1 <= self.window[0] <= self.window[1]:
+            raise BadSetting(
+                f"window is two numbers of tokens, the lower first; found {list(self.window)}."
+            )
+        if self.extraction.share and not self.gap.needs_scores:
+            raise BadSetting(
+                f"Extraction needs scores of sentences, and strategy {self.gap.strategy!r} gives none: use "
+                "one of ind- or seq-."
+            )
         if self.task is not None and not 0 <= self.task <= 54:
             raise BadSetting(f"There are tokens for tasks 0 to 54; found task={self.task}.")
 
@@ -111,6 +150,10 @@ def make_example(
         scores: [sentences] what `score_sentences` gives, for strategies that want it.
         choice: the gap sentences, where they are chosen already.
     """
+    if choice is None and settings.window is not None:
+        sentences, scores = _window(sentences, scores, settings.window, rng)
+    if choice is None and settings.extraction.share and rng.random() < settings.extraction.share:
+        return _extracted(sentences, settings, symbols, rng, scores)
     if choice is None:
         choice = choose(len(sentences), settings.gap, rng, scores=scores)
     chosen = choice.sentences.tolist()
@@ -128,6 +171,48 @@ def make_example(
     return Made(Example(input_ids, labels, mlm_labels) if kept else None, choice, became, parts)
 
 
+def _window(
+    sentences: Sequence[Ids], scores: Scores | None, window: tuple[int, int], rng: np.random.Generator
+) -> tuple[Sequence[Ids], Scores | None]:
+    """Sentences from a random one on: as many as fit, two at least; all where they fit together."""
+    sizes = np.array([len(sentence) for sentence in sentences])
+    tokens = int(rng.integers(window[0], window[1] + 1))
+    if len(sentences) < 2 or sizes.sum() <= tokens:
+        return sentences, scores
+    start = int(rng.integers(len(sentences) - 1))
+    stop = start + max(2, int(np.searchsorted(np.cumsum(sizes[start:]), tokens, side="right")))
+    return sentences[start:stop], None if scores is None else scores[start:stop]
+
+
+def _extracted(
+    sentences: Sequence[Ids],
+    settings: PretrainingSettings,
+    symbols: Symbols,
+    rng: np.random.Generator,
+    scores: Scores | None,
+) -> Made:
+    """A whole document, and its best sentences in text order: the next best as long as they fit."""
+    rule, left = settings.extraction, settings.max_target - 1
+    assert scores is not None
+    rated = scores * (1 - rule.early) ** np.arange(len(sentences))
+    best = np.argsort(rated, kind="stable")[::-1].tolist()
+    count, taken = int(rng.integers(rule.sentences[0], rule.sentences[1] + 1)), list[int]()
+    for place in best:
+        if len(taken) < count and len(sentences[place]) <= left:
+            taken.append(place)
+            left -= len(sentences[place])
+    chosen = np.array(sorted(taken or best[:1]), np.int64)
+    end = np.array([symbols.eos], np.int32)
+    input_ids = np.concatenate([*sentences, end], dtype=np.int32)
+    labels = np.concatenate([*(sentences[index] for index in chosen), end], dtype=np.int32)
+    labels = labels[: settings.max_target]
+    unhidden = np.full_like(input_ids, IGNORED) if settings.words.ratio else None
+    input_ids, mlm_labels = _with_prefix(input_ids, unhidden, len(labels), settings)
+    kept = len(labels) > settings.min_target
+    example = Example(input_ids, labels, mlm_labels) if kept else None
+    return Made(example, Choice(chosen), ["intact"] * len(chosen), list(sentences))
+
+
 def _with_prefix(
     input_ids: Ids, mlm_labels: Ids | None, target: int, settings: PretrainingSettings
 ) -> tuple[Ids, Ids | None]:
@@ -137,7 +222,7 @@ def _with_prefix(
         prefix.append(min(target // settings.length_bucket + _LENGTH_TOKENS, _LAST_LENGTH_TOKEN))
     input_ids = np.concatenate([np.array(prefix, np.int32), input_ids])[: settings.max_input]
     if mlm_labels is not None:
-        unhidden = np.full(len(prefix), -100, np.int32)
+        unhidden = np.full(len(prefix), IGNORED, np.int32)
         mlm_labels = np.concatenate([unhidden, mlm_labels])[: settings.max_input]
     return input_ids, mlm_labels
 

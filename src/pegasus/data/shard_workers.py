@@ -25,9 +25,37 @@ from pegasus.data.shards import ShardRecord, ShardWriter, sha256_of
 _TEXT_AT_ONCE = 1 << 17  # characters that are counted and encoded together
 _NOTHING = np.zeros(0, np.int32)
 
-#: Where shards go, what sentences are scored by, the sentence rule, and how many words of a document are
-# read.
-Job = tuple[Path, GapSettings, str | Splitter, int]
+
+@dataclass(frozen=True)
+class Passages:
+    """Documents as passages of whole sentences, each of which is a document of its own from then on.
+
+    Attributes:
+        tokens: of a passage at most; a longer sentence is left out. 0: documents stay whole.
+        sentences: of a passage at least; what is less is left out.
+    """
+
+    tokens: int = 0
+    sentences: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """How shards are made.
+
+    Attributes:
+        output: where they go.
+        gap: what sentences are scored by.
+        splitter: the sentence rule.
+        max_words: how many words of a document are read; 0: all.
+        passages: what documents are cut into.
+    """
+
+    output: Path
+    gap: GapSettings
+    splitter: str | Splitter
+    max_words: int
+    passages: Passages = Passages()
 
 
 @dataclass(frozen=True)
@@ -71,21 +99,23 @@ class Made:
 
 def make_shard(portion: Portion, job: Job, tokenizer: Any) -> Made:
     """Make the file of one portion."""
-    output, gap, rule, max_words = job
-    splitter = find_splitter(rule)
+    gap, splitter = job.gap, find_splitter(job.splitter)
     writer = ShardWriter(len(tokenizer))
     scoring = encoding = 0.0
     for texts in _some(portion.texts):
         began = time.process_time()
-        documents = [splitter(cut_words(text, max_words)) for text in texts]
-        scores = score_sentences(gap.count_many(documents), gap) if gap.needs_scores else None
-        counted = time.process_time()
+        documents = [splitter(cut_words(text, job.max_words)) for text in texts]
+        split = time.process_time()
         rows = encode_sentences([sentence for document in documents for sentence in document], tokenizer)
-        scoring += counted - began
-        encoding += time.process_time() - counted
+        encoded = time.process_time()
+        if job.passages.tokens:
+            documents, rows = cut_passages(documents, rows, job.passages)
+        scores = score_sentences(gap.count_many(documents), gap) if gap.needs_scores else None
+        encoding += encoded - split
+        scoring += time.process_time() - encoded + split - began
         _add(writer, documents, rows, scores)
-    writer.write(output, portion.file)
-    path = output / portion.file
+    writer.write(job.output, portion.file)
+    path = job.output / portion.file
     record = ShardRecord(
         file=portion.file,
         sha256=sha256_of(path),
@@ -95,6 +125,46 @@ def make_shard(portion: Portion, job: Job, tokenizer: Any) -> Made:
         **writer.counts,
     )
     return Made(record, scoring=scoring, encoding=encoding)
+
+
+def cut_passages(
+    documents: Sequence[Sequence[str]], rows: Sequence[Ids], passages: Passages
+) -> tuple[list[list[str]], list[Ids]]:
+    """Cut documents into passages.
+
+    Args:
+        documents: the sentences of each.
+        rows: the ids of each sentence of all of them.
+        passages: how.
+
+    Returns:
+        the sentences of each passage, and the ids of each sentence of all passages.
+    """
+    made: list[list[str]] = []
+    kept: list[Ids] = []
+    first = 0
+    for document in documents:
+        sizes = [len(row) for row in rows[first : first + len(document)]]
+        for start, stop in _runs(sizes, passages.tokens):
+            if stop - start >= passages.sentences:
+                made.append(list(document[start:stop]))
+                kept += rows[first + start : first + stop]
+        first += len(document)
+    return made, kept
+
+
+def _runs(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
+    """Runs of whole sentences of at most ``limit`` tokens; a longer sentence is left out."""
+    start = total = 0
+    for place, size in enumerate(sizes):
+        if total + size <= limit:
+            total += size
+            continue
+        if total:
+            yield start, place
+        start, total = (place, size) if size <= limit else (place + 1, 0)
+    if total:
+        yield start, len(sizes)
 
 
 def made_in_order(

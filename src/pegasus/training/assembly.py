@@ -18,11 +18,12 @@ from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
 from pegasus.tokenization.auto import AutoTokenizer
 from pegasus.training.checkpoints import Checkpoints, recover_folder, replace_folder
-from pegasus.training.jobs import Job, ModelSection
+from pegasus.training.jobs import Job
 from pegasus.training.journal import Journal, Report, silent
 from pegasus.training.loop import Ending, Evaluation, Plan, Run, is_over, learn, resume
 from pegasus.training.presets import FAMILY, SIZES
 from pegasus.training.resume import check_begun, check_finished, keep_job, make_output
+from pegasus.training.sections import ModelSection
 from pegasus.training.signals import StopSignals
 
 log = logging.getLogger(__name__)
@@ -62,8 +63,13 @@ class TrainingSetup:
         self.ranks: Ranks = self.backend.join(job.placement)
         if self.ranks.rank == 0:
             make_output(job)
-        self.tokenizer = open_tokenizer(job.model)
-        self.model = open_model(self.backend, job.model, self.tokenizer, job.run.seed)
+        section = self.beginning()
+        self.tokenizer = open_tokenizer(section)
+        self.model = open_model(self.backend, section, self.tokenizer, job.run.seed)
+
+    def beginning(self) -> ModelSection:
+        """What is trained, made first where it must be; all processes call it."""
+        return self.job.model
 
     def loader(self, source: Source) -> Loader:
         """The training batches of this process."""
@@ -95,7 +101,13 @@ class TrainingSetup:
         job = self.job
         optim = replace(job.optim, steps=job.optim.steps or job.run.steps)
         objective = replace(job.objective, seed=job.objective.seed or job.run.seed)
-        return self.backend.engine(self.model, optim, objective, job.placement, self.ranks)
+        given = (self.model, optim, objective, job.placement, self.ranks)
+        teacher = self.teacher()
+        return self.backend.engine(*given) if teacher is None else self.backend.engine(*given, teacher)
+
+    def teacher(self) -> Any:
+        """The model that the objective compares with; None where it compares with none."""
+        return None
 
     def export(self, engine: Engine, name: str) -> Path:
         """Put the model as it is now, with its tokenizer, into a folder of the output; all processes do."""
@@ -206,6 +218,7 @@ def _plan(job: Job) -> Plan:
     run = job.run
     return Plan(
         steps=run.steps,
+        seconds=None if run.minutes is None else 60 * run.minutes,
         accumulate=run.accumulate,
         log_every=run.log_every,
         measure_every=run.measure_every,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from pegasus.backends.contract import Engine
-from pegasus.data.columns import Columns
-from pegasus.data.read import read_documents, read_pairs
-from pegasus.data.records import Pair
-from pegasus.data.sources import BlockSource, PairSource, Source
+from pegasus.data.sources import Source
 from pegasus.errors import BadSetting, PegasusError
 from pegasus.evaluation.rouge import KINDS, score_rows, warn_of_unseen
-from pegasus.summarizer.characters import Characters, UnknownTally
 from pegasus.summarizer.summarizer import Summarizer
 from pegasus.training.assembly import Outcome, TrainingSetup, run_job
+from pegasus.training.examples import Examples
 from pegasus.training.jobs import FinetuneJob, make_job, merge, raw_job
 from pegasus.training.journal import Report, silent
 from pegasus.training.presets import of_task
@@ -42,74 +39,37 @@ def finetune(job: FinetuneJob, report: Report = silent) -> Outcome:
         BadSetting: the job makes no sense, or does not fit what was begun.
         BadData: a row cannot be used; names file and line.
     """
+    check_evaluation(job)
+    shop = TrainingSetup(job)
+    return run_on(shop, job, Examples(shop, job, report), report)
+
+
+def check_evaluation(job: FinetuneJob) -> None:
+    """Refuse an evaluation of nothing.
+
+    Raises:
+        BadSetting: the job has nothing that its texts could be compared with.
+    """
     if job.run.evaluate_every and (job.model.kind == "causal" or not job.data.validation):
         raise BadSetting("run.evaluate_every needs pairs in data.validation: name some, or set it to 0")
-    shop = TrainingSetup(job)
+
+
+def run_on(
+    shop: TrainingSetup, job: FinetuneJob, examples: Examples, report: Report, train: Source | None = None
+) -> Outcome:
+    """Run a job on its examples.
+
+    Args:
+        shop: its setup.
+        job: what to do.
+        examples: what it names.
+        report: see ``finetune``.
+        train: what is learned from; None: what the job names.
+    """
     _say_how_to_generate(shop, job)
-    train = _source(shop, job, job.data.train, job.data.limit, report)
-    validation = None
-    if job.data.validation:
-        validation = _source(
-            shop, job, job.data.validation, job.data.validation_limit, report, "validation "
-        )
-    evaluation = _evaluation(shop, job) if job.run.evaluate_every else None
-    return run_job(shop, train, validation, report, evaluation)
-
-
-def _source(
-    shop: TrainingSetup,
-    job: FinetuneJob,
-    files: Sequence[str],
-    limit: int | None,
-    report: Report,
-    kind: str = "",
-) -> Source:
-    data = job.data
-    characters = Characters(shop.tokenizer)
-    inputs, targets = UnknownTally(), UnknownTally()
-    if job.model.kind == "causal":
-        found = read_documents(files, column=data.source, format=data.format, encoding=data.encoding)
-        documents = islice(found, limit)
-        texts = (_seen(document.text, characters, inputs) for document in documents)
-        source: Source = BlockSource.encode(texts, shop.tokenizer, data.max_target)
-        _report_unknown(shop, report, {f"{kind}texts": inputs})
-        return source
-    source = PairSource.encode(
-        _seen_pairs(islice(_pairs(job, files), limit), characters, inputs, targets),
-        shop.tokenizer,
-        data.max_source,
-        data.max_target,
-        keep_eos=data.keep_eos,
-    )
-    _report_unknown(shop, report, {f"{kind}sources": inputs, f"{kind}targets": targets})
-    return source
-
-
-def _seen(text: str, characters: Characters, tally: UnknownTally) -> str:
-    tally.add(characters.find_unknown(text), text)
-    return text
-
-
-def _seen_pairs(
-    pairs: Iterable[Pair], characters: Characters, sources: UnknownTally, targets: UnknownTally
-) -> Iterator[Pair]:
-    for pair in pairs:
-        _seen(pair.document, characters, sources)
-        _seen(pair.summary, characters, targets)
-        yield pair
-
-
-def _report_unknown(shop: TrainingSetup, report: Report, tallies: Mapping[str, UnknownTally]) -> None:
-    """Say what the model will not be able to read or to write; in the first process only."""
-    for what, tally in tallies.items():
-        if tally.holding and shop.ranks.rank == 0:
-            report(tally.line(what), False)
-
-
-def _pairs(job: FinetuneJob, files: Sequence[str]) -> Iterator[Pair]:
-    data = job.data
-    columns = Columns(data.source, data.target)
-    return read_pairs(files, columns=columns, format=data.format, encoding=data.encoding)
+    train = examples.training() if train is None else train
+    evaluation = _evaluation(shop, job, examples) if job.run.evaluate_every else None
+    return run_job(shop, train, examples.validation(), report, evaluation)
 
 
 def _say_how_to_generate(shop: TrainingSetup, job: FinetuneJob) -> None:
@@ -122,7 +82,7 @@ def _say_how_to_generate(shop: TrainingSetup, job: FinetuneJob) -> None:
 
 
 def _evaluation(
-    shop: TrainingSetup, job: FinetuneJob
+    shop: TrainingSetup, job: FinetuneJob, examples: Examples
 ) -> Callable[[Engine], Callable[[], Mapping[str, float]]]:
     """The third moment: the first process writes summaries and scores them, all get the scores."""
 
@@ -131,7 +91,7 @@ def _evaluation(
             folder = shop.export(engine, "evaluated")
             found = [0.0] * len(KINDS)
             if shop.ranks.rank == 0:
-                found = _rouge(folder, job)
+                found = _rouge(folder, job, examples)
             return dict(zip(KINDS, shop.ranks.total(found)))
 
         return scores
@@ -139,9 +99,9 @@ def _evaluation(
     return of
 
 
-def _rouge(folder: Path, job: FinetuneJob) -> list[float]:
+def _rouge(folder: Path, job: FinetuneJob, examples: Examples) -> list[float]:
     """Mean F1 × 100 of the first validation rows' summaries; of several references the best counts."""
-    pairs = list(islice(_pairs(job, job.data.validation), job.evaluation.rows))
+    pairs = list(islice(examples.read(job.data.validation), job.evaluation.rows))
     summarizer = Summarizer.from_pretrained(
         folder,
         device=job.placement.device,

@@ -7,146 +7,26 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
+from typing import Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from pegasus.backends.contract import Objective, OptimSettings, Placement
 from pegasus.data.pretraining import PretrainingSettings
 from pegasus.errors import BadSetting
 from pegasus.evaluation.rouge import KINDS
 from pegasus.spec.kinds import shown
-
-LONGEST, MOST_ROWS, MOST_UPDATES = 10**6, 2**16, 10**9
-
-
-class Section(BaseModel):
-    """A table of a job file: unknown keys are errors, values are converted to their types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ModelSection(Section):
-    """``[model]``: what is trained.
-
-    Attributes:
-        start: a folder, a bundled model or a hub name whose weights are the beginning; None: fresh weights.
-        tokenizer: the same for the tokenizer; None: where the model comes from.
-        revision: of both on the hub.
-        kind: "conditional" (encoder and decoder) or "causal" (the decoder alone).
-        size: "large" or "base": the shape of a fresh model, which ``config`` may change.
-        initial: how fresh weights are drawn: as the authors did, or as transformers does.
-        config: fields of the configuration that differ from those of ``start``, or make up a fresh model.
-    """
-
-    start: str | None = None
-    tokenizer: str | None = None
-    revision: str | None = None
-    kind: Literal["conditional", "causal"] = "conditional"
-    size: Literal["large", "base"] = "large"
-    initial: Literal["authors", "transformers"] = "authors"
-    config: dict[str, Any] = Field(default_factory=dict)
-
-
-class PairsSection(Section):
-    """``[data]`` of a fine-tuning: sources and targets, in columns that are found by themselves if need be.
-
-    Attributes:
-        train: files, folders, or data sets of the hub (``hub:NAME:CONFIG@SPLIT``).
-        validation: the same; empty: nothing is measured.
-        keep_eos: a text that is cut keeps its end-of-sequence, as in transformers; the authors lose it.
-        source: the column of the source; None: found by its usual names.
-        target: the column of the target.
-        encoding: what text is in, such as "windows-1252"; None: UTF-8, or UTF-16 and UTF-32 where it is.
-        format: what every file holds, such as "csv"; None: its content and its name tell.
-        max_source: sources are cut to so many tokens.
-        max_target: targets too.
-        limit: the first so many rows of the training data are used.
-        validation_limit: and of the validation data.
-    """
-
-    train: list[str] = Field(min_length=1)
-    validation: list[str] = Field(default_factory=list)
-    keep_eos: bool = True
-    source: str | None = None
-    target: str | None = None
-    encoding: str | None = None
-    format: str | None = None
-    max_source: int = Field(default=1024, ge=2, le=LONGEST)
-    max_target: int = Field(default=256, ge=2, le=LONGEST)
-    limit: int | None = Field(default=None, ge=1)
-    validation_limit: int | None = Field(default=None, ge=1)
-
-
-class ShardsSection(Section):
-    """``[data]`` of a pre-training: what ``pegasus prepare`` made.
-
-    Attributes:
-        shards: the folder.
-        validation: a folder of held-out shards, or None.
-        validation_limit: how many of its documents are measured.
-    """
-
-    shards: str
-    validation: str | None = None
-    validation_limit: int | None = Field(default=None, ge=1)
-
-
-class RunSection(Section):
-    """``[run]``: how long, and what happens how often, counted in updates; 0 is never.
-
-    Attributes:
-        steps: updates in all.
-        batch: rows of a micro-batch of one process.
-        round_lengths: lengths of a batch are rounded up to a multiple of this. CPUs compile a matrix
-            product for every new shape, so 16 saves time there.
-        workers: processes that make batches in advance; 0: each is made when it is asked for.
-        accumulate: micro-batches in an update.
-        seed: of the order of rows, of fresh weights, of dropout, of gaps.
-        log_every: write loss and speed.
-        measure_every: the loss on the validation data.
-        evaluate_every: ROUGE of the texts the model writes for the validation data.
-        save_every: write a checkpoint.
-        keep: how many checkpoints are kept.
-        best: "loss" or a score such as "rougeLsum", by which the best model is known.
-        patience: measurements without a better model that end the run; 0: it never ends early.
-        tensorboard: write curves.
-        exit_when_stopped: the exit code after a signal; schedulers that queue a job again often want 75.
-    """
-
-    steps: int = Field(ge=1, le=MOST_UPDATES)
-    batch: int = Field(default=8, ge=1, le=MOST_ROWS)
-    round_lengths: int = Field(default=1, ge=1, le=4096)
-    workers: int = Field(default=0, ge=0)
-    accumulate: int = Field(default=1, ge=1, le=MOST_ROWS)
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    log_every: int = Field(default=50, ge=0)
-    measure_every: int = Field(default=500, ge=0)
-    evaluate_every: int = Field(default=0, ge=0)
-    save_every: int = Field(default=500, ge=0)
-    keep: int = Field(default=2, ge=1)
-    best: str = "loss"
-    patience: int = Field(default=0, ge=0)
-    tensorboard: bool = False
-    exit_when_stopped: int = Field(default=0, ge=0, le=255)
-
-
-class EvaluationSection(Section):
-    """``[evaluation]``: how texts are written when the run evaluates itself, and by the model it makes.
-
-    Attributes:
-        rows: of the validation data.
-        num_beams: of the search.
-        length_penalty: of the search.
-        batch: texts at a time.
-        words: what ROUGE takes for words: "ascii" as published scores, "unicode" for other alphabets.
-    """
-
-    rows: int = Field(default=200, ge=1)
-    num_beams: int = Field(default=1, ge=1, le=256)
-    length_penalty: float = Field(default=0.8, ge=-100, le=100)
-    batch: int = Field(default=16, ge=1, le=MOST_ROWS)
-    words: Literal["ascii", "unicode"] = "ascii"
+from pegasus.training.sections import (
+    EvaluationSection,
+    ModelSection,
+    PairsSection,
+    PseudoSection,
+    RunSection,
+    Section,
+    ShardsSection,
+    StudentSection,
+    TeacherSection,
+)
 
 
 class Job(Section):
@@ -172,10 +52,11 @@ class Job(Section):
 
     #: What the best model may be known by.
     scores: ClassVar[tuple[str, ...]] = ("loss",)
+    has_teacher: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if problems := [*self._folder(), *self._ramp(), *self._best()]:
+        if problems := [*self._folder(), *self._ramp(), *self._best(), *self._teacher()]:
             raise BadSetting("; ".join(problems))
         return self
 
@@ -202,6 +83,10 @@ class Job(Section):
                 f"run.best is {self.run.best!r} and run.evaluate_every 0, so it is never measured: "
                 "set how often, or best to 'loss'"
             )
+
+    def _teacher(self) -> Iterator[str]:
+        if self.objective.distillation is not None and not self.has_teacher:
+            yield "objective.distillation compares with a teacher, which only a job of pegasus distill has"
 
 
 class FinetuneJob(Job):
@@ -236,22 +121,72 @@ class PretrainJob(Job):
     example: PretrainingSettings = Field(default_factory=PretrainingSettings)
 
 
+class DistillJob(FinetuneJob):
+    """A job of ``pegasus distill``: a fine-tuning whose model begins as a part of its teacher.
+
+    Attributes:
+        teacher: whom it learns from.
+        student: what it has of its teacher; ``model.start`` names another beginning in its place.
+        pseudo: targets that the teacher writes; None: people's alone.
+    """
+
+    teacher: TeacherSection
+    student: StudentSection = Field(default_factory=StudentSection)
+    pseudo: PseudoSection | None = None
+
+    has_teacher: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _has_one_beginning(self) -> Self:
+        if self.model.kind != "conditional":
+            raise BadSetting("model.kind is 'causal', and a student is an encoder with a decoder")
+        if self.model.start is not None and self.student != StudentSection():
+            raise BadSetting(
+                "model.start and student both say what the student begins as: leave one of them out"
+            )
+        if self.pseudo is not None and self.data.mix:
+            raise BadSetting(
+                "pseudo and data.mix both say how often what is learned: leave one of them out"
+            )
+        return self
+
+
 AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 def raw_job(file: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
-    """The tables of a job file, changed, not yet checked."""
+    """The tables of a job file, changed, not yet checked.
+
+    What a file does not say is as in the file that it names as its ``base``, beside which it is looked for.
+
+    Raises:
+        BadSetting: a file cannot be read, or is its own base.
+    """
+    values = _with_bases(file, ())
+    for change in changes:
+        _apply(values, change)
+    return values
+
+
+def _with_bases(file: Path, after: tuple[Path, ...]) -> dict[str, Any]:
+    values = _read(file)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str) or file.resolve() in after:
+        raise BadSetting(f"{file} has the base {shown(base)}: it must be the name of another file")
+    return merge(_with_bases(file.parent / base, (*after, file.resolve())), values)
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as problem:
         raise BadSetting(
             f"the job file {file} cannot be read ({problem.strerror}): check the path"
         ) from None
     except (ValueError, RecursionError) as problem:
         raise BadSetting(f"{file} is no TOML ({problem}): put the line right") from None
-    for change in changes:
-        _apply(values, change)
-    return values
 
 
 def make_job(kind: type[AnyJob], values: Mapping[str, Any], where: str = "the job") -> AnyJob:

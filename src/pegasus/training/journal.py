@@ -70,10 +70,11 @@ def read_journal(file: Path) -> list[dict[str, Any]]:
     return events
 
 
-def progress_line(step: int, steps: int, numbers: Mapping[str, float], seconds_left: float) -> str:
-    """One line that tells how a run goes."""
+def progress_line(step: int, steps: int | None, numbers: Mapping[str, float], seconds_left: float) -> str:
+    """One line that tells how a run goes; where a deadline ends it, no number of steps is known."""
+    of = "" if steps is None else f"/{steps:,}"
     return (
-        f"step {step:,}/{steps:,}  loss {numbers['loss']:.4f}  "
+        f"step {step:,}{of}  loss {numbers['loss']:.4f}  "
         f"{numbers['tokens_per_second']:,.0f} tokens/s  {numbers['memory'] / 2**30:.2f} GiB  "
         f"{duration(seconds_left)} left"
     )

@@ -34,6 +34,8 @@ class Plan:
 
     Attributes:
         steps: updates in all.
+        seconds: after so many the run ends too, those of its earlier calls counted; None: there is no
+            deadline.
         accumulate: micro-batches of each process in an update.
         log_every: write loss and speed.
         measure_every: the loss on the validation batches.
@@ -45,6 +47,7 @@ class Plan:
     """
 
     steps: int
+    seconds: float | None = None
     accumulate: int = 1
     log_every: int = 50
     measure_every: int = 0
@@ -65,6 +68,7 @@ class TrainState:
         worse: measurements since then.
         skipped: updates in a row whose gradient was not finite.
         seconds: spent learning, in all.
+        elapsed: seconds of all calls together, measuring, evaluating and saving included.
         owes_moments: it was stopped before it could measure and evaluate at this step.
     """
 
@@ -74,6 +78,7 @@ class TrainState:
     worse: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    elapsed: float = 0.0
     owes_moments: bool = False
 
 
@@ -92,6 +97,8 @@ class Run:
         evaluation: see ``Evaluation``, or None.
         keep_best: is called when the model is better than ever, or None.
         asked_to_stop: whether a signal came.
+        clock: seconds since some moment.
+        started: what the clock would have said when the run began, had it never been interrupted.
         train_state: where it begins.
     """
 
@@ -105,6 +112,8 @@ class Run:
     evaluation: Evaluation | None = None
     keep_best: Keep | None = None
     asked_to_stop: Callable[[], bool] = bool
+    clock: Callable[[], float] = time.perf_counter
+    started: float = 0.0
     train_state: TrainState = field(default_factory=TrainState)
 
 
@@ -128,31 +137,50 @@ def learn(run: Run) -> Ending:
     plan, train_state = run.plan, run.train_state
     recent: list[Measures] = []
     seconds_before = train_state.seconds
+    run.started = run.clock() - train_state.elapsed
     if train_state.owes_moments:
         validate(run)
     while not is_over(run):
-        began = time.perf_counter()
-        measures = run.engine.step([next(run.stream) for _ in range(plan.accumulate)])
-        train_state.seconds += time.perf_counter() - began
-        train_state.step += 1
-        recent.append(measures)
-        check_finite(run, measures)
+        update(run, recent)
+        check_finite(run, recent[-1])
+        _look_at_the_clock(run)
 
-        if _due(train_state, plan.log_every, plan.steps):
+        if _due(run, plan.log_every):
             log(run, recent, train_state.seconds - seconds_before)
             recent, seconds_before = [], train_state.seconds
 
-        if run.ranks.any(run.asked_to_stop()) and train_state.step < plan.steps:
+        if run.ranks.any(run.asked_to_stop()) and not _at_its_end(run):
             train_state.owes_moments = True
             save(run)
             return "stopped"
 
         validate(run)
-        due = _due(train_state, plan.save_every, plan.steps)
         # A model that no longer learns does not take the place of one that did.
-        if (due and (not train_state.skipped or is_over(run))) or gets_no_better(run):
+        due = _due(run, plan.save_every) and (not train_state.skipped or is_over(run))
+        if due or gets_no_better(run):
             save(run)
-    return "early" if train_state.step < plan.steps else "done"
+    return "done" if _at_its_end(run) else "early"
+
+
+def update(run: Run, recent: list[Measures]) -> None:
+    """One update, whose measures are added to the recent ones."""
+    plan, train_state = run.plan, run.train_state
+    began = run.clock()
+    batches = [next(run.stream) for _ in range(plan.accumulate)]
+    if plan.seconds is None:
+        recent.append(run.engine.step(batches))
+    else:  # the rate falls with the share of the time that is gone
+        recent.append(run.engine.step(batches, progress=min(1.0, train_state.elapsed / plan.seconds)))
+    train_state.seconds += run.clock() - began
+    train_state.step += 1
+
+
+def _look_at_the_clock(run: Run) -> None:
+    """Note how long the run has taken; where that decides something, the first process says it for all."""
+    elapsed = run.clock() - run.started
+    if run.plan.seconds is not None:
+        elapsed = run.ranks.total([0.0 if run.ranks.rank else elapsed])[0]
+    run.train_state.elapsed = elapsed
 
 
 def validate(run: Run) -> None:
@@ -160,9 +188,9 @@ def validate(run: Run) -> None:
     plan, train_state = run.plan, run.train_state
     train_state.owes_moments = False
     numbers: dict[str, float] = {}
-    if run.validation is not None and _due(train_state, plan.measure_every, plan.steps):
+    if run.validation is not None and _due(run, plan.measure_every):
         numbers |= measure(run, run.validation)
-    if run.evaluation is not None and _due(train_state, plan.evaluate_every, plan.steps):
+    if run.evaluation is not None and _due(run, plan.evaluate_every):
         numbers |= evaluate(run, run.evaluation)
     if plan.best in numbers:
         judge(run, numbers[plan.best])
@@ -175,7 +203,15 @@ def gets_no_better(run: Run) -> bool:
 
 def is_over(run: Run) -> bool:
     """Whether nothing is left to be done."""
-    return run.train_state.step >= run.plan.steps or gets_no_better(run)
+    return _at_its_end(run) or gets_no_better(run)
+
+
+def _at_its_end(run: Run) -> bool:
+    """Whether all updates are done, or the time is over."""
+    plan, train_state = run.plan, run.train_state
+    return train_state.step >= plan.steps or (
+        plan.seconds is not None and train_state.elapsed >= plan.seconds
+    )
 
 
 def log(run: Run, recent: list[Measures], seconds: float) -> None:
@@ -193,8 +229,15 @@ def log(run: Run, recent: list[Measures], seconds: float) -> None:
     }
     _write(run, "train", numbers)
     if run.journal is not None:
-        left = (run.plan.steps - train_state.step) * train_state.seconds / train_state.step
-        run.journal.report(progress_line(train_state.step, run.plan.steps, numbers, left), True)
+        steps = run.plan.steps if run.plan.seconds is None else None
+        run.journal.report(progress_line(train_state.step, steps, numbers, _left(run)), True)
+
+
+def _left(run: Run) -> float:
+    """The seconds that the run will take still."""
+    plan, train_state = run.plan, run.train_state
+    left = (plan.steps - train_state.step) * train_state.seconds / train_state.step
+    return left if plan.seconds is None else min(left, max(0.0, plan.seconds - train_state.elapsed))
 
 
 def measure(run: Run, validation: Validation) -> dict[str, float]:
@@ -232,7 +275,8 @@ def evaluate(run: Run, evaluation: Evaluation) -> dict[str, float]:
 
 def save(run: Run) -> None:
     """The fourth moment: a checkpoint that the run can go on from exactly."""
-    state = {"feed": run.stream.state(), "standing": asdict(run.train_state)}
+    standing = {**asdict(run.train_state), "elapsed": run.clock() - run.started}
+    state = {"feed": run.stream.state(), "standing": standing}
     run.checkpoints.save(run.train_state.step, run.engine, state)
 
 
@@ -265,8 +309,8 @@ def check_finite(run: Run, measures: Measures) -> None:
         )
 
 
-def _due(train_state: TrainState, every: int, steps: int) -> bool:
-    return every > 0 and (train_state.step % every == 0 or train_state.step == steps)
+def _due(run: Run, every: int) -> bool:
+    return every > 0 and (run.train_state.step % every == 0 or _at_its_end(run))
 
 
 def _mean_over_ranks(ranks: Ranks, found: list[Measures]) -> float:

@@ -30,6 +30,31 @@ FAMILY: dict[str, Any] = {
     "activation_dropout": 0.1,
     "max_position_embeddings": 1024,
 }
+#: Students that were published, by the layers of their encoder and decoder: of PEGASUS, which has 16 of
+#: each, and of models with 12. Which layers they begin with is ``pegasus.spec.layer_maps``.
+STUDENTS: dict[str, tuple[int, int]] = {
+    "16-8": (16, 8), "16-4": (16, 4), "12-12": (12, 12),
+    "12-6": (12, 6), "12-3": (12, 3), "12-1": (12, 1), "9-6": (9, 6), "6-6": (6, 6),
+}  # fmt: skip
+
+
+def of_student(name: Any) -> dict[str, Any]:
+    """The tables of a distillation that a preset fills in: depths, and label smoothing.
+
+    Raises:
+        BadSetting: no such preset; the nearest one is named.
+    """
+    if not isinstance(name, str):
+        return {}
+    if name not in STUDENTS:
+        near = difflib.get_close_matches(name, STUDENTS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(STUDENTS)}"
+        raise BadSetting(f"no student is named {name!r}: {hint}")
+    encoder, decoder = STUDENTS[name]
+    return {
+        "student": {"encoder_layers": encoder, "decoder_layers": decoder},
+        "objective": {"label_smoothing": 0.1},
+    }
 
 
 def of_task(name: Any) -> dict[str, Any]:

@@ -26,6 +26,9 @@ FILE = "job.toml"
 #: What may change while a run is under way. Of ``run`` the rest decides which rows an update sees.
 _FREE = {
     "evaluation.batch",
+    "pseudo.batch",
+    "pseudo.cache",
+    "pseudo.part",
     "placement.device",
     "placement.spread",
     "placement.gradient_checkpointing",

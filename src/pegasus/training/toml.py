@@ -50,7 +50,8 @@ def _value(value: Any) -> str:
         case list() | tuple():
             return "[" + ", ".join(map(_value, value)) + "]"
         case Mapping():
-            return "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+            given = {key: inner for key, inner in value.items() if inner is not None}
+            return "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in given.items()) + "}"
     raise BadSetting(
         f"a job file cannot hold {value!r}: use text, numbers, true or false, lists and tables"
     )

@@ -3,6 +3,7 @@
 from pegasus.backends.contract.batch import BatchStream
 from pegasus.backends.contract.inference import Backend, InferenceModel
 from pegasus.backends.contract.learning import (
+    DistillationSettings,
     Engine,
     LearningBackend,
     LoraSettings,
@@ -20,6 +21,7 @@ __all__ = [
     "Backend",
     "Batch",
     "BatchStream",
+    "DistillationSettings",
     "Engine",
     "InferenceModel",
     "LearningBackend",

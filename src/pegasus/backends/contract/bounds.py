@@ -23,6 +23,7 @@ OPTIM: Mapping[str, Kind] = {
     "others_rate": maybe(_RATE),
     "warmup_steps": whole(0, 10**9),
     "steps": whole(0, 10**9),
+    "decay": number(0, 1, above=True),
     "clip_norm": maybe(number(0, 1e9, above=True)),
     "weight_decay": number(0, 100),
     "betas": maybe(
@@ -39,12 +40,22 @@ LORA: Mapping[str, Kind] = {
     "dropout": _BELOW_ONE,
     "targets": listing(Kind("a name", lambda value: isinstance(value, str) and bool(value)), least=1),
 }
+_LAYERS = maybe(listing(whole(0, 999), least=1))
+DISTILLATION: Mapping[str, Kind] = {
+    "logits": number(0, 1e6),
+    "temperature": number(0, 1e3, above=True),
+    "hidden_states": number(0, 1e6),
+    "attentions": number(0, 1e6),
+    "encoder_layers": _LAYERS,
+    "decoder_layers": _LAYERS,
+}
 OBJECTIVE: Mapping[str, Kind] = {
     "parts": Kind(
         "a list of at least one part, each once", lambda value: 0 < len(value) == len(set(value))
     ),
     "label_smoothing": _BELOW_ONE,
     "mlm_weight": number(0, 1e6),
+    "target_weight": number(0, 1e6),
     "seed": SEED,
 }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pegasus.backends.contract.bounds import LORA, OBJECTIVE, OPTIM, check_bounds
+from pegasus.backends.contract.bounds import DISTILLATION, LORA, OBJECTIVE, OPTIM, check_bounds
 from pegasus.backends.contract.inference import Backend
 from pegasus.spec.batch import Batch
 
@@ -24,7 +24,8 @@ class Measures:
     """What one update or one measurement found.
 
     Attributes:
-        sums: cross-entropy in nats, summed over the tokens, of each part ("target", "mlm").
+        sums: the loss summed over the tokens, of each part: cross-entropy in nats of "target" and "mlm",
+            and what ``DistillationSettings`` says of "logits", "hidden_states" and "attentions".
         counts: those tokens.
         weights: what each part's mean counts in the loss.
         source_tokens: tokens of the sources, padding left out.
@@ -93,6 +94,7 @@ class OptimSettings:
         schedule: see ``pegasus.backends.learning.schedules``.
         warmup_steps: updates until the base rate is reached.
         steps: updates of the whole run; "linear" and "cosine" end there.
+        decay: the last share of the run in which those two fall; before that the rate stays as it is.
         clip_norm: the gradient is scaled down to this norm; None: never.
         weight_decay: of matrices, for "adamw", "adafactor-absolute" and "muon".
         betas: of AdamW; None: (0.9, 0.999), and (0.9, 0.98) beside "muon".
@@ -105,6 +107,7 @@ class OptimSettings:
     schedule: Literal["authors", "authors-scratch", "constant", "linear", "cosine"] = "authors"
     warmup_steps: int = 10_000
     steps: int = 0
+    decay: float = 1.0
     clip_norm: float | None = None
     weight_decay: float = 0.0
     betas: tuple[float, float] | None = None
@@ -135,6 +138,39 @@ class LoraSettings:
 
 
 @dataclass(frozen=True)
+class DistillationSettings:
+    """What a student is to learn of its teacher: the weights of the losses, and what is compared.
+
+    Attributes:
+        logits: of the divergence from the teacher's distribution over the vocabulary at each token of the
+            target, T² · KL(teacher ‖ student).
+        temperature: T, by which both models' logits are divided there.
+        hidden_states: of the difference of hidden states: for each token the mean of squares of states that
+            are normalized as by a layer norm; where the widths differ, of the cosines between the tokens.
+        attentions: of the divergence of attention, KL(teacher ‖ student) of each token's probabilities, the
+            mean over heads; where the numbers of heads differ, of the heads' mean.
+        encoder_layers: for each layer of the student's encoder the teacher's layer that hidden states and
+            attentions are compared with, from 0; None: as ``pegasus.spec.layer_maps`` says.
+        decoder_layers: the same of the decoder.
+    """
+
+    logits: float = 0.0
+    temperature: float = 2.0
+    hidden_states: float = 0.0
+    attentions: float = 0.0
+    encoder_layers: tuple[int, ...] | None = None
+    decoder_layers: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_bounds(self, DISTILLATION)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the loss that count."""
+        return tuple(part for part in ("logits", "hidden_states", "attentions") if getattr(self, part))
+
+
+@dataclass(frozen=True)
 class Objective:
     """What is to be learned.
 
@@ -145,6 +181,9 @@ class Objective:
         label_smoothing: the share of the truth that is spread evenly over the whole vocabulary, the right
             token included (authors: 0.1 in fine-tuning, 0 in pre-training).
         mlm_weight: what the mean loss of the hidden words counts beside that of the target.
+        target_weight: what the mean loss of the target counts; for a student less than 1, beside its
+            teacher.
+        distillation: what is learned of a teacher; None: nothing.
         normalize: "tokens": the mean over all tokens of an update, so that accumulation and more processes
             change nothing; "batches": the mean of each micro-batch, then the mean of those, as authors.
         dropout: "elementwise" as transformers; "broadcast" as the authors: one mask for all positions of a
@@ -157,6 +196,8 @@ class Objective:
     parts: tuple[Literal["target", "mlm"], ...] = ("target", "mlm")
     label_smoothing: float = 0.0
     mlm_weight: float = 1.0
+    target_weight: float = 1.0
+    distillation: DistillationSettings | None = None
     normalize: Literal["tokens", "batches"] = "tokens"
     dropout: Literal["elementwise", "broadcast"] = "elementwise"
     frozen: tuple[Literal["embeddings", "encoder", "decoder"], ...] = ()
@@ -165,6 +206,11 @@ class Objective:
 
     def __post_init__(self) -> None:
         check_bounds(self, OBJECTIVE)
+
+    @property
+    def all_parts(self) -> tuple[str, ...]:
+        """The parts of the loss of an update; ``parts`` are those that are measured on held-out data."""
+        return (*self.parts, *(self.distillation.parts if self.distillation is not None else ()))
 
 
 @dataclass(frozen=True)
@@ -218,8 +264,14 @@ class Ranks(Protocol):
 class Engine(Protocol):
     """What a device can learn. With several processes, every method is called by all of them together."""
 
-    def step(self, batches: Sequence[Batch]) -> Measures:
-        """One update over all these micro-batches; the measures are those of all processes."""
+    def step(self, batches: Sequence[Batch], progress: float = 0.0) -> Measures:
+        """One update over all these micro-batches; the measures are those of all processes.
+
+        Args:
+            batches: the micro-batches of this process.
+            progress: the share of the run's time that is gone, where it has a deadline; schedules that fall
+                follow the clock or the steps, whichever is further.
+        """
         ...
 
     def measure(self, batch: Batch) -> Measures:
@@ -258,7 +310,25 @@ class LearningBackend(Backend, Protocol):
         ...
 
     def engine(
-        self, model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
+        self,
+        model: Any,
+        optim: OptimSettings,
+        objective: Objective,
+        placement: Placement,
+        ranks: Ranks,
+        teacher: Any = None,
     ) -> Engine:
-        """An engine that teaches this model, which is one of ``models``."""
+        """An engine that teaches this model, which is one of ``models``.
+
+        Args:
+            model: what learns.
+            optim: how weights are changed.
+            objective: what is learned.
+            placement: where, and in which numbers.
+            ranks: the processes.
+            teacher: a model of the same kind and vocabulary that ``objective.distillation`` compares with.
+
+        Raises:
+            NotOffered: this backend cannot learn that.
+        """
         ...

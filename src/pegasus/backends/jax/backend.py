@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.jax.devices import device_named
 from pegasus.backends.jax.model.flax_classes import FlaxPegasusForConditionalGeneration, FlaxPegasusModel
-from pegasus.errors import BadSetting, UnsupportedArgument
+from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
 from pegasus.spec.config import PegasusConfig
 
 models: dict[str, Any] = {"bare": FlaxPegasusModel, "conditional": FlaxPegasusForConditionalGeneration}
@@ -90,9 +90,22 @@ def join(placement: Placement) -> Ranks:
 
 
 def engine(
-    model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
+    model: Any,
+    optim: OptimSettings,
+    objective: Objective,
+    placement: Placement,
+    ranks: Ranks,
+    teacher: Any = None,
 ) -> Engine:
-    """An engine that teaches this model."""
+    """An engine that teaches this model.
+
+    Raises:
+        NotOffered: a teacher, whom nothing is learned of here.
+    """
+    if teacher is not None:
+        raise NotOffered(
+            "the JAX backend compares with no teacher: take backend = 'torch', or pseudo-labels"
+        )
     from pegasus.backends.jax.learning.engine import JaxEngine
 
     return JaxEngine(model, optim, objective, placement, ranks)

@@ -16,9 +16,14 @@ Counts = dict[str, int]
 
 def count_tokens(batch: Batch, parts: Collection[str]) -> Counts:
     """The tokens that each of these parts of the loss counts, 0 for one without labels in the batch."""
-    return {
-        part: int((batch[PARTS[part]] != IGNORED).sum()) if PARTS[part] in batch else 0 for part in parts
-    }
+    return {part: _count(batch, part) for part in parts}
+
+
+def _count(batch: Batch, part: str) -> int:
+    if part in ("hidden_states", "attentions"):  # of encoder and decoder
+        return source_tokens(batch) + _count(batch, "target")
+    labels = PARTS["target" if part == "logits" else part]
+    return int((batch[labels] != IGNORED).sum()) if labels in batch else 0
 
 
 def source_tokens(batch: Batch) -> int:
@@ -39,7 +44,11 @@ def update_totals(
 
 def part_weights(objective: Objective) -> dict[str, float]:
     """What the mean of each part counts in the loss."""
-    return {part: objective.mlm_weight if part == "mlm" else 1.0 for part in objective.parts}
+    plain = {"target": objective.target_weight, "mlm": objective.mlm_weight}
+    return {
+        part: plain[part] if part in plain else getattr(objective.distillation, part)
+        for part in objective.all_parts
+    }
 
 
 def part_scales(

@@ -108,9 +108,14 @@ def join(placement: Placement) -> Ranks:
 
 
 def engine(
-    model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
+    model: Any,
+    optim: OptimSettings,
+    objective: Objective,
+    placement: Placement,
+    ranks: Ranks,
+    teacher: Any = None,
 ) -> Engine:
-    """An engine that teaches this model."""
+    """An engine that teaches this model, from examples or from a teacher too."""
     from pegasus.backends.torch.learning.engine import TorchEngine
 
-    return TorchEngine(model, optim, objective, placement, ranks)
+    return TorchEngine(model, optim, objective, placement, ranks, teacher)

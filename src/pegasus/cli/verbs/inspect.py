@@ -20,6 +20,7 @@ _EXAMPLES = """\
 examples:
   pegasus inspect pegasus-mini
   pegasus inspect runs/mine
+  pegasus inspect runs/student/model --against google/pegasus-xsum
   pegasus inspect shards/ --row 3 --mlm 0.15
   pegasus inspect article.txt --tokenizer google/pegasus-large --ratio 0.3
 """
@@ -29,6 +30,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Declare this verb's options."""
     parser.epilog = _EXAMPLES
     parser.add_argument("thing", metavar="THING", help="a checkpoint, a run, shards, or a text file")
+    parser.add_argument(
+        "--against",
+        metavar="TEACHER",
+        help="compare a checkpoint with another one: which layers were copied, how far others have moved",
+    )
     group = parser.add_argument_group("examples")
     group.add_argument("--tokenizer", metavar="NAME", default="pegasus-mini", help="for a text file")
     group.add_argument(
@@ -56,6 +62,8 @@ def _lines(arguments: argparse.Namespace) -> Iterable[Any]:
     from pegasus.cli import showing
 
     place = Path(arguments.thing)
+    if arguments.against is not None:
+        return showing.comparison(arguments.thing, arguments.against)
     if place.is_file():
         return showing.text_example(place, arguments)
     if (place / "manifest.json").is_file():

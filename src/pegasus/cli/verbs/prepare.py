@@ -72,6 +72,20 @@ def _declare_making(group: Any) -> None:
         help="the words that are counted: English (default), or any language, without stop words",
     )
     group.add_argument(
+        "--passage-tokens",
+        type=int,
+        default=0,
+        metavar="N",
+        help="cut documents into passages of N tokens at most (default: documents stay whole)",
+    )
+    group.add_argument(
+        "--passage-sentences",
+        type=int,
+        default=1,
+        metavar="N",
+        help="leave out passages of fewer sentences (default: 1)",
+    )
+    group.add_argument(
         "--shard-mb", type=float, default=16, metavar="MB", help="text in a shard (default: 16 MB)"
     )
     group.add_argument(
@@ -121,6 +135,8 @@ def _settings(arguments: argparse.Namespace) -> PrepareSettings:
         splitter=arguments.sentences,
         max_words=arguments.max_words,
         shard_bytes=int(arguments.shard_mb * 1e6),
+        passage_tokens=arguments.passage_tokens,
+        passage_sentences=arguments.passage_sentences,
         deduplicate=not arguments.keep_duplicates,
         column=arguments.column,
         unit=arguments.unit,

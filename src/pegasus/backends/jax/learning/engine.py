@@ -101,7 +101,7 @@ class JaxEngine:
 
     # -- learning ------------------------------------------------------------------------------------------
 
-    def step(self, batches: Sequence[Batch]) -> Measures:
+    def step(self, batches: Sequence[Batch], progress: float = 0.0) -> Measures:
         """One update over all these micro-batches."""
         parts = self.objective.parts
         counts = [count_tokens(batch, parts) for batch in batches]
@@ -114,7 +114,7 @@ class JaxEngine:
             gradients = slopes if gradients is None else _add(gradients, slopes)
             for part, value in found.items():
                 sums[part] += float(value)
-        rate = learning_rate(self.optim, self.updates)
+        rate = learning_rate(self.optim, self.updates, progress)
         norm = self._update(gradients, rate)
         rest = {"norm": norm, "rate": rate, "skipped": not math.isfinite(norm)}
         return self._measures(sums, totals, sources, **rest)

@@ -12,6 +12,7 @@ import resource
 import sys
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,6 +35,7 @@ from pegasus.backends.learning.run_state import SavedState
 from pegasus.backends.learning.scale import LossScale
 from pegasus.backends.learning.schedules import learning_rate
 from pegasus.backends.torch.learning import lora
+from pegasus.backends.torch.learning.distillation import Teacher
 from pegasus.backends.torch.learning.learner import Learner, to_device
 from pegasus.backends.torch.learning.optim import make_optimizer
 from pegasus.backends.torch.learning.ranks import find_device
@@ -63,10 +65,17 @@ class TorchEngine:
         objective: what is learned.
         placement: where, and in which numbers.
         ranks: the processes.
+        teacher: the model that ``objective.distillation`` compares with, whole in each process.
     """
 
     def __init__(
-        self, model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
+        self,
+        model: Any,
+        optim: OptimSettings,
+        objective: Objective,
+        placement: Placement,
+        ranks: Ranks,
+        teacher: Any = None,
     ) -> None:
         self.model, self.optim, self.objective = model, optim, objective
         self.placement, self.ranks = placement, ranks
@@ -78,12 +87,19 @@ class TorchEngine:
             lora.insert(model, objective.lora)
         if placement.gradient_checkpointing:
             model.gradient_checkpointing_enable()
-        self.learner = Learner(model, objective).to(self.device).train()
+        self.learner = Learner(model, objective, self._guide(teacher)).to(self.device).train()
         self._spare_memory()
         self._pass = self._spread()
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
         tables = {model.get_input_embeddings().weight, model.get_output_embeddings().weight}
         self.optimizer = make_optimizer(model.parameters(), optim, tables)
+
+    def _guide(self, teacher: Any) -> Teacher | None:
+        if self.objective.distillation is None:
+            return None
+        if teacher is None:
+            raise BadSetting("objective.distillation needs a teacher: use a job of pegasus distill")
+        return Teacher(teacher.to(self.device), self.model.config, self.objective.distillation)
 
     def _spare_memory(self) -> None:
         """Let looking up tokens give sparse gradients, which are added to the dense one of the tied head.
@@ -123,16 +139,16 @@ class TorchEngine:
             self.learner,
             device_ids=[self.device] if self.device.type == "cuda" else None,
             gradient_as_bucket_view=True,
-            find_unused_parameters=drops_layers or "target" not in self.objective.parts,
+            find_unused_parameters=drops_layers or "target" not in self.objective.all_parts,
         )
 
     # -- learning --------------------------------------------------------------------------------------
 
-    def step(self, batches: Sequence[Batch]) -> Measures:
+    def step(self, batches: Sequence[Batch], progress: float = 0.0) -> Measures:
         """One update over all these micro-batches of all processes."""
-        counts = [count_tokens(batch, self.objective.parts) for batch in batches]
-        totals, sources = update_totals(batches, counts, self.objective.parts, self.ranks)
-        sums = torch.zeros(len(self.objective.parts), device=self.device)
+        counts = [count_tokens(batch, self.objective.all_parts) for batch in batches]
+        totals, sources = update_totals(batches, counts, self.objective.all_parts, self.ranks)
+        sums = torch.zeros(len(self.objective.all_parts), device=self.device)
         for number, (batch, count) in enumerate(zip(batches, counts)):
             scales = part_scales(self.objective, count, totals, len(batches), self.ranks.count)
             with self._last(number == len(batches) - 1):
@@ -142,7 +158,7 @@ class TorchEngine:
                     )
                 (loss * self.scale.value).backward()
             sums += parts
-        rate = learning_rate(self.optim, self.updates)
+        rate = learning_rate(self.optim, self.updates, progress)
         norm = self._update(rate)
         return self._measures(
             self.ranks.total(sums.tolist()),
@@ -163,7 +179,9 @@ class TorchEngine:
         if isinstance(self.learner, FSDPModule):
             self.learner.reshard()  # the root expects a backward pass, and would stay whole until one comes
         self.learner.train()
-        return self._measures(parts.tolist(), count, source_tokens(batch))
+        found = self._measures(parts.tolist(), count, source_tokens(batch))
+        # Held-out loss is comparable with that of a model which learned without a teacher.
+        return found if self.learner.guide is None else replace(found, weights={"target": 1.0})
 
     def _last(self, last: bool) -> AbstractContextManager[Any]:
         """Gradients are exchanged in the last backward pass of an update only."""
@@ -204,7 +222,7 @@ class TorchEngine:
         self, sums: Sequence[float], counts: dict[str, int], sources: int, **rest: Any
     ) -> Measures:
         return Measures(
-            sums=dict(zip(self.objective.parts, sums)),
+            sums=dict(zip(self.objective.all_parts, sums)),
             counts=counts,
             weights=part_weights(self.objective),
             source_tokens=sources,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
 
+    from pegasus.backends.torch.learning.distillation import Teacher
+
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, Tensor]:
     """A batch as tensors, with the places of the tokens that count; a mask of ones is left out.
@@ -44,15 +46,21 @@ def to_device(batch: Batch, device: torch.device) -> dict[str, Tensor]:
 
 
 class Learner(nn.Module):
-    """The model, what is frozen in it, and the loss: a batch in, a number out."""
+    """The model, what is frozen in it, and the loss: a batch in, a number out.
 
-    def __init__(self, model: Any, objective: Objective) -> None:
+    Args:
+        model: what learns.
+        objective: what is learned.
+        guide: whom it is compared with; it is no part of this module, and neither spread nor saved.
+    """
+
+    def __init__(self, model: Any, objective: Objective, guide: Teacher | None = None) -> None:
         super().__init__()
         self.model = model
         self.causal = model.kind == "causal"
         if model.kind not in ("conditional", "causal"):
             raise BadSetting(f"a {type(model).__name__} has no head to learn with: use one that has")
-        self.objective = objective
+        self.objective, self.guide = objective, guide
         freeze(model, objective)
         _choose_dropout(model, objective.dropout == "broadcast")
         self._native_loss = NativeLoss(model)
@@ -72,10 +80,11 @@ class Learner(nn.Module):
         if not parts:
             wanted = " or ".join(PARTS[part] for part in self.objective.parts)
             raise BadSetting(f"a batch has only {sorted(batch)}; to learn from it, it must have {wanted}")
-        if self._is_native(batch):
+        guide = self.guide if self.guide and scales.keys() - self.objective.parts else None
+        if guide is None and self._is_native(batch):
             total, sums = self._native_loss.losses(batch, parts, scales, smoothing)
         else:
-            sums = self._sums(batch, smoothing)
+            sums = self._sums(batch, smoothing, guide)
             total = torch.stack([sums[part] * scales[part] for part in sums]).sum()
         nothing = torch.zeros_like(total)
         return total, torch.stack([sums.get(part, nothing).detach() for part in scales])
@@ -85,32 +94,39 @@ class Learner(nn.Module):
         lower = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
         return lower and reason_against(self.model) is None and self._native_loss.fits(batch)
 
-    def _sums(self, batch: Mapping[str, Tensor], smoothing: float) -> dict[str, Tensor]:
+    def _sums(
+        self, batch: Mapping[str, Tensor], smoothing: float, guide: Teacher | None
+    ) -> dict[str, Tensor]:
         if self.causal:
-            states = self._decode(batch, None)
+            states = self._decode(batch, None, {}).last_hidden_state
             return {"target": self._loss(states, batch, "labels", smoothing)}
+        asked = {} if guide is None else guide.asked
         mask = batch.get("attention_mask")
-        encoded = self.model.get_encoder()(batch["input_ids"], mask, return_dict=True).last_hidden_state
+        encoded = self.model.get_encoder()(batch["input_ids"], mask, return_dict=True, **asked)
         found = {}
-        if "labels" in batch and "target" in self.objective.parts:
-            found["target"] = self._loss(self._decode(batch, encoded), batch, "labels", smoothing)
+        if "labels" in batch and (guide or "target" in self.objective.parts):
+            decoded = self._decode(batch, encoded.last_hidden_state, asked)
+            if "target" in self.objective.parts:
+                found["target"] = self._loss(decoded.last_hidden_state, batch, "labels", smoothing)
+            if guide is not None:
+                found |= guide.sums(self.model, batch, encoded, decoded)
         if "mlm_labels" in batch and "mlm" in self.objective.parts:
-            found["mlm"] = self._loss(encoded, batch, "mlm_labels", 0.0)
+            found["mlm"] = self._loss(encoded.last_hidden_state, batch, "mlm_labels", 0.0)
         return found
 
-    def _decode(self, batch: Mapping[str, Tensor], encoded: Tensor | None) -> Tensor:
+    def _decode(
+        self, batch: Mapping[str, Tensor], encoded: Tensor | None, asked: Mapping[str, bool]
+    ) -> Any:
         config = self.model.config
         given = shift_tokens_right(batch["labels"], config.pad_token_id, config.decoder_start_token_id)
-        states: Tensor = (
-            self.model.get_decoder()(
-                input_ids=given,
-                encoder_hidden_states=encoded,
-                encoder_attention_mask=None if encoded is None else batch.get("attention_mask"),
-                use_cache=False,
-                return_dict=True,
-            )
-        ).last_hidden_state
-        return states
+        return self.model.get_decoder()(
+            input_ids=given,
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=None if encoded is None else batch.get("attention_mask"),
+            use_cache=False,
+            return_dict=True,
+            **asked,
+        )
 
     def _loss(self, states: Tensor, batch: Mapping[str, Tensor], key: str, smoothing: float) -> Tensor:
         places = batch[f"{key}_places"]

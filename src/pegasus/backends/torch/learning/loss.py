@@ -1,4 +1,4 @@
-"""Cross-entropy over the tied output layer that never holds all [tokens × vocabulary] logits at once.
+"""Losses over the tied output layer that never hold all [tokens × vocabulary] logits at once.
 
 A few tokens at a time: their logits, their loss, and at once what they add to the gradients. So the memory
 needed is one slice of logits, whatever the batch, and no logit is computed twice. It is exact: only the
@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Float, Int
 
 #: Logits that exist at a time: 2**24 float32 numbers are 64 MiB.
@@ -42,8 +44,70 @@ def chunked_cross_entropy(
         pad: a row of the weight that gets no gradient, so that it stays what it is.
         elements: how many logits may exist at a time.
     """
-    total: Tensor = _Chunked.apply(states_ND, weight_VD, labels_N, bias_V, smoothing, pad, elements)
+    rule = _Words(labels_N, smoothing)
+    total: Tensor = _Chunked.apply(states_ND, weight_VD, rule, bias_V, pad, elements)
     return total
+
+
+def chunked_divergence(
+    states_ND: Float[Tensor, "N D"],
+    weight_VD: Float[Tensor, "V D"],
+    teacher_NV: Callable[[slice], Float[Tensor, "n V"]],
+    temperature: float,
+    *,
+    bias_V: Float[Tensor, " V"] | None = None,
+    pad: int | None = None,
+    elements: int = SLICE,
+) -> Float[Tensor, ""]:
+    """T² KL(teacher ‖ student) of each token's distributions at a temperature T, summed, in float32.
+
+    T² keeps the gradient as large as it is without a temperature (Hinton et al., 2015).
+
+    Args:
+        states_ND: the student's last states of the tokens that count.
+        weight_VD: its output layer.
+        teacher_NV: gives the teacher's logits of some of the tokens.
+        temperature: T.
+        bias_V: added to the student's logits. It does not learn.
+        pad: a row of the weight that gets no gradient.
+        elements: how many logits of each model may exist at a time.
+    """
+    rule = _Teacher(teacher_NV, temperature)
+    total: Tensor = _Chunked.apply(states_ND, weight_VD, rule, bias_V, pad, elements)
+    return total
+
+
+class _Words:
+    """The cross-entropy of the right tokens; see ``chunked_cross_entropy``."""
+
+    def __init__(self, labels: Tensor, smoothing: float) -> None:
+        self.labels, self.smoothing = labels, smoothing
+
+    def losses_(self, logits: Tensor, rows: slice) -> Tensor:
+        return _losses(logits, self.labels[rows], self.smoothing)
+
+    def slope_(self, log_probs: Tensor, rows: slice) -> Tensor:
+        return _slope_(log_probs, self.labels[rows], self.smoothing)
+
+
+class _Teacher:
+    """The divergence from a teacher's distribution; see ``chunked_divergence``."""
+
+    def __init__(self, teacher: Callable[[slice], Tensor], temperature: float) -> None:
+        self.teacher, self.temperature = teacher, temperature
+        self._wanted: Tensor | None = None
+
+    def losses_(self, logits: Tensor, rows: slice) -> Tensor:
+        """The sum of the rows' divergences; turns logits into log-probabilities at the temperature."""
+        logits /= self.temperature
+        logits -= torch.logsumexp(logits, dim=1, keepdim=True)
+        wanted = functional.log_softmax(self.teacher(rows).float() / self.temperature, dim=1)
+        self._wanted = wanted.exp()
+        return self.temperature**2 * (self._wanted * (wanted - logits)).sum()
+
+    def slope_(self, log_probs: Tensor, rows: slice) -> Tensor:
+        assert self._wanted is not None
+        return log_probs.exp_().sub_(self._wanted).mul_(self.temperature)
 
 
 class _Chunked(torch.autograd.Function):
@@ -54,9 +118,8 @@ class _Chunked(torch.autograd.Function):
         ctx: Any,
         states: Tensor,
         weight: Tensor,
-        labels: Tensor,
+        rule: _Words | _Teacher,
         bias: Tensor | None,
-        smoothing: float,
         pad: int | None,
         elements: int,
     ) -> Tensor:
@@ -69,16 +132,17 @@ class _Chunked(torch.autograd.Function):
         with torch.autocast(kind, enabled=False):
             matrix = weight.to(dtype)
             rows = max(1, elements // weight.shape[0])
-            for start in range(0, len(labels), rows):
-                part = states[start : start + rows].to(dtype)
+            for start in range(0, len(states), rows):
+                some = slice(start, start + rows)
+                part = states[some].to(dtype)
                 logits = (part @ matrix.T).float()
                 if bias is not None:
                     logits += bias
-                total += _losses(logits, labels[start : start + rows], smoothing)
+                total += rule.losses_(logits, some)
                 if d_states is not None or d_weight is not None:
-                    slope = _slope_(logits, labels[start : start + rows], smoothing).to(dtype)
+                    slope = rule.slope_(logits, some).to(dtype)
                     if d_states is not None:
-                        d_states[start : start + rows] = slope @ matrix
+                        d_states[some] = slope @ matrix
                     if d_weight is not None:
                         _add_product_(d_weight, slope, part)
         if d_weight is not None and pad is not None:
@@ -96,7 +160,7 @@ class _Chunked(torch.autograd.Function):
             d_states = d_states.mul_(factor)
         if d_weight is not None:
             d_weight = d_weight.mul_(factor).to(ctx.weight_dtype)
-        return d_states, d_weight, None, None, None, None, None
+        return d_states, d_weight, None, None, None, None
 
 
 def _losses(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
