@@ -48,6 +48,7 @@ FROZEN: dict[str, dict[str, object]] = {
     },
     "pretrain": {"job": None, "--set": []},
     "finetune": {"job": None, "--set": []},
+    "distill": {"job": None, "--set": []},
     "evaluate": {
         "--data": None,
         "--document": None,

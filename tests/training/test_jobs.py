@@ -238,3 +238,62 @@ def test_the_recipes_are_jobs(path):
     values = tomllib.loads(path.read_text())
     read = read_pretrain_job if "shards" in values.get("data", {}) else read_finetune_job
     assert read(path).output
+
+
+def test_a_file_may_say_only_what_differs_from_another(tmp_path):
+    (tmp_path / "first.toml").write_text(
+        'output = "a"\n[run]\nsteps = 3\nbatch = 2\n[data]\ntrain = ["a.jsonl"]\n'
+    )
+    (tmp_path / "second.toml").write_text('base = "first.toml"\noutput = "b"\n[run]\nsteps = 4\n')
+    (tmp_path / "third.toml").write_text('base = "second.toml"\n')
+    job = read_finetune_job(tmp_path / "third.toml", ["run.batch=5"])
+    assert (job.output, job.run.steps, job.run.batch) == ("b", 4, 5)
+    (tmp_path / "first.toml").write_text('base = "third.toml"\n')
+    with pytest.raises(BadSetting, match="must be the name of another file"):
+        read_finetune_job(tmp_path / "third.toml")
+
+
+def test_a_deadline_needs_no_number_of_steps():
+    job = make_job(FinetuneJob, merge(LEAST, {"run": {"minutes": 5}}))
+    assert (job.run.steps, job.run.minutes) == (3, 5.0)
+    del (run := dict(LEAST["run"]))["steps"]
+    job = make_job(FinetuneJob, {**LEAST, "run": {**run, "minutes": 5}})
+    assert job.run.steps == 10**9
+    assert make_job(FinetuneJob, tomllib.loads(to_toml(job.model_dump()))) == job
+    with pytest.raises(BadSetting, match=r"run\.steps is missing"):
+        make_job(FinetuneJob, {**LEAST, "run": run})
+    with pytest.raises(BadSetting, match=r"run\.minutes is 0"):
+        make_job(FinetuneJob, merge(LEAST, {"run": {"minutes": 0}}))
+
+
+MIX = {
+    "mix": [
+        {"train": ["a.jsonl"], "share": 0.3, "targets": {"kind": "opening", "keep": 0.2}},
+        {"shards": "shards", "share": 1, "example": {"window": [80, 200], "extraction": {"share": 1.0}}},
+    ],
+    "lengths": {"limits": [18, 36]},
+}
+
+
+def test_a_mixture_is_read_and_written_back():
+    job = make_job(FinetuneJob, {**LEAST, "data": MIX})
+    assert job.data.mix[1].example.extraction.share == 1.0
+    assert job.data.mix[0].targets.kind == "opening"
+    assert make_job(FinetuneJob, tomllib.loads(to_toml(job.model_dump()))) == job
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"train": ["a.jsonl"], **MIX}, "give one of the two"),
+        ({}, "data.train or data.mix says what is learned from"),
+        ({"mix": [{"share": 1.0}]}, "either train or shards"),
+        ({"mix": [{"share": 0.0, "shards": "a"}]}, "data.mix.0.share is 0.0"),
+        ({"train": ["a"], "targets": {"coverag": 1}}, "did you mean coverage?"),
+        ({"train": ["a"], "targets": {"kind": "title"}}, "data.targets.kind is 'title'"),
+    ],
+)
+def test_a_mixture_without_sense_is_refused(data, message):
+    with pytest.raises(BadSetting) as problem:
+        make_job(FinetuneJob, {**LEAST, "data": data})
+    assert message in str(problem.value)

@@ -263,3 +263,48 @@ def test_what_stands_in_a_checkpoint_is_plain(make):
     state = json.loads((run.checkpoints.folder / "step-00000002" / "state.json").read_text())
     assert state["feed"] == {"epoch": 0, "position": 2}
     assert TrainState(**state["standing"]).step == 2
+
+
+class Clock:
+    """Every look at it takes a second."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+class Timed(Counter):
+    """Remembers what it is told of the time."""
+
+    def step(self, batches, progress=0.0):
+        self.told = [*getattr(self, "told", []), progress]
+        return super().step(batches)
+
+
+def test_a_deadline_ends_the_run_with_all_its_moments(make):
+    run = make(Timed(), steps=10**9, seconds=13.0, measure_every=100, save_every=100)
+    run.validation, run.clock = (lambda: [0]), Clock()
+    assert learn(run) == "done"
+    assert 2 <= run.train_state.step <= 6
+    assert steps(run, "validation") == [run.train_state.step]
+    assert len(list(run.checkpoints.folder.iterdir())) == 1
+    told = run.engine.told
+    assert told[0] == 0.0
+    assert told == sorted(told)
+    assert 0.5 < told[-1] < 1
+
+
+def test_a_run_that_goes_on_counts_the_time_of_its_earlier_calls(make):
+    run = make(Timed(), steps=10**9, seconds=20.0)
+    run.clock, run.asked_to_stop = Clock(), lambda: run.train_state.step == 3
+    assert learn(run) == "stopped"
+    gone = json.loads((run.checkpoints.folder / "step-00000003" / "state.json").read_text())
+    again = make(Timed(), steps=10**9, seconds=20.0)
+    again.clock = Clock()
+    assert again.train_state.elapsed == gone["standing"]["elapsed"] > 8
+    assert learn(again) == "done"
+    assert again.engine.told[0] >= gone["standing"]["elapsed"] / 20
+    assert 4 <= again.train_state.step <= 8

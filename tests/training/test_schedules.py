@@ -45,3 +45,19 @@ def test_ramps_and_what_follows(schedule, rates):
 def test_a_schedule_with_an_end_must_know_it():
     with pytest.raises(BadSetting, match="number of steps"):
         learning_rate(OptimSettings(schedule="linear"), 3)
+
+
+def test_only_the_last_share_falls():
+    settings = OptimSettings(rate=1.0, schedule="linear", warmup_steps=0, steps=100, decay=0.4)
+    rates = [learning_rate(settings, step) for step in (0, 59, 60, 80, 100)]
+    assert rates == pytest.approx([1.0, 1.0, 1.0, 0.5, 0.0])
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_schedule_follows_the_clock_or_the_steps_whichever_is_further(schedule):
+    settings = OptimSettings(rate=1.0, schedule=schedule, warmup_steps=0, steps=100)
+    assert learning_rate(settings, 10, progress=0.5) == pytest.approx(0.5)
+    assert learning_rate(settings, 50, progress=0.1) == pytest.approx(0.5)
+    assert learning_rate(settings, 0, progress=2.0) == pytest.approx(0.0, abs=1e-12)
+    constant = OptimSettings(rate=1.0, schedule="constant", warmup_steps=0)
+    assert learning_rate(constant, 10, progress=0.9) == 1.0
