@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from pegasus.backends.contract import LoraSettings
 from pegasus.errors import BadSetting
+from pegasus.training.distill import read_distill_job
 from pegasus.training.finetune import read_finetune_job
 from pegasus.training.jobs import FinetuneJob, PretrainJob, make_job, merge, raw_job
 from pegasus.training.pretrain import read_pretrain_job
@@ -228,16 +229,16 @@ def test_any_table_survives_toml(values):
 
 
 def recipes():
-    for path in sorted(RECIPES.glob("*/*.toml")):
-        if "pegasus-mini" not in path.parts:
-            yield pytest.param(path, id=f"{path.parent.name}/{path.name}")
+    for path in sorted(RECIPES.glob("**/*.toml")):
+        if path.name != "model.toml":  # what others have as their base
+            yield pytest.param(path, id=str(path.relative_to(RECIPES)))
 
 
 @pytest.mark.parametrize("path", list(recipes()))
 def test_the_recipes_are_jobs(path):
-    values = tomllib.loads(path.read_text())
-    read = read_pretrain_job if "shards" in values.get("data", {}) else read_finetune_job
-    assert read(path).output
+    values = raw_job(path)
+    read = read_pretrain_job if "shards" in values["data"] else read_finetune_job
+    assert (read_distill_job if "teacher" in values else read)(path).output
 
 
 def test_a_file_may_say_only_what_differs_from_another(tmp_path):

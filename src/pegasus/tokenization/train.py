@@ -33,6 +33,7 @@ def train_vocabulary(
     offset: int = OFFSET,
     model_max_length: int = 1024,
     character_coverage: float = 0.9995,
+    split_digits: bool = False,
     sample_lines: int = 5_000_000,
     seed: int = 0,
     threads: int = 4,
@@ -49,6 +50,7 @@ def train_vocabulary(
         offset: ids to reserve, 103 in every released PEGASUS.
         model_max_length: tokens that the model will take.
         character_coverage: the share of characters that must have a piece; rarer ones become ``<unk>``.
+        split_digits: every digit is a piece of its own, so that a small model can copy any number.
         sample_lines: at most so many lines, drawn at random, are learnt from.
         seed: of that draw.
         threads: part of what the result depends on, by rounding.
@@ -73,7 +75,7 @@ def train_vocabulary(
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     model = path / "spiece.model"
-    model.write_bytes(_train(lines, pieces, character_coverage, threads))
+    model.write_bytes(_train(lines, pieces, character_coverage, threads, split_digits))
     tokenizer = PegasusTokenizer(
         str(model),
         offset=offset,
@@ -85,7 +87,9 @@ def train_vocabulary(
     return PegasusTokenizer.from_pretrained(path)
 
 
-def _train(lines: list[str], pieces: int, character_coverage: float, threads: int) -> bytes:
+def _train(
+    lines: list[str], pieces: int, character_coverage: float, threads: int, split_digits: bool
+) -> bytes:
     names = Layout()
     model = io.BytesIO()
     try:
@@ -95,6 +99,7 @@ def _train(lines: list[str], pieces: int, character_coverage: float, threads: in
             model_type="unigram",
             vocab_size=pieces,
             character_coverage=character_coverage,
+            split_digits=split_digits,
             pad_id=0,
             eos_id=1,
             unk_id=UNK,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -74,11 +75,12 @@ class Examples:
         limit: int | None,
         source: str | None = None,
         target: str | None = None,
+        ids: str | None = None,
     ) -> Iterator[Pair]:
         """The pairs of files with the targets that are learned."""
         opens = targets is not None and targets.kind == "opening"
         found = self.documents(files, source) if opens else self.read(files, source, target)
-        pairs = islice(found, limit)
+        pairs = islice((one for one in found if ids is None or re.search(ids, str(one.id))), limit)
         if targets is None:
             return pairs
         data = self.job.data
@@ -120,7 +122,7 @@ class Examples:
         if entry.shards is not None:
             return ShardSource(entry.shards, entry.example, seed=self.job.run.seed, limit=entry.limit)
         targets = entry.targets or self.job.data.targets
-        pairs = self.of_files(entry.train, targets, entry.limit, entry.source, entry.target)
+        pairs = self.of_files(entry.train, targets, entry.limit, entry.source, entry.target, entry.ids)
         try:
             return self.encoded(pairs)
         except BadData as problem:

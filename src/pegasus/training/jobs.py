@@ -144,10 +144,8 @@ class DistillJob(FinetuneJob):
             raise BadSetting(
                 "model.start and student both say what the student begins as: leave one of them out"
             )
-        if self.pseudo is not None and self.data.mix:
-            raise BadSetting(
-                "pseudo and data.mix both say how often what is learned: leave one of them out"
-            )
+        if self.pseudo is not None and self.data.mix and not self.pseudo.documents:
+            raise BadSetting("beside data.mix, pseudo.documents must say what the teacher writes of")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -50,6 +51,7 @@ class MixSection(Section):
         share: how often it is taken beside the others; the shares need not add up to 1.
         train: files of pairs, or of documents where ``targets.kind`` is "opening", as in ``[data]``.
         shards: what ``pegasus prepare`` made, in place of ``train``.
+        ids: a regular expression that the ids of rows must match; None: all rows.
         source: the column of the source; None: that of ``[data]``.
         target: the column of the target; None: that of ``[data]``.
         targets: what becomes the target of a pair; None: as ``[data]`` says.
@@ -60,6 +62,7 @@ class MixSection(Section):
     share: float = Field(gt=0, le=1e6)
     train: list[str] = Field(default_factory=list)
     shards: str | None = None
+    ids: str | None = None
     source: str | None = None
     target: str | None = None
     targets: TargetSettings | None = None
@@ -70,6 +73,10 @@ class MixSection(Section):
     def _has_one(self) -> Self:
         if bool(self.train) == (self.shards is not None):
             raise BadSetting("an entry of data.mix has either train or shards: give one of the two")
+        try:
+            re.compile(self.ids or "")
+        except re.error as problem:
+            raise BadSetting(f"ids is {self.ids!r}, no regular expression ({problem})") from None
         return self
 
 
