@@ -25,11 +25,8 @@ VERBS = {
     "prepare": "turn a corpus into shards for pre-training",
     "inspect": "look into a checkpoint, a training run, shards, or an example of pre-training",
     "pretrain": "pre-train a model by gap sentences, as a job file says",
-<<<<<<< HEAD
     "convert": "convert a checkpoint: the authors' own, PyTorch's, Flax's, Keras'",
-=======
     "distill": "distil a model into a smaller one, as a job file says",
->>>>>>> aa13e45 (Distillation: a student cut out of its teacher, pseudo-labels, comparison of logits, states and attentions; mixtures, filtered targets, windows and deadlines in jobs)
     "pack": "pack a model for fast inference on a CPU",
     "evaluate": "grade a model on documents with summaries, beside baselines",
 }
