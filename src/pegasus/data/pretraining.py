@@ -15,10 +15,11 @@ import numpy as np
 
 from pegasus.data.gap import Choice, GapSettings, choose, score_sentences
 from pegasus.data.mask import Fate, Fates, Symbols, WordMasking, hide_words, replace_sentences
-from pegasus.data.records import IGNORED, Example, Ids
+from pegasus.data.records import Example, Ids
 from pegasus.data.scores import Scores
 from pegasus.data.sentences import Splitter, find_splitter
 from pegasus.errors import BadSetting
+from pegasus.spec.batch import IGNORED
 from pegasus.spec.kinds import refusals, whole
 
 # Where the authors' reserved ids begin: lengths of targets, numbers of tasks.
