@@ -28,6 +28,7 @@ VERBS = {
     "convert": "convert a checkpoint: the authors' own, PyTorch's, Flax's, Keras'",
     "distill": "distil a model into a smaller one, as a job file says",
     "pack": "pack a model for fast inference on a CPU",
+    "words": "list the common words of a corpus, for faithful summaries",
     "evaluate": "grade a model on documents with summaries, beside baselines",
 }
 

@@ -6,7 +6,7 @@ import copy
 import difflib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from pegasus.errors import BadSetting, UnsupportedArgument
 from pegasus.generation.config import GenerationConfig
 from pegasus.generation.model_inputs import Request
+from pegasus.generation.processors.faithful import AllowedWords, Faithful
 from pegasus.generation.processors.logits_processors import (
     AllowedNext,
     Called,
@@ -161,6 +162,9 @@ class Guests:
     processors: Sequence[Any] = ()
     allowed: Any = None
     to_native: Any = None
+    faithful: Faithful | None = None
+    #: How often the likeliest token was refused, by text; filled while a search runs.
+    refused: list[int] = field(default_factory=list)
 
 
 def processors_for(
@@ -189,7 +193,21 @@ def processors_for(
     processors += [Called(processor) for processor in guests.processors]
     if settings.renormalize_logits:
         processors.append(Whole("normalize"))
+    if guests.faithful is not None:
+        processors.append(
+            AllowedWords(
+                guests.faithful, _known(sources, "faithful"), _forced(settings, limits), guests.refused
+            )
+        )
     return processors
+
+
+def _forced(settings: GenerationConfig, limits: Limits) -> set[int]:
+    """Lengths at which something is forced; at the last a token cannot be the beginning of a word."""
+    places = {limits.longest - 1} if settings.forced_eos_token_id is not None else set()
+    if settings.forced_bos_token_id is not None:
+        places.add(1)
+    return places | {place for place, _ in settings.forced_decoder_ids or ()}
 
 
 def _about_words(settings: GenerationConfig, sources: Sequence[np.ndarray] | None) -> list[Processor]:

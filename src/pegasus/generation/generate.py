@@ -169,7 +169,8 @@ class GenerationMixin(SearchMethods):
                 ``inputs_embeds``, ``encoder_outputs``, ``decoder_input_ids``, ``decoder_attention_mask``,
                 ``head_mask``, ``decoder_head_mask``, ``cross_attn_head_mask``, ``past_key_values``;
                 for ``PegasusForCausalLM`` also ``encoder_hidden_states`` and ``encoder_attention_mask``;
-                and the ``tokenizer`` that ``stop_strings`` need.
+                the ``tokenizer`` that ``stop_strings`` need; and ``faithful``, what may be said about a
+                source (``pegasus.summarizer.faithful.faithful_to``).
 
         Returns:
             Tokens [B · num_return_sequences, T], the start token first; with ``return_dict_in_generate``
@@ -234,7 +235,7 @@ class GenerationMixin(SearchMethods):
             negative_prompt_ids=negative_prompt_ids,
             negative_prompt_attention_mask=negative_prompt_attention_mask,
         )
-        tokenizer = kwargs.pop("tokenizer", None)
+        tokenizer, faithful = kwargs.pop("tokenizer", None), kwargs.pop("faithful", None)
         explicit_length = kwargs.get("max_length") is not None
         settings, for_model = self._settle(generation_config, kwargs)
         causal = getattr(self, "kind", None) == "causal"
@@ -243,7 +244,7 @@ class GenerationMixin(SearchMethods):
         assisted = assistant_model is not None
         check_together(settings, strategy, streamer, len(read.prompt_BT), tokenizer)
         limits = limits_for(settings, read.prompt_BT.shape[1], explicit_length)
-        guests = Guests(tuple(logits_processor or ()), prefix_allowed_tokens_fn, self.to_native)
+        guests = Guests(tuple(logits_processor or ()), prefix_allowed_tokens_fn, self.to_native, faithful)
         listeners = listeners_for(
             stopping_criteria or (), settings.max_time, settings.stop_strings, tokenizer, self.to_native
         )
@@ -257,7 +258,8 @@ class GenerationMixin(SearchMethods):
         def finish(found: Hypotheses, recorded: Recorded | None) -> Any:
             if streamer is not None:
                 streamer.end()
-            return self._returned(found, strategy.record(causal), settings, recorded, causal)
+            prevented = guests.refused if faithful is not None else None
+            return self._returned(found, strategy.record(causal), settings, recorded, causal, prevented)
 
         if assisted or settings.prompt_lookup_num_tokens:
             return _Drafting(
@@ -376,6 +378,7 @@ class GenerationMixin(SearchMethods):
         settings: GenerationConfig,
         recorded: Recorded | None,
         causal: bool,
+        prevented: list[int] | None,
     ) -> Any:
         sequences = self.to_native(found.sequences_NT)
         if not settings.return_dict_in_generate:
@@ -385,6 +388,8 @@ class GenerationMixin(SearchMethods):
             "sequences_scores": self.to_native(found.scores_N),
             "finished": self.to_native(found.finished_N),
         }
+        if prevented is not None:
+            values["prevented"] = self.to_native(np.array(prevented, dtype=np.int64))
         if recorded is not None:
             values.update(recorded.followed(found, self.to_native).fields(causal))
         if "beam_indices" in record.__dataclass_fields__ and found.beams_NT is not None:

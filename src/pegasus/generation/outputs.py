@@ -30,6 +30,7 @@ class GreedySearchEncoderDecoderOutput(ModelOutput):
         sequences_scores: [N], the sum of the log-probabilities of what was said.
         finished: [N], whether it ended in EOS rather than at a limit.
         logits: one per new token, as ``scores`` but before any processor, with ``output_logits``.
+        prevented: [B], how often the likeliest token of a text's rows was refused (``faithful``).
     """
 
     sequences: Any = None
@@ -42,6 +43,7 @@ class GreedySearchEncoderDecoderOutput(ModelOutput):
     sequences_scores: Any = None
     finished: Any = None
     logits: tuple[Any, ...] | None = None
+    prevented: Any = None
 
 
 @dataclass(eq=False, repr=True)
@@ -55,6 +57,7 @@ class GreedySearchDecoderOnlyOutput(ModelOutput):
     sequences_scores: Any = None
     finished: Any = None
     logits: tuple[Any, ...] | None = None
+    prevented: Any = None
 
 
 @dataclass(eq=False, repr=True)
@@ -73,6 +76,7 @@ class BeamSearchEncoderDecoderOutput(ModelOutput):
         decoder_hidden_states: per new token, [B · M, 1, D] of the embeddings and of each layer.
         finished: [N], whether it ended in EOS rather than at a limit.
         logits: one per new token, as ``scores`` but before any processor, with ``output_logits``.
+        prevented: [B], how often the likeliest token of a text's rows was refused (``faithful``).
     """
 
     sequences: Any = None
@@ -86,6 +90,7 @@ class BeamSearchEncoderDecoderOutput(ModelOutput):
     decoder_hidden_states: _Layers | None = None
     finished: Any = None
     logits: tuple[Any, ...] | None = None
+    prevented: Any = None
 
 
 @dataclass(eq=False, repr=True)
@@ -100,6 +105,7 @@ class BeamSearchDecoderOnlyOutput(ModelOutput):
     hidden_states: _Layers | None = None
     finished: Any = None
     logits: tuple[Any, ...] | None = None
+    prevented: Any = None
 
 
 class SampleEncoderDecoderOutput(GreedySearchEncoderDecoderOutput):

@@ -88,6 +88,8 @@ class TableSession:
 def edited(scores_RV: np.ndarray, edit: Edit) -> np.ndarray:
     """The scores after one edit."""
     scores_RV = scores_RV.copy()
+    if edit.kind == "accept":
+        return _accepted(scores_RV, edit)
     if edit.tokens_N is None:
         if edit.rows_N is None:
             return _whole(scores_RV, edit)
@@ -102,6 +104,19 @@ def edited(scores_RV: np.ndarray, edit: Edit) -> np.ndarray:
         scores_RV[rows] = -np.inf
     new = [_new(edit.kind, float(was), float(value)) for was, value in zip(old, values)]
     scores_RV[rows, tokens] = np.array(new, dtype=scores_RV.dtype)
+    return scores_RV
+
+
+def _accepted(scores_RV: np.ndarray, edit: Edit) -> np.ndarray:
+    assert edit.accept is not None
+    rows = np.arange(len(scores_RV)) if edit.rows_N is None else edit.rows_N
+    for row, number in zip(rows, rows if edit.numbers_N is None else edit.numbers_N):
+        places = list(edit.accept.accepted(int(number), range(scores_RV.shape[1])))
+        if not np.isfinite(scores_RV[row, places]).any():
+            places = list(edit.accept.ends)
+        kept = scores_RV[row, places]
+        scores_RV[row] = -np.inf
+        scores_RV[row, places] = kept
     return scores_RV
 
 

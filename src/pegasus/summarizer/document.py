@@ -291,6 +291,7 @@ def _told(text: Text, written: Sequence[Written], context: Context) -> Summary:
         warnings=warnings,
         seconds=sum(each.seconds for each in written),
         model=context.name,
+        prevented=sum(each.draft.prevented for each in written),
     )
 
 

@@ -177,13 +177,15 @@ def _capitalized(text: str) -> Iterator[tuple[str, bool]]:
     text = tidy(text)
     for match in _WORD.finditer(text):
         if match.group()[0].isupper():
-            before = text[max(0, match.start() - 8) : match.start()].rstrip(_OPENERS)
+            before = text[max(0, match.start() - 8) : match.start()]
             name = _POSSESSIVE.sub("", match.group())
             if len(_bare(name)) > 1:  # a single letter is an initial or a vitamin
-                yield name, _opens_sentence(before)
+                yield name, opens_sentence(before)
 
 
-def _opens_sentence(before: str) -> bool:
+def opens_sentence(before: str) -> bool:
+    """Whether a word behind these characters opens a sentence."""
+    before = before.rstrip(_OPENERS)
     return not before or (before[-1] in _ENDERS and _TITLE.search(before) is None)
 
 

@@ -76,6 +76,7 @@ class Summary:
         warnings: what to be careful about, each starting with its kind and a colon ("repetition: ...").
         seconds: this text's share of the time spent.
         model: the checkpoint's name.
+        prevented: how often faithful decoding refused what a row of the search would have written next.
         explanation: for each summary sentence the source sentences it leans on, where that was asked for.
     """
 
@@ -95,12 +96,14 @@ class Summary:
     seconds: float = 0.0
     model: str = ""
     explanation: tuple[Explanation, ...] | None = None
+    prevented: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values that JSON can hold; `explanation` only where there is one."""
+        """Return everything as plain values that JSON can hold; what does not apply is left out."""
         plain = asdict(self)
-        if self.explanation is None:
-            del plain["explanation"]
+        for name, absent in (("explanation", None), ("prevented", 0)):
+            if plain[name] == absent:
+                del plain[name]
         return plain
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from pegasus.summarizer.lengths import parse_length, shown
 
 Long = Literal["chunk", "truncate", "extend", "error"]
 OnUnknown = Literal["warn", "error", "ignore"]
+FaithfulMode = Literal["off", "words", "names"]
 
 #: A search costs as many times one summary as it has beams; the authors' widest has 8.
 MOST_BEAMS = 64
@@ -60,6 +61,8 @@ class Settings:
         check: look for repetition, and for numbers and names that the text does not contain.
         unknown: what to do about characters that the vocabulary lacks: "warn", "error" (refuse a text that
             holds one) or "ignore". None warns, and refuses a text of whose letters a fifth are unknown.
+        faithful: what a summary is held to while it is written. "words": the words of the text, common
+            words of the language, and numbers as the text has them; "names": names and numbers; "off".
         batch_size: most texts in a batch.
         batch_tokens: most tokens in a batch, padding included.
         max_input_tokens: read at most so many tokens at once, where that is fewer than the model takes.
@@ -78,6 +81,7 @@ class Settings:
     explain: bool = False
     check: bool = True
     unknown: OnUnknown | None = None
+    faithful: FaithfulMode = "off"
     batch_size: int = 16
     batch_tokens: int = 8192
     max_input_tokens: int | None = None
@@ -93,6 +97,9 @@ class Settings:
         if self.unknown is not None and self.unknown not in get_args(OnUnknown):
             options = ", ".join(get_args(OnUnknown))
             raise BadSetting(f"unknown={self.unknown!r} is not known: use one of {options}.")
+        if self.faithful not in get_args(FaithfulMode):
+            options = ", ".join(get_args(FaithfulMode))
+            raise BadSetting(f"faithful={shown(self.faithful)} is not known: use one of {options}.")
         for name, least in _WHOLE.items():
             most = MOST_BEAMS if name == "num_beams" else _MOST_WHOLE
             object.__setattr__(self, name, whole_number(name, getattr(self, name), least, most))
@@ -127,7 +134,9 @@ class Settings:
         named = {
             name: getattr(self, name) for name in ("num_beams", "length_penalty", "no_repeat_ngram_size")
         }
-        return {**self.generate, **{name: value for name, value in named.items() if value is not None}}
+        held = {} if self.faithful == "off" else {"faithful": self.faithful}
+        named = {name: value for name, value in named.items() if value is not None}
+        return {**self.generate, **named, **held}
 
 
 def whole_number(name: str, value: Any, least: int, most: int) -> int | None:

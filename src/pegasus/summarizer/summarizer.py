@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from pegasus.summarizer.context import Context
 from pegasus.summarizer.document import summarize_text
 from pegasus.summarizer.records import Summary
 from pegasus.summarizer.scheduler import Progress, Scheduler, in_order
-from pegasus.summarizer.settings import Settings, whole_number
+from pegasus.summarizer.settings import FaithfulMode, Settings, whole_number
 from pegasus.summarizer.text_codec import TextCodec
 from pegasus.summarizer.texts import many_texts
 from pegasus.summarizer.writer import ModelWriter, Writer
@@ -99,7 +100,8 @@ class Summarizer:
         rows, tokens = int(model.config.vocab_size), len(tokenizer)
         if rows != tokens:
             logger.warning("%s: %s", name, _sizes(rows, tokens))
-        writer = ModelWriter(model, folder, tuple(range(tokens, rows)))
+        faithful = functools.cache(functools.partial(_faithful, tokenizer, folder))
+        writer = ModelWriter(model, folder, tuple(range(tokens, rows)), faithful)
         return cls(writer, TextCodec(tokenizer, rows), name=os.fspath(name), settings=settings)
 
     @overload
@@ -178,6 +180,12 @@ class Summarizer:
         context = Context(self.reader, self.writer, self.settings.changed(**settings), self.name)
         scheduler = Scheduler(self.writer, context.settings, progress)
         return in_order(scheduler, [summarize_text(text, context) for text in texts])
+
+
+def _faithful(tokenizer: Any, folder: Path, mode: FaithfulMode) -> Any:
+    from pegasus.summarizer.faithful import faithful_to  # only who asks for it waits for its lists
+
+    return faithful_to(tokenizer, mode, folder)
 
 
 def _take(source: Iterator[str], most: int) -> tuple[list[str], Exception | None]:

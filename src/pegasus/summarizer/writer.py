@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from pegasus.errors import CheckpointCorrupt, PegasusError
 from pegasus.summarizer.lengths import Budget
 from pegasus.summarizer.limits import check_lengths, most_texts
 from pegasus.summarizer.records import Finish
+from pegasus.summarizer.settings import FaithfulMode
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class Draft:
         score: the search's own.
         finish_reason: "length" where the summary fills its limit (its end was forced then), else "eos".
         seconds: this job's share of its batch's time.
+        prevented: how often faithful decoding refused what would have been written.
     """
 
     tokens: tuple[int, ...]
     score: float
     finish_reason: Finish
     seconds: float = 0.0
+    prevented: int = 0
 
 
 class Writer(Protocol):
@@ -92,11 +95,13 @@ class ModelWriter:
         model: what a backend opened.
         folder: where its weights came from, if from files.
         unsaid: ids that no token has, which are never written.
+        faithful: what `generate` takes for a mode of faithful decoding; None: that is not offered.
     """
 
     model: InferenceModel
     folder: Path | None = None
     unsaid: tuple[int, ...] = ()
+    faithful: Callable[[FaithfulMode], Any] | None = None
 
     @property
     def limit(self) -> int:
@@ -127,6 +132,9 @@ class ModelWriter:
     def write(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> list[Draft]:
         """Summarize a batch of jobs that have the same budget and n-gram size."""
         options = {**settings, **self._limits(batch[0], settings)}
+        if "faithful" in options:
+            assert self.faithful is not None
+            options["faithful"] = self.faithful(options["faithful"])
         if self.unsaid:
             said = options.get("suppress_tokens", self.model.generation_config.suppress_tokens)
             options["suppress_tokens"] = [*(said or ()), *self.unsaid]
@@ -141,6 +149,9 @@ class ModelWriter:
         rows = self.model.to_host(found.sequences)
         scores = self.model.to_host(found.sequences_scores)
         drafts = [self._draft(row, float(score), most) for row, score in zip(rows, scores, strict=True)]
+        if found.prevented is not None:
+            prevented = self.model.to_host(found.prevented).tolist()
+            drafts = [replace(draft, prevented=times) for draft, times in zip(drafts, prevented)]
         if options.get("num_beams", self.model.generation_config.num_beams) > 1:
             return drafts
         # Without beams the score is a sum; with them it is divided by a power of the length.

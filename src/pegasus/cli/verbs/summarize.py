@@ -46,7 +46,7 @@ examples:
 """
 _SETTINGS = (
     *("long", "length", "sentences", "num_beams", "length_penalty", "no_repeat_ngram_size"),
-    *("retry_repetition", "explain", "unknown", "batch_size"),
+    *("retry_repetition", "explain", "unknown", "faithful", "batch_size"),
 )
 # Texts that are held and computed together; more rows make better batches, fewer make results come sooner.
 _WINDOW_BATCHES = 4
@@ -115,6 +115,13 @@ def _declare_summary(group: Any) -> None:
         choices=["warn", "error", "ignore"],
         help="characters that the vocabulary lacks: warn, refuse a text that holds one (error), or say "
         "nothing (ignore); default: warn, and refuse a text of whose letters a fifth are unknown",
+    )
+    group.add_argument(
+        "--faithful",
+        choices=["off", "words", "names"],
+        default="off",
+        help="hold every word of the summary to its text or to common words (words), or names and numbers "
+        "alone (names); default: off",
     )
     group.add_argument(
         "--explain", action="store_true", help="show the source sentences each sentence leans on"

@@ -211,6 +211,8 @@ class Drafted:
 
 def at_place(edit: Edit, place: int) -> Edit:
     """An edit about the one row, as one about one place of a guess."""
+    if edit.kind == "accept":
+        return replace(edit, rows_N=np.array([place]), numbers_N=np.array([0]))
     if edit.tokens_N is None:
         return replace(edit, rows_N=np.array([place]))
     return replace(edit, rows_N=np.full(len(edit.tokens_N), place))

@@ -175,6 +175,8 @@ def of_rows(edits: Sequence[Edit], rows: np.ndarray, count: int) -> list[Edit]:
 def _of_rows(edit: Edit, rows: np.ndarray, place: np.ndarray) -> Edit:
     if edit.ids_RT is not None:
         edit = replace(edit, ids_RT=edit.ids_RT[rows])
+    if edit.kind == "accept":
+        return replace(edit, rows_N=np.arange(len(rows)), numbers_N=rows)
     if edit.rows_N is None:
         return edit
     mine = place[edit.rows_N] >= 0

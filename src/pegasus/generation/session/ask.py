@@ -12,7 +12,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-EditKind = Literal["ban", "only", "force", "add", "scale", "stretch", "repair", "normalize", "call"]
+from pegasus.generation.session.acceptance import Acceptance
+
+EditKind = Literal[
+    "ban", "only", "force", "add", "scale", "stretch", "repair", "normalize", "call", "accept"
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Edit:
     repair    NaN becomes 0 and +∞ the largest number; takes no tokens
     normalize log-softmax over the vocabulary; takes no tokens
     call      ``call(ids, scores) → scores``, with the device's own arrays; ``ids`` are ``ids_RT``
+    accept    what ``accept`` refuses gets −∞, after all other edits; ``numbers_N`` are the numbers that the
+              rows have there (None: their own); takes no tokens
     ========= =================================================================================
 
     ``rows_N`` and ``tokens_N`` go together pair by pair; ``rows_N`` None means each token in every row.
@@ -42,6 +48,8 @@ class Edit:
     values_N: np.ndarray | None = None
     call: Callable[[Any, Any], Any] | None = None
     ids_RT: np.ndarray | None = None
+    accept: Acceptance | None = None
+    numbers_N: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pegasus.generation.session.acceptance import Askable, askable, best_accepted, refuse_all
 from pegasus.generation.session.ask import Answer, Ask
 from pegasus.generation.session.decoder import Decoder, Reading, Scores, Step
-from pegasus.generation.session.edits import SHIFTLESS, SINGLE, edit, edit_and_keep, undo
+from pegasus.generation.session.edits import SHIFTLESS, SINGLE, Undo, edit, edit_and_keep, undo
 from pegasus.generation.session.recording import Recorded, Records
 
 if TYPE_CHECKING:
@@ -128,26 +129,35 @@ class DecoderSession:
         if ask.rows is None and not self.records.scores:
             scores = self.decoder.scores()
             # Nothing has to be copied for no edits, nor for such as are given back sooner.
-            if not ask.edits or (scores.in_place and _are_single(ask.edits, ask.scores)):
+            if not ask.edits or (scores.in_place and _are_single(ask)):
                 return self._answer_in_place(scores, ask, reading)
         return self._answer_on_copy(ask, reading)
 
     def _answer_in_place(self, scores: Scores, ask: Ask, reading: Reading) -> Answer:
         # Of scores that nobody changed many backends have it already.
         shift = scores.logsumexp() if ask.scores == "log_probs" or not ask.edits else None
-        undone = edit_and_keep(scores, ask.edits)
-        answer = _read_off(scores, ask, scores.logsumexp() if shift is None else shift, reading)
-        undo(scores, undone)
+        edits, screens = _apart(ask.edits)
+        undone = edit_and_keep(scores, edits)
+        asked = askable(screens, scores.rows) if screens else None
+        answer, refused = _read_off(
+            scores, ask, scores.logsumexp() if shift is None else shift, reading, asked
+        )
+        undo(scores, undone + refused)
         return answer
 
     def _answer_on_copy(self, ask: Ask, reading: Reading) -> Answer:
         scores = self.decoder.copied(ask.rows)
         if ask.scores == "log_probs":
             scores.log_softmax()
-        edit(scores, ask.edits, self.to_native)
+        edits, screens = _apart(ask.edits)
+        edit(scores, edits, self.to_native)
+        asked = askable(screens, scores.rows) if screens else None
+        if asked is not None and (self.records.scores or ask.count is None):
+            refuse_all(scores, asked)  # they are looked at one by one
         if self.records.scores:
             self._record(scores, ask)
-        return _read_off(scores, ask, scores.logsumexp() if ask.scores == "logits" else None, reading)
+        shift = scores.logsumexp() if ask.scores == "logits" else None
+        return _read_off(scores, ask, shift, reading, asked)[0]
 
     def _record(self, scores: Scores, ask: Ask) -> None:
         """Keeps the scores of a step; of a search that asks about some rows at a time they are joined."""
@@ -166,21 +176,32 @@ def _moved(values_RT: np.ndarray, ask: Ask) -> np.ndarray:
     return kept_RT if ask.parents_R is None else kept_RT[ask.parents_R]
 
 
-def _are_single(edits: Sequence[Edit], scores: str) -> bool:
-    kinds = SHIFTLESS if scores == "log_probs" else SINGLE
+def _are_single(ask: Ask) -> bool:
+    kinds = SHIFTLESS if ask.scores == "log_probs" else SINGLE
+    edits, screens = _apart(ask.edits)
+    if screens and ask.count is None:
+        return False
     return all(one.tokens_N is not None and one.kind in kinds for one in edits)
 
 
-def _read_off(scores: Scores, ask: Ask, shift: Any, reading: Reading) -> Answer:
-    """What the ask wants to know of scores that all edits were made on."""
+def _apart(edits: Sequence[Edit]) -> tuple[Sequence[Edit], Sequence[Edit]]:
+    """Edits that are made, and those that are asked once all others have been made."""
+    screens = [one for one in edits if one.kind == "accept"]
+    return ([one for one in edits if one.kind != "accept"], screens) if screens else (edits, ())
+
+
+def _read_off(
+    scores: Scores, ask: Ask, shift: Any, reading: Reading, asked: Askable | None
+) -> tuple[Answer, list[Undo]]:
+    """What the ask wants to know of scores that all edits were made on, and what was changed for it."""
     also_RK = None if ask.also_RK is None else scores.gather(ask.also_RK, shift)
+    refused: list[Undo] = []
     if ask.count is None:
-        whole_NV = scores.whole(shift)
-        return Answer(
-            whole_NV,
-            np.broadcast_to(np.arange(scores.vocabulary), whole_NV.shape),
-            also_RK,
-            reading.hidden_RTD,
-        )
-    values_NC, tokens_NC = scores.best(min(ask.count, scores.vocabulary), shift)
-    return Answer(values_NC, tokens_NC, also_RK, reading.hidden_RTD)
+        values_NC = scores.whole(shift)
+        tokens_NC = np.broadcast_to(np.arange(scores.vocabulary), values_NC.shape)
+    elif asked is None:
+        values_NC, tokens_NC = scores.best(min(ask.count, scores.vocabulary), shift)
+    else:
+        count = min(ask.count, scores.vocabulary)
+        values_NC, tokens_NC, refused = best_accepted(scores, asked, count, shift)
+    return Answer(values_NC, tokens_NC, also_RK, reading.hidden_RTD), refused

@@ -1,0 +1,131 @@
+"""Faithful decoding: only words of the source, common words, and numbers as the source has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pegasus.generation.processors.logits_processors import Processor
+from pegasus.generation.processors.wording import START, Lexicon, SourceWords, State, Wording
+from pegasus.generation.search.token_history import TokenHistory
+from pegasus.generation.session import Edit
+
+
+@dataclass(frozen=True)
+class Faithful:
+    """How ``generate(..., faithful=...)`` is asked for.
+
+    Attributes:
+        lexicon: what is allowed whatever a source says, and how tokens are written.
+        read_source: a source's text → what it allows.
+    """
+
+    lexicon: Lexicon
+    read_source: Callable[[str], SourceWords]
+
+    def wording(self, source_S: np.ndarray) -> Wording:
+        """What may be written about a source, given its tokens."""
+        # What the vocabulary lacks parts words, whatever it was.
+        pieces = (self.lexicon.pieces[token] for token in source_S.tolist())
+        text = "".join(piece or "\ufffd" for piece in pieces)
+        return Wording(self.lexicon, self.read_source(text))
+
+
+class AllowedWords(Processor):
+    """Tokens that lead to no allowed word are refused.
+
+    Args:
+        faithful: what is allowed.
+        sources: the tokens of each text's source.
+        free: lengths at which a token is forced, whatever it is, or nothing follows.
+        refused: gets a number for each source: how often the likeliest token of a row was refused.
+    """
+
+    def __init__(
+        self,
+        faithful: Faithful,
+        sources: Sequence[np.ndarray],
+        free: Iterable[int] = (),
+        refused: list[int] | None = None,
+    ) -> None:
+        self.wordings = [faithful.wording(source) for source in sources]
+        self.free = frozenset(free)
+        self.refused = [] if refused is None else refused
+        self._first = len(self.refused)
+        self.refused += [0] * len(sources)
+        self._states: list[State] | None = None
+        self._texts: list[int] = []
+
+    def fork(self) -> AllowedWords:
+        """A processor that goes on from here on its own."""
+        other = super().fork()
+        assert isinstance(other, AllowedWords)
+        other.refused = self.refused[:]
+        return other
+
+    def edits(self, history: TokenHistory) -> Iterable[Edit]:
+        """Asks about the best tokens, but where one is forced."""
+        if self._states is None:
+            self._states = self._from(history)
+        self._texts = history.texts_R.tolist()
+        if history.length not in self.free:
+            rows = _Rows(self.wordings, self._states, self._texts, self.refused, self._first)
+            yield Edit("accept", accept=rows)
+
+    def carry(self, history: TokenHistory, parents_R: np.ndarray) -> None:
+        """Each row has written one more token."""
+        if self._states is None:
+            self._states = self._from(history)
+            return
+        tokens = history.window(1)[:, 0].tolist()
+        self._states = [
+            self.wordings[text].after(self._states[parent], token)
+            for text, parent, token in zip(history.texts_R.tolist(), parents_R.tolist(), tokens)
+        ]
+
+    def _from(self, history: TokenHistory) -> list[State]:
+        """The states after what has been written; the start token says nothing."""
+        states = []
+        for text, row in zip(history.texts_R.tolist(), history.ids_RT.tolist()):
+            state = START
+            for token in row[1:]:
+                state = self.wordings[text].after(state, token)
+            states.append(state)
+        return states
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What may be said next in each row, as it is now."""
+
+    wordings: Sequence[Wording]
+    states: Sequence[State]
+    texts: Sequence[int]
+    refused: list[int]
+    first: int
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a text."""
+        return self.wordings[0].lexicon.ends
+
+    def accepted(self, row: int, tokens: Sequence[int]) -> Sequence[int]:
+        """The places of those tokens that may be said; a row that is over may say anything."""
+        state = self.states[row]
+        return self.wordings[self.texts[row]].accepted(state, tokens) if state else range(len(tokens))
+
+    def few(self, row: int) -> np.ndarray | None:
+        """All tokens that may be said, where they are few."""
+        state = self.states[row]
+        return self.wordings[self.texts[row]].few(state) if state else None
+
+    def allowed(self, row: int) -> np.ndarray:
+        """bool [V]: which tokens may be said."""
+        state, wording = self.states[row], self.wordings[self.texts[row]]
+        return wording.allowed(state) if state else np.ones(len(wording.lexicon.pieces), dtype=bool)
+
+    def note_refused(self, row: int) -> None:
+        """Counts what was prevented."""
+        self.refused[self.first + self.texts[row]] += 1

@@ -1,0 +1,185 @@
+"""What a faithful summary may say: words of its text, common words, and numbers as the text has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pegasus.errors import BadData
+from pegasus.generation.processors.faithful import Faithful
+from pegasus.generation.processors.wording import Lexicon, SourceWords, WordList
+from pegasus.summarizer.number_words import DECADES, ORDINALS, SCALES, TENS, UNITS
+from pegasus.summarizer.numbers import dated_months, find_numbers
+from pegasus.summarizer.proper_names import opens_sentence
+from pegasus.summarizer.settings import FaithfulMode
+
+#: The file beside a checkpoint that lists the common words of its language, one a line, in small letters.
+COMMON_WORDS = "common_words.txt"
+
+_LEAST_SPOKEN = 13  # smaller numbers are too common words to be held to a source
+_NUMBER_WORDS = frozenset({*UNITS, *TENS, *SCALES, *ORDINALS, *DECADES, "hundred", "dozen"})
+_SMALL_NUMBERS = frozenset(
+    word for words in (UNITS, ORDINALS) for word, value in words.items() if value < _LEAST_SPOKEN
+)
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_SCALE = "hundred|thousand|million|billion|trillion|mn|bn|tn|trn|lakh|lakhs|crore|crores|dozen"
+# Figures, whatever joins them ("1,200", "2019-20", "10:30"), what is attached ("20th", "5km"), their scale.
+_FIGURES = re.compile(
+    rf"\d(?:[\d.,:/⁄'’–—-]*\d)?(?P<attached>[^\W\d_]*[^\W_]*)(?P<scale>[ \u00a0-](?:{_SCALE})\b)?"
+)
+_SINGLE = re.compile(r"\d(?:[\d.,:'’]*\d)?")
+_SHORT_SCALES = frozenset({"k", "m", "mn", "bn", "b", "tn", "trn"})
+
+
+def faithful_to(tokenizer: Any, mode: FaithfulMode, folder: Path | None = None) -> Faithful | None:
+    """What ``generate(..., faithful=...)`` takes.
+
+    Args:
+        tokenizer: any of this package's tokenizers.
+        mode: "words": all words; "names": names and numbers, other words in small letters are free;
+            "off": nothing is held to the source.
+        folder: of the checkpoint, which may hold a list of common words. Without one every word in small
+            letters that is no number is free, and a sentence begins with a word of the source.
+
+    Raises:
+        BadData: the list cannot be read.
+    """
+    if mode == "off":
+        return None
+    lexicon, single = _lexicon(tokenizer, mode, None if folder is None else folder / COMMON_WORDS)
+    return Faithful(lexicon, lru_cache(maxsize=256)(lambda text: read_source(text, lexicon, single)))
+
+
+def _lexicon(tokenizer: Any, mode: FaithfulMode, file: Path | None) -> tuple[Lexicon, frozenset[str]]:
+    special = set(tokenizer.all_special_ids)
+    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    pieces = [None if token in special else _text_of(name) for token, name in enumerate(names)]
+    pieces[tokenizer.unk_token_id] = ""
+    single = frozenset(piece for piece in pieces if piece is not None and len(piece) == 1)
+    listed = read_common_words(file) if file is not None and file.is_file() else ()
+    common = WordList(word for word in listed if word not in _NUMBER_WORDS and single.issuperset(word))
+    lexicon = Lexicon(
+        pieces=pieces,
+        ends=frozenset({tokenizer.eos_token_id}),
+        common=common,
+        free=mode == "names" or not common,
+        small_numbers=WordList(word for word in _SMALL_NUMBERS if single.issuperset(word)),
+        number_words=_NUMBER_WORDS,
+    )
+    return lexicon, single
+
+
+def _text_of(piece: str) -> str:
+    return "\n" if piece == "<n>" else piece.replace("▁", " ")
+
+
+def read_common_words(file: Path) -> list[str]:
+    """The words of a list.
+
+    Raises:
+        BadData: it is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError as error:
+        raise BadData(f"{file} is no list of words: it is not UTF-8 ({error}).") from error
+
+
+def read_source(text: str, lexicon: Lexicon, letters: frozenset[str]) -> SourceWords:
+    """What a text allows.
+
+    Args:
+        text: the text, as the model reads it.
+        lexicon: what is allowed anyway.
+        letters: the characters that can be written one by one; words with others are left out.
+    """
+    words = set(_names_and_words(text))
+    openers = {word for word in words if word.islower()}
+    names = {
+        word for word in words if not word.islower() and word[0].lower() + word[1:] not in lexicon.common
+    }
+    lists = (words, openers, set(_numbers(text)), names)
+    return SourceWords(*(WordList(one for one in found if letters.issuperset(one)) for found in lists))
+
+
+def _names_and_words(text: str) -> Iterator[str]:
+    for match in _WORD.finditer(text):
+        for word in {match.group(), *re.split("['’]", match.group())}:
+            if word[:1].isdigit() or not word or word.lower() in _NUMBER_WORDS:
+                continue
+            yield word
+            if word.isupper() and len(word) > 3:
+                yield word.capitalize()
+            if word.istitle() and opens_sentence(text[max(0, match.start() - 8) : match.start()]):
+                yield word.lower()
+    yield from (month.capitalize() for month in dated_months(text))
+
+
+def _numbers(text: str) -> Iterator[str]:
+    """Every way in which the numbers of a text may be written."""
+    for match in _FIGURES.finditer(text):
+        if match.start() and (text[match.start() - 1].isalpha()):
+            continue  # the end of a word: "COVID19"
+        yield match.group()
+        attached = match["attached"]
+        if match["scale"]:
+            yield match.group().replace("-", " ").replace("\u00a0", " ")
+            continue
+        yield match.group().rstrip("s") if attached == "s" else match.group()
+        if not attached or attached.lower() not in _SHORT_SCALES:
+            yield from _SINGLE.findall(match.group())
+    for number in find_numbers(text):
+        written = " ".join(number.written.split())
+        if not written[:1].isdigit() and any(part in _NUMBER_WORDS for part in _parts(written)):
+            yield from (written, written.lower(), written[0].upper() + written[1:].lower())
+        for value in number.needed:
+            yield from _ways_to_write(value)
+
+
+def _parts(written: str) -> list[str]:
+    return re.split(r"[\s-]+", written.lower())
+
+
+def _ways_to_write(value: Fraction) -> Iterator[str]:
+    """A whole number in figures and, where that is short, in words."""
+    if value.denominator != 1 or value < _LEAST_SPOKEN:
+        return
+    whole = int(value)
+    yield str(whole)
+    if whole >= 1000:
+        yield f"{whole:,}"
+    for scale, worth in (("million", 10**6), ("billion", 10**9), ("trillion", 10**12)):
+        if whole >= worth and (100 * whole) % worth == 0 and whole < 1000 * worth:
+            yield f"{whole / worth:g} {scale}"
+    if whole < 100:
+        yield from _spoken(whole)
+
+
+@lru_cache(maxsize=128)
+def _spoken(value: int) -> tuple[str, ...]:
+    for word, worth in {**UNITS, **TENS}.items():
+        if worth == value:
+            return word, word.capitalize()
+    tens = next(word for word, worth in TENS.items() if worth == value // 10 * 10)
+    ones = next(word for word, worth in UNITS.items() if worth == value % 10)
+    return f"{tens}-{ones}", f"{tens.capitalize()}-{ones}"
+
+
+def list_common_words(texts: Iterable[str], least: int = 4) -> list[str]:
+    """The words that texts write in small letters so often, sorted: what goes into ``common_words.txt``.
+
+    Args:
+        texts: what the model learns from.
+        least: how often a word must come.
+    """
+    counts: dict[str, int] = {}
+    for text in texts:
+        for match in _WORD.finditer(text):
+            word = match.group()
+            if word.islower() and word.isalpha():
+                counts[word] = counts.get(word, 0) + 1
+    return sorted(word for word, count in counts.items() if count >= least)

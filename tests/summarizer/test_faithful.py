@@ -1,0 +1,134 @@
+"""Faithful summaries: what a text allows, and that nothing else is written, by checks of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
+from pegasus.errors import BadSetting
+from pegasus.generation.processors.wording import START, Wording
+from pegasus.summarizer import Summarizer
+from pegasus.summarizer.faithful import COMMON_WORDS, faithful_to, list_common_words, read_common_words
+from pegasus.summarizer.numbers import known_values, unknown_numbers
+
+PLAIN = Path(__file__).resolve().parents[1] / "fixtures" / "tokenizer-plain"
+TEXT = (
+    "Officials in Northbridge said on Tuesday that 1,200 people had left. Mayor Helen Okafor called it the "
+    "worst of 17 floods since 1998. The town will spend $2.5 million, and the 20th street is closed until "
+    "10:30. THE COUNCIL met. Person2 spoke for twenty minutes."
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return PegasusTokenizerFast.from_pretrained(PLAIN)
+
+
+def wording(tokenizer, tmp_path, mode="words", text=TEXT) -> Wording:
+    (tmp_path / COMMON_WORDS).write_text(
+        "the\nmayor\nin\nof\npeople\nleft\nperson\nwill\nsince\nand\nfor\n"
+    )
+    made = faithful_to(tokenizer, mode, tmp_path)
+    return made.wording(np.array(tokenizer(text)["input_ids"]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,200 people left Northbridge.", "1200 people", "In Northbridge 1,200 people left", "$2.5 million",
+        "2,500,000", "17 people", "Seventeen people", "seventeen floods", "20 minutes", "twenty minutes",
+        "the 20th street", "since 1998", "Council", "Mayor Helen Okafor", "Okafor's people", "Person2 left",
+        "Floods", "10:30",
+    ],
+)  # fmt: skip
+def test_what_the_text_says_may_be_said(tokenizer, tmp_path, text):
+    one = wording(tokenizer, tmp_path)
+    assert one.may_end(one.read(START, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,300 people", "120 people", "2.5", "2.5 billion", "18 people", "eighteen people", "1999", "199",
+        "Okafo", "the Person left", "Person left", "Helena", "Tuesdays", "the Mayors", "qwertz", "million",
+        "twenty-one people", "10:31", "30 people",
+    ],
+)  # fmt: skip
+def test_what_it_does_not_say_may_not(tokenizer, tmp_path, text):
+    one = wording(tokenizer, tmp_path)
+    assert not one.may_end(one.read(START, text))
+
+
+def test_names_alone(tokenizer, tmp_path):
+    one = wording(tokenizer, tmp_path, "names")
+    assert one.may_end(one.read(START, "the qwertz mayor of Northbridge"))
+    for text in ("the Qwertz", "18 floods", "eighteen floods"):
+        assert not one.may_end(one.read(START, text))
+
+
+def random_model(tokenizer):
+    import torch
+
+    torch.manual_seed(1)
+    config = PegasusConfig(
+        vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=16,
+        decoder_ffn_dim=16, encoder_attention_heads=2, decoder_attention_heads=2,
+        max_position_embeddings=128, max_length=24, init_std=0.5, scale_embedding=True,
+    )  # fmt: skip
+    return PegasusForConditionalGeneration(config).eval()
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"num_beams": 4}, {"do_sample": True, "seed": 3}, {"num_beams": 2, "do_sample": True}]
+)
+def test_a_random_model_says_only_what_is_allowed(tokenizer, tmp_path, settings):
+    common = ["the", "in", "of", "people", "left", "and", "was"]
+    (tmp_path / COMMON_WORDS).write_text("\n".join(common))
+    inputs = tokenizer([TEXT, TEXT[:80]], return_tensors="pt", padding=True)
+    found = random_model(tokenizer).generate(
+        **inputs,
+        faithful=faithful_to(tokenizer, "words", tmp_path),
+        return_dict_in_generate=True,
+        **settings,
+    )
+    assert found.prevented.sum() > 0, "a random model says what is not there"
+    for row, source in zip(found.sequences, (TEXT, TEXT[:80])):
+        text = tokenizer.decode(row, skip_special_tokens=True)
+        known = {word.lower() for word in re.findall(r"\w+", source)} | {*common}
+        known |= {"s", "t", "re", "ve", "ll", "d"}
+        words = re.findall(r"[^\W\d_]+\w*", text)
+        small = {"m", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"}
+        small |= {"eleven", "twelve", "seventeen", "first", "second", "third", "fourth", "fifth", "sixth"}
+        small |= {"seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth", "zeroth", "million"}
+        # The limit may break the last word off.
+        assert not {word.lower() for word in words[:-1]} - known - small, text
+        assert not unknown_numbers(" ".join(text.split()[:-1]), known_values(source)), text
+
+
+def test_the_bundled_model_counts_what_was_prevented():
+    mini = Summarizer.from_pretrained("pegasus-mini", device="cpu", threads=1, num_beams=2)
+    texts = [TEXT, "Xyzzyq Vorbenfeld met Qintar Ulmbach in Grzegorzów. " * 4]
+    free, held = mini(texts), mini(texts, faithful="words")
+    for one, other, text in zip(free, held, texts):
+        assert one.prevented == 0
+        assert "prevented" not in one.to_dict()
+        assert not [warning for warning in other.warnings if warning.startswith(("numbers", "names"))]
+        if other.prevented == 0:
+            assert other.text == one.text
+        assert not unknown_numbers(other.text, known_values(text))
+
+
+def test_settings_are_checked():
+    with pytest.raises(BadSetting, match="off, words, names"):
+        Summarizer.from_pretrained("pegasus-mini", device="cpu", faithful="always")
+
+
+def test_common_words_are_counted_as_they_are_written(tmp_path):
+    texts = ["The boat left. The boats left London"] * 3 + ["a boat, a 2nd boat and the boat's crew"]
+    assert list_common_words(texts, least=3) == ["boat", "boats", "left"]
+    (tmp_path / "words.txt").write_text("a\nb\n")
+    assert read_common_words(tmp_path / "words.txt") == ["a", "b"]
