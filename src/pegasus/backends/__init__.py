@@ -58,6 +58,12 @@ BACKENDS: dict[str, Row] = {
         "pip install 'pegasus-summarizer[jax]'",
         "inference and training, CPU, CUDA, TPU",
     ),
+    "onnx": Row(
+        "pegasus.backends.onnx.backend",
+        "onnxruntime",
+        "pip install 'pegasus-summarizer[export]'",
+        "inference on a CPU, of what `pegasus export --to onnx` made",
+    ),
 }
 
 

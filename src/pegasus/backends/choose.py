@@ -10,7 +10,7 @@ from pathlib import Path
 from pegasus.backends import load_backend, require_backend
 from pegasus.backends.contract import InferenceModel
 from pegasus.backends.threads import threads_for
-from pegasus.checkpoint.files import is_packed
+from pegasus.checkpoint.files import is_exported, is_packed
 from pegasus.errors import BadSetting
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ def choose(folder: Path, device: str) -> str:
     """The backend of a folder and a device, where nobody named one."""
     if is_packed(folder):
         return "packed"
+    if is_exported(folder):
+        return "onnx"
     if device == "cpu" or (device == "auto" and not _has_accelerator()):
         return _on_a_cpu()
     return "torch"

@@ -52,7 +52,7 @@ TEXTS = (
     *("tokenizer.json", "spiece.model", "config.json"),
 )
 _WEIGHTS = re.compile(
-    r"\.(safetensors|bin|msgpack|h5|index|index\.json)$|\.data-\d+-of-\d+$|^checkpoint_\d+$"
+    r"\.(safetensors|bin|msgpack|h5|onnx|pt2|index|index\.json)$|\.data-\d+-of-\d+$|^checkpoint_\d+$"
 )
 _POSITIONS_DIFFER = 1e-5  # more than two computations of the same sine do, and float16 rounds coarser
 

@@ -20,6 +20,8 @@ from pegasus.spec.names import FLAX_DOTTED, KERAS, PYTORCH, Spelling
 
 #: The one file of weights of a packed model, see ``backends.packed.folder``.
 PACKED = "packed.safetensors"
+#: The decoder of an exported model, see ``backends.onnx``.
+EXPORTED = "decoder.onnx"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _VARIANT = re.compile(
     r"(?:model|pytorch_model)(?:\.(\w+)(?:\.safetensors|\.bin)|\.(?:safetensors|bin)\.index\.(\w+)\.json)"
@@ -63,6 +65,11 @@ def with_variant(name: str, variant: str | None) -> str:
 def is_packed(folder: Path) -> bool:
     """Whether a folder holds a packed model."""
     return (folder / PACKED).is_file()
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder holds a model for ONNX Runtime."""
+    return (folder / EXPORTED).is_file()
 
 
 def read_index(path: Path) -> dict[str, str]:

@@ -27,6 +27,7 @@ VERBS = {
     "pretrain": "pre-train a model by gap sentences, as a job file says",
     "convert": "convert a checkpoint: the authors' own, PyTorch's, Flax's, Keras'",
     "distill": "distil a model into a smaller one, as a job file says",
+    "export": "export a model for ONNX Runtime, CTranslate2 or torch.export",
     "pack": "pack a model for fast inference on a CPU",
     "words": "list the common words of a corpus, for faithful summaries",
     "evaluate": "grade a model on documents with summaries, beside baselines",

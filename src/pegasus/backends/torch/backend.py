@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.contract.exporting import Runtime
 from pegasus.backends.torch.model.causal import PegasusForCausalLM
 from pegasus.backends.torch.model.heads import (
     PegasusForConditionalGeneration,
@@ -84,6 +85,19 @@ def _device(device: str) -> torch.device:
         raise BadSetting(
             f"{device!r} is no device: use 'auto', 'cpu', 'cuda', 'cuda:0' or 'mps'."
         ) from error
+
+
+def export(folder: Path, output: Path, to: Runtime, int8: bool = False) -> None:
+    """Write a model for ONNX Runtime, or as archives of ``torch.export``; see ``ExportingBackend``."""
+    if to == "onnx":
+        from pegasus.backends.torch.export.onnx_files import require_packages, write_onnx
+
+        require_packages(int8)
+        write_onnx(open_model(folder, device="cpu", dtype="float32"), output, int8)
+    else:
+        from pegasus.backends.torch.export.archive import write_archives
+
+        write_archives(open_model(folder, device="cpu", dtype="float32"), output)
 
 
 # -- learning: its modules are imported when they are needed, which summarizing never does ----------------

@@ -1,0 +1,1 @@
+"""Inference by ONNX Runtime, of a folder that `pegasus export --to onnx` made."""

@@ -1,0 +1,1 @@
+"""Models for other runtimes: what PyTorch's own exporters make of them."""
