@@ -50,7 +50,9 @@ def case(chance: random.Random, source: Path, place: Path) -> Case:
     shutil.rmtree(place / "cwd", ignore_errors=True)
     folder = place / "cwd" / "of" / "case"
     _furnish(folder, source)
-    arguments = _job(chance, verb) if verb in ("finetune", "pretrain") else _command(chance, verb)
+    arguments = (
+        _job(chance, verb) if verb in ("finetune", "pretrain", "distill") else _command(chance, verb)
+    )
     return Case(" ".join(map(repr, arguments))[:600], partial(_run, folder, arguments))
 
 
@@ -64,6 +66,7 @@ _VERBS = (
     "finetune",
     "finetune",
     "pretrain",
+    "distill",
 )
 _NEEDED = {
     "summarize": ["text.txt", "--model", "plain"],
@@ -80,7 +83,7 @@ def _import_all() -> None:
     """Everything a verb imports, once."""
     import pegasus.cli.showing
     import pegasus.evaluation.evaluate
-    import pegasus.training.finetune
+    import pegasus.training.distill
     import pegasus.training.pretrain  # noqa: F401
 
 
@@ -118,9 +121,9 @@ def _value(chance: random.Random, action: argparse.Action) -> str:
 
 def _job(chance: random.Random, verb: str) -> list[str]:
     """A tiny run with some of its keys changed."""
-    from pegasus.training.jobs import FinetuneJob, PretrainJob
+    from pegasus.training.jobs import DistillJob, FinetuneJob, PretrainJob
 
-    kind: Any = FinetuneJob if verb == "finetune" else PretrainJob
+    kind: Any = {"finetune": FinetuneJob, "pretrain": PretrainJob, "distill": DistillJob}[verb]
     job: dict[str, Any] = {
         "output": "out",
         "model": {"start": "plain"} if chance.random() < 0.7 else {"tokenizer": "plain", "config": SHAPE},
@@ -129,6 +132,10 @@ def _job(chance: random.Random, verb: str) -> list[str]:
         "optim": {"schedule": "constant", "warmup_steps": 0, "rate": 0.01},
         "placement": {"device": "cpu"},
     }
+    if verb == "distill":
+        job |= {"teacher": {"model": "plain"}, "model": {}}
+        job["pseudo"] = {"part": 2} if chance.random() < 0.5 else None
+        job = {key: value for key, value in job.items() if value is not None}
     if verb == "pretrain":
         job["data"] = {"shards": chance.choice(("shards", "plain", "text.txt"))}
     for _ in range(chance.choice((1, 1, 2, 3))):

@@ -291,6 +291,9 @@ def test_a_mixture_is_read_and_written_back():
         ({"mix": [{"share": 1.0}]}, "either train or shards"),
         ({"mix": [{"share": 0.0, "shards": "a"}]}, "data.mix.0.share is 0.0"),
         ({"train": ["a"], "targets": {"coverag": 1}}, "did you mean coverage?"),
+        ({"mix": [{"shar": 1, "train": ["a"]}]}, "unknown key data.mix.0.shar: did you mean share?"),
+        ({"mix": [{"share": 1, "shards": "a", "example": {"windw": 1}}]}, "did you mean window?"),
+        ({"mix": [{"share": 1, "train": ["a"], "ids": "("}]}, "no regular expression"),
         ({"train": ["a"], "targets": {"kind": "title"}}, "data.targets.kind is 'title'"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from pegasus.backends.contract import Measures
 from pegasus.backends.learning.alone import Alone
 from pegasus.errors import BadSetting, PegasusError
-from pegasus.training.checkpoints import Checkpoints
+from pegasus.training.checkpoints import Checkpoints, seal
 from pegasus.training.journal import Journal, duration, progress_line, read_journal
 from pegasus.training.loop import Plan, Run, TrainState, learn, resume
 
@@ -308,3 +308,16 @@ def test_a_run_that_goes_on_counts_the_time_of_its_earlier_calls(make):
     assert learn(again) == "done"
     assert again.engine.told[0] >= gone["standing"]["elapsed"] / 20
     assert 4 <= again.train_state.step <= 8
+
+
+def test_a_run_that_was_begun_before_deadlines_goes_on(make):
+    learn(make(steps=4, save_every=2))
+    file = next(iter(make(steps=8).checkpoints.folder.glob("step-00000004"))) / "state.json"
+    state = json.loads(file.read_text())
+    del state["standing"]["elapsed"]
+    (file.parent / "manifest.json").unlink()
+    file.write_text(json.dumps(state))
+    seal(file.parent, {"step": 4, "processes": 1})
+    again = make(steps=8)
+    assert (again.train_state.step, again.train_state.elapsed) == (4, 0.0)
+    assert learn(again) == "done"

@@ -249,6 +249,8 @@ def _known(kind: Any, path: Sequence[str]) -> list[str]:
     """The keys of the table at this path."""
     fields = _fields(kind)
     for key in path:
+        if key.isdecimal():  # an entry of a list, whose fields are those of the list
+            continue
         annotation = fields.get(key)
         options = [annotation, *get_args(annotation)]
         fields = next((_fields(option) for option in options if _fields(option)), {})
