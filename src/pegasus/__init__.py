@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         FlaxPegasusModel as FlaxPegasusModel,
     )
     from pegasus.backends.torch.auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING as MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING as MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+        MODEL_MAPPING as MODEL_MAPPING,
         AutoModel as AutoModel,
         AutoModelForCausalLM as AutoModelForCausalLM,
         AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM,
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
         TopKLogitsWarper as TopKLogitsWarper,
         TopPLogitsWarper as TopPLogitsWarper,
         TypicalLogitsWarper as TypicalLogitsWarper,
+        top_k_top_p_filtering as top_k_top_p_filtering,
     )
     from pegasus.backends.torch.compatibility.schedulers import (
         get_constant_schedule as get_constant_schedule,
@@ -80,6 +84,9 @@ if TYPE_CHECKING:
         ConstrainedBeamSearchScorer as ConstrainedBeamSearchScorer,
     )
     from pegasus.generation.config import GenerationConfig as GenerationConfig
+    from pegasus.generation.constraint_progress import (
+        ConstraintListState as ConstraintListState,
+    )
     from pegasus.generation.constraints import (
         Constraint as Constraint,
         DisjunctiveConstraint as DisjunctiveConstraint,
@@ -108,9 +115,28 @@ if TYPE_CHECKING:
         TextIteratorStreamer as TextIteratorStreamer,
         TextStreamer as TextStreamer,
     )
+    from pegasus.spec import verbosity as verbosity
     from pegasus.spec.auto import (
+        CONFIG_MAPPING as CONFIG_MAPPING,
         AutoConfig as AutoConfig,
         TFAutoModelForSeq2SeqLM as TFAutoModelForSeq2SeqLM,
+    )
+    from pegasus.spec.available import (
+        CONFIG_NAME as CONFIG_NAME,
+        SPIECE_UNDERLINE as SPIECE_UNDERLINE,
+        TF2_WEIGHTS_NAME as TF2_WEIGHTS_NAME,
+        TF_WEIGHTS_NAME as TF_WEIGHTS_NAME,
+        WEIGHTS_NAME as WEIGHTS_NAME,
+        IntervalStrategy as IntervalStrategy,
+        SchedulerType as SchedulerType,
+        TensorType as TensorType,
+        is_datasets_available as is_datasets_available,
+        is_flax_available as is_flax_available,
+        is_safetensors_available as is_safetensors_available,
+        is_sentencepiece_available as is_sentencepiece_available,
+        is_tf_available as is_tf_available,
+        is_tokenizers_available as is_tokenizers_available,
+        is_torch_available as is_torch_available,
     )
     from pegasus.spec.config import PegasusConfig as PegasusConfig
     from pegasus.spec.outputs import (
@@ -128,9 +154,18 @@ if TYPE_CHECKING:
     )
     from pegasus.summarizer.records import Summary as Summary
     from pegasus.summarizer.summarizer import Summarizer as Summarizer
-    from pegasus.tokenization.auto import AutoTokenizer as AutoTokenizer
+    from pegasus.tokenization.auto import (
+        TOKENIZER_MAPPING as TOKENIZER_MAPPING,
+        AutoTokenizer as AutoTokenizer,
+    )
     from pegasus.tokenization.base import TokenizerBase as TokenizerBase
     from pegasus.tokenization.call.collator import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
+    from pegasus.tokenization.call.default_collators import (
+        DataCollator as DataCollator,
+        DataCollatorWithPadding as DataCollatorWithPadding,
+        DefaultDataCollator as DefaultDataCollator,
+        default_data_collator as default_data_collator,
+    )
     from pegasus.tokenization.call.encoding import (
         BatchEncoding as BatchEncoding,
         CharSpan as CharSpan,
@@ -144,6 +179,8 @@ if TYPE_CHECKING:
     PreTrainedTokenizerBase = TokenizerBase
     PreTrainedTokenizerFast = PegasusTokenizerFast
     PretrainedConfig = PegasusConfig
+    SpecialTokensMixin = TokenizerBase
+    logging = verbosity
 
 __version__ = "0.1.0"
 
@@ -165,13 +202,19 @@ _HOME = {
     "BeamSearchDecoderOnlyOutput": "pegasus.generation.outputs",
     "BeamSearchEncoderDecoderOutput": "pegasus.generation.outputs",
     "BeamSearchScorer": "pegasus.generation.beam_scorers",
+    "CONFIG_MAPPING": "pegasus.spec.auto",
+    "CONFIG_NAME": "pegasus.spec.available",
     "CausalLMOutputWithCrossAttentions": "pegasus.spec.outputs",
     "CharSpan": "pegasus.tokenization.call.encoding",
     "ConstrainedBeamSearchScorer": "pegasus.generation.beam_scorers",
     "Constraint": "pegasus.generation.constraints",
+    "ConstraintListState": "pegasus.generation.constraint_progress",
     "ContrastiveSearchDecoderOnlyOutput": "pegasus.generation.outputs",
     "ContrastiveSearchEncoderDecoderOutput": "pegasus.generation.outputs",
+    "DataCollator": "pegasus.tokenization.call.default_collators",
     "DataCollatorForSeq2Seq": "pegasus.tokenization.call.collator",
+    "DataCollatorWithPadding": "pegasus.tokenization.call.default_collators",
+    "DefaultDataCollator": "pegasus.tokenization.call.default_collators",
     "DisjunctiveConstraint": "pegasus.generation.constraints",
     "EncoderNoRepeatNGramLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "EncoderRepetitionPenaltyLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
@@ -190,10 +233,14 @@ _HOME = {
     "GreedySearchEncoderDecoderOutput": "pegasus.generation.outputs",
     "HammingDiversityLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "InfNanRemoveLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "IntervalStrategy": "pegasus.spec.available",
     "LogitNormalization": "pegasus.backends.torch.compatibility.logits_processors",
     "LogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "LogitsProcessorList": "pegasus.backends.torch.compatibility.logits_processors",
     "LogitsWarper": "pegasus.backends.torch.compatibility.logits_processors",
+    "MODEL_FOR_CAUSAL_LM_MAPPING": "pegasus.backends.torch.auto",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING": "pegasus.backends.torch.auto",
+    "MODEL_MAPPING": "pegasus.backends.torch.auto",
     "MaxLengthCriteria": "pegasus.generation.stopping",
     "MaxTimeCriteria": "pegasus.generation.stopping",
     "MinLengthLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
@@ -213,8 +260,10 @@ _HOME = {
     "PhrasalConstraint": "pegasus.generation.constraints",
     "PrefixConstrainedLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "RepetitionPenaltyLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "SPIECE_UNDERLINE": "pegasus.spec.available",
     "SampleDecoderOnlyOutput": "pegasus.generation.outputs",
     "SampleEncoderDecoderOutput": "pegasus.generation.outputs",
+    "SchedulerType": "pegasus.spec.available",
     "Seq2SeqLMOutput": "pegasus.spec.outputs",
     "Seq2SeqModelOutput": "pegasus.spec.outputs",
     "SequenceBiasLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
@@ -225,8 +274,12 @@ _HOME = {
     "Summary": "pegasus.summarizer.records",
     "SuppressTokensAtBeginLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "SuppressTokensLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
+    "TF2_WEIGHTS_NAME": "pegasus.spec.available",
     "TFAutoModelForSeq2SeqLM": "pegasus.spec.auto",
+    "TF_WEIGHTS_NAME": "pegasus.spec.available",
+    "TOKENIZER_MAPPING": "pegasus.tokenization.auto",
     "TemperatureLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
+    "TensorType": "pegasus.spec.available",
     "Text2TextGenerationPipeline": "pegasus.summarizer.pipelines",
     "TextIteratorStreamer": "pegasus.generation.streaming",
     "TextStreamer": "pegasus.generation.streaming",
@@ -234,6 +287,8 @@ _HOME = {
     "TopKLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
     "TopPLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
     "TypicalLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
+    "WEIGHTS_NAME": "pegasus.spec.available",
+    "default_data_collator": "pegasus.tokenization.call.default_collators",
     "get_constant_schedule": "pegasus.backends.torch.compatibility.schedulers",
     "get_constant_schedule_with_warmup": "pegasus.backends.torch.compatibility.schedulers",
     "get_cosine_schedule_with_warmup": "pegasus.backends.torch.compatibility.schedulers",
@@ -242,8 +297,16 @@ _HOME = {
     "get_linear_schedule_with_warmup": "pegasus.backends.torch.compatibility.schedulers",
     "get_polynomial_decay_schedule_with_warmup": "pegasus.backends.torch.compatibility.schedulers",
     "get_scheduler": "pegasus.backends.torch.compatibility.schedulers",
+    "is_datasets_available": "pegasus.spec.available",
+    "is_flax_available": "pegasus.spec.available",
+    "is_safetensors_available": "pegasus.spec.available",
+    "is_sentencepiece_available": "pegasus.spec.available",
+    "is_tf_available": "pegasus.spec.available",
+    "is_tokenizers_available": "pegasus.spec.available",
+    "is_torch_available": "pegasus.spec.available",
     "pipeline": "pegasus.summarizer.pipelines",
     "set_seed": "pegasus.backends.torch.seeding",
+    "top_k_top_p_filtering": "pegasus.backends.torch.compatibility.logits_warpers",
 }
 
 #: A general name of transformers' → the module and the class that stand for it here, where all is PEGASUS.
@@ -253,16 +316,23 @@ _STANDS_FOR = {
     "PreTrainedTokenizerBase": ("pegasus.tokenization.base", "TokenizerBase"),
     "PreTrainedTokenizerFast": ("pegasus.tokenization.fast", "PegasusTokenizerFast"),
     "PretrainedConfig": ("pegasus.spec.config", "PegasusConfig"),
+    "SpecialTokensMixin": ("pegasus.tokenization.base", "TokenizerBase"),
 }
 
-__all__ = ["__version__", *_HOME, *_STANDS_FOR]
+#: A module under a name of transformers'.
+_MODULES = {"logging": "pegasus.spec.verbosity"}
+
+__all__ = ["__version__", *_HOME, *_STANDS_FOR, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME and name not in _STANDS_FOR:
+    if name in _MODULES:
+        value: Any = importlib.import_module(_MODULES[name])
+    elif name in _HOME or name in _STANDS_FOR:
+        module, real = _STANDS_FOR.get(name) or (_HOME[name], name)
+        value = getattr(importlib.import_module(module), real)
+    else:
         raise AttributeError(f"module 'pegasus' has no attribute {name!r}")
-    module, real = _STANDS_FOR.get(name) or (_HOME[name], name)
-    value = getattr(importlib.import_module(module), real)
     globals()[name] = value
     return value
 

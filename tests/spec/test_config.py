@@ -70,7 +70,7 @@ def test_signature_and_defaults_are_the_reference_page():
 @pytest.mark.parametrize("case", GOLDEN)
 def test_every_field_that_transformers_has(case):
     config = PegasusConfig(**GOLDEN[case]["given"])
-    expected = GOLDEN[case]["to_dict"]
+    expected = {k: v for k, v in GOLDEN[case]["to_dict"].items() if k != "transformers_version"}
     ours = through_json(config.to_dict())
     assert {name: ours.get(name, "absent") for name in expected} == expected
 
@@ -86,7 +86,7 @@ def test_aliases(case):
 def test_the_file_holds_all_that_transformers_would_write(case):
     config = PegasusConfig(**GOLDEN[case]["given"])
     written = json.loads(config.to_json_string())
-    expected = GOLDEN[case]["to_diff_dict"]
+    expected = {k: v for k, v in GOLDEN[case]["to_diff_dict"].items() if k != "transformers_version"}
     assert {name: written.get(name, "absent") for name in expected} == expected
 
 
@@ -220,7 +220,7 @@ def test_a_real_file_survives_a_round_trip(vocabulary_96k, tmp_path):
     written = json.loads((tmp_path / "config.json").read_text())
     usual = json.loads(PegasusConfig().to_json_string(use_diff=False))
     for key, value in given.items():
-        if key not in ("_name_or_path", "transformers_version"):
+        if key != "_name_or_path":
             # A key that says what is said anyway need not be written.
             assert written.get(key, usual.get(key)) == value, key
 

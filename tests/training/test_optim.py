@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pegasus.backends.contract import OptimSettings
-from pegasus.backends.torch.learning.optim import Adafactor, make_optimizer
+from pegasus.backends.torch.learning.optim import AuthorsAdafactor, make_optimizer
 from pegasus.errors import BadSetting
 
 
@@ -83,7 +83,7 @@ def test_sixty_steps_follow_the_authors_rule(shape, scale, relative):
     start = (np.random.default_rng(1).standard_normal(shape) * 0.03).astype(np.float32)
     reference = Reference(start, relative)
     weight = nn.Parameter(torch.from_numpy(start.copy()))
-    optimizer = Adafactor([weight], lr=0.0, relative=relative)
+    optimizer = AuthorsAdafactor([weight], lr=0.0, relative=relative)
     for number, gradient in enumerate(gradients(shape, scale, 60)):
         rate = 0.1 / (1 + number % 7)
         reference.step(gradient, rate)
@@ -99,7 +99,7 @@ def test_sixty_steps_follow_the_authors_rule(shape, scale, relative):
 def test_one_step_by_hand():
     weight = nn.Parameter(torch.tensor([[3.0, 4.0]]))
     weight.grad = torch.tensor([[2.0, -2.0]])
-    Adafactor([weight], lr=0.1).step()
+    AuthorsAdafactor([weight], lr=0.1).step()
     # The first update is the sign; RMS(x) = sqrt(12.5).
     step = 0.1 * math.sqrt(12.5)
     torch.testing.assert_close(weight.detach(), torch.tensor([[3.0 - step, 4.0 + step]]))
@@ -108,7 +108,7 @@ def test_one_step_by_hand():
 def test_statistics_of_bfloat16_weights_are_float32():
     weight = nn.Parameter(torch.randn(4, 3).bfloat16())
     weight.grad = torch.randn(4, 3).bfloat16()
-    optimizer = Adafactor([weight], lr=0.01)
+    optimizer = AuthorsAdafactor([weight], lr=0.01)
     optimizer.step()
     assert {value.dtype for value in optimizer.state[weight].values()} == {torch.float32}
 
@@ -120,10 +120,10 @@ def test_going_on_from_the_saved_state_is_exact():
             optimizer.step()
 
     weight = nn.Parameter(torch.ones(6, 4))
-    optimizer = Adafactor([weight], lr=0.01)
+    optimizer = AuthorsAdafactor([weight], lr=0.01)
     run(4, optimizer, weight)
     other = nn.Parameter(weight.detach().clone())
-    again = Adafactor([other], lr=0.01)
+    again = AuthorsAdafactor([other], lr=0.01)
     again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     run(6, optimizer, weight, 4)
     run(6, again, other, 4)

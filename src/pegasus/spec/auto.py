@@ -11,6 +11,10 @@ from pegasus.spec.config import PegasusConfig
 _OURS = ("pegasus", "bigbird_pegasus")
 
 
+#: The kinds of models that are known, by name.
+CONFIG_MAPPING: dict[str, type[PegasusConfig]] = {"pegasus": PegasusConfig}
+
+
 class AutoConfig:
     """Knows the configuration of PEGASUS; it is never made itself."""
 

@@ -343,11 +343,7 @@ class PegasusConfig(ConfigExtras):
     def to_dict(self) -> dict[str, Any]:
         """Every field and its value, ready for JSON."""
         values = {name: config_fields.plain(value) for name, value in self.__dict__.items()}
-        return {
-            **values,
-            "model_type": self.model_type,
-            "transformers_version": config_fields.FORMAT_VERSION,
-        }
+        return {**values, "model_type": self.model_type}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds: PEGASUS' own fields, the legacy keys and what is not a default."""

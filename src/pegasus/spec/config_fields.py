@@ -108,9 +108,7 @@ def usual() -> dict[str, Any]:
 def unsaid() -> dict[str, Any]:
     """The values that a file need not state, because every reader takes them for granted."""
     labels = {"id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
-    found = {**COMMON, **GENERATION, **SWITCHES, **labels}
-    del found["transformers_version"]
-    return found
+    return {**COMMON, **GENERATION, **SWITCHES, **labels}
 
 
 def as_type_of(name: str, text: str, old: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pegasus.errors import NotOffered
 from pegasus.hub import TOKENIZER_FILES, HubOptions, locate
+from pegasus.spec.config import PegasusConfig
 from pegasus.tokenization.fast import PegasusTokenizerFast
 from pegasus.tokenization.slow import PegasusTokenizer
 from pegasus.tokenization.vocabulary.folder import CONFIG, SPIECE, TOKENIZER_JSON, read_json, without_notes
@@ -57,3 +58,9 @@ class AutoTokenizer:
             return PegasusTokenizerFast.from_pretrained(folder, **options)
         except NotOffered:  # no unigram model, or one that is to cut at random
             return PegasusTokenizer.from_pretrained(folder, **options)
+
+
+#: Both classes of the tokenizer by that of the configuration: the sentencepiece one and the fast one.
+TOKENIZER_MAPPING: dict[type[PegasusConfig], tuple[type[PegasusTokenizer], type[PegasusTokenizerFast]]] = {
+    PegasusConfig: (PegasusTokenizer, PegasusTokenizerFast)
+}

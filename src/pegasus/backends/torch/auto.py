@@ -70,3 +70,13 @@ class AutoModelForCausalLM(_Auto[PegasusForCausalLM]):
     """:class:`PegasusForCausalLM`, the decoder alone."""
 
     head = PegasusForCausalLM
+
+
+#: The class of a model by that of its configuration, for each kind of head.
+MODEL_MAPPING: dict[type[PegasusConfig], type[PegasusModel]] = {PegasusConfig: PegasusModel}
+MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING: dict[type[PegasusConfig], type[PegasusForConditionalGeneration]] = {
+    PegasusConfig: PegasusForConditionalGeneration
+}
+MODEL_FOR_CAUSAL_LM_MAPPING: dict[type[PegasusConfig], type[PegasusForCausalLM]] = {
+    PegasusConfig: PegasusForCausalLM
+}

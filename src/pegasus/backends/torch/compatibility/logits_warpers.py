@@ -91,6 +91,10 @@ class TypicalLogitsWarper(_Filter):
 class EpsilonLogitsWarper(_Filter):
     """Keeps tokens of at least this probability."""
 
+    @staticmethod
+    def _above(scores_RC: np.ndarray, epsilon: float, least: int) -> np.ndarray:
+        return filters.epsilon(scores_RC, epsilon, least)
+
     def __init__(
         self, epsilon: float, filter_value: float = -math.inf, min_tokens_to_keep: int = 1
     ) -> None:
@@ -98,20 +102,30 @@ class EpsilonLogitsWarper(_Filter):
         self.epsilon, self.filter_value, self.min_tokens_to_keep = epsilon, filter_value, min_tokens_to_keep
 
     def _keep(self) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda scores_RC: filters.epsilon(scores_RC, self.epsilon, self.min_tokens_to_keep)
+        return lambda scores_RC: self._above(scores_RC, self.epsilon, self.min_tokens_to_keep)
 
 
-class EtaLogitsWarper(_Filter):
+class EtaLogitsWarper(EpsilonLogitsWarper):
     """Like epsilon, with a lower bar where the distribution is flat."""
 
-    def __init__(
-        self, epsilon: float, filter_value: float = -math.inf, min_tokens_to_keep: int = 1
-    ) -> None:
-        _check_share(epsilon, "epsilon")
-        self.epsilon, self.filter_value, self.min_tokens_to_keep = epsilon, filter_value, min_tokens_to_keep
+    @staticmethod
+    def _above(scores_RC: np.ndarray, epsilon: float, least: int) -> np.ndarray:
+        return filters.eta(scores_RC, epsilon, least)
 
-    def _keep(self) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda scores_RC: filters.eta(scores_RC, self.epsilon, self.min_tokens_to_keep)
+
+def top_k_top_p_filtering(
+    logits: Tensor,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    filter_value: float = -math.inf,
+    min_tokens_to_keep: int = 1,
+) -> Tensor:
+    """Logits [R, V] of which the ``top_k`` best are kept, and of these what together reaches ``top_p``."""
+    if top_k > 0:
+        logits = TopKLogitsWarper(top_k, filter_value, min_tokens_to_keep)(logits, logits)
+    if 0 <= top_p <= 1.0:
+        logits = TopPLogitsWarper(top_p, filter_value, min_tokens_to_keep)(logits, logits)
+    return logits
 
 
 def _check_share(value: float, name: str) -> None:

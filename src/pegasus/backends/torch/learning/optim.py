@@ -58,9 +58,9 @@ def make_optimizer(
                 f"weight_decay is {settings.weight_decay}, and the authors' Adafactor has none: set it to "
                 "0, or take adamw or adafactor-absolute"
             )
-        return Adafactor(chosen, settings.rate)
+        return AuthorsAdafactor(chosen, settings.rate)
     if settings.name == "adafactor-absolute":
-        return Adafactor(chosen, settings.rate, relative=False, weight_decay=settings.weight_decay)
+        return AuthorsAdafactor(chosen, settings.rate, relative=False, weight_decay=settings.weight_decay)
     if settings.name == "adamw":
         decayed = {"params": [p for p in chosen if p.dim() > 1], "weight_decay": settings.weight_decay}
         plain = {"params": [p for p in chosen if p.dim() <= 1], "weight_decay": 0.0}
@@ -88,7 +88,7 @@ def _muon(chosen: list[nn.Parameter], settings: OptimSettings, tables: Collectio
     )
 
 
-class Adafactor(torch.optim.Optimizer):
+class AuthorsAdafactor(torch.optim.Optimizer):
     """The authors' Adafactor. An update overwrites the gradients, which saves a copy of the largest.
 
     Weights may be spread by rows over processes (FSDP2); sums over rows are then taken over all of them.
