@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 #: Levels from least to most; "sse3" and "bmi" are what lies between x86-64 itself and AVX2, and no level's.
-ORDER = ("portable", "sse3", "bmi", "avx2", "avx512", "avx512bf16", "amx")
-_LEVEL = re.compile(r"(avx512bf16|avx512|avx2|amx)(?![a-z0-9])")
+ORDER = ("portable", "sse3", "bmi", "avx2", "avxvnni", "avx512", "avx512bf16", "amx")
+_LEVEL = re.compile(r"(avx512bf16|avx512|avxvnni|avx2|amx)(?![a-z0-9])")
 _INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 _TARGET = re.compile(r"([0-9a-f]+) <")
 
 # What marks an instruction of each set, in the order they are looked for.
 _TILES = re.compile(r"^(tile|tdp|ldtilecfg|sttilecfg)")
 _BF16 = re.compile(r"^v(dpbf16ps|cvtneo?e?2?ps2?bf16|cvtne2ps2bf16|cvtneps2bf16)")
+#: AVX-VNNI is written {vex}, as AVX-512 VNNI has the same mnemonics.
+_VEX = re.compile(r"^\{vex\} vpdp(busds?|wssds?) ")
 _WIDE = re.compile(r"%zmm|%k[0-7]|%[xy]mm(1[6-9]|2\d|3[01])|\{1to\d+\}|^vpdpbusd|^vpdpwssd")
 _VECTOR = re.compile(
     r"^v(?!err$|erw$|m)|^vm(?!call|launch|resume|xoff|read|write|ptr|clear|xon|func|run|load|save)"
@@ -40,6 +42,8 @@ def set_of(mnemonic: str, operands: str) -> str:
         return "amx"
     if _BF16.search(mnemonic):
         return "avx512bf16"
+    if _VEX.search(whole):
+        return "avxvnni"
     if _WIDE.search(whole):
         return "avx512"
     if "%ymm" in operands or _VECTOR.search(mnemonic):

@@ -14,9 +14,11 @@
 
 #include "api/api.h"
 #include "attention/kernels.h"
+#include "cpu/cpu.h"
 
 struct PgRunner;
 PG_API int32_t pg_cpu_best();
+PG_API int32_t pg_cpu_has(int32_t level);
 PG_API int32_t pg_cpu_use(int32_t level);
 PG_API const char* pg_cpu_name(int32_t level);
 PG_API int64_t pg_packed_bytes(int32_t kind, int32_t n, int32_t k);
@@ -112,7 +114,7 @@ float rounded_to_bf16(float value) {
 // x as the kernel sees it.
 Doubles seen(PgRunner* runner, int32_t kind, const Numbers& x, int m, int k) {
     Doubles found(x.begin(), x.end());
-    const int rounded_from = level >= 4 ? 9 : level >= 3 ? 1 : 1 << 30;
+    const int rounded_from = level >= LEVEL_AMX ? 9 : level >= LEVEL_AVX512BF16 ? 1 : 1 << 30;
     if (kind == LINEAR_BF16 && m >= rounded_from) {
         for (size_t i = 0; i < x.size(); ++i) found[i] = rounded_to_bf16(x[i]);
     }
@@ -382,6 +384,7 @@ int main() {
     require(pg_runner_new(2, &runner) == PG_OK, "pg_runner_new");
     std::string levels;
     for (level = 0; level <= pg_cpu_best(); ++level) {
+        if (!pg_cpu_has(level)) continue;
         require(pg_cpu_use(level) == level, "pg_cpu_use");
         for (int32_t kind : {LINEAR_F32, LINEAR_BF16, LINEAR_F16, LINEAR_INT8}) {
             for (const auto& [n, k] : {std::pair{1, 1}, {16, 64}, {31, 33}, {50, 130}, {17, 600}}) {

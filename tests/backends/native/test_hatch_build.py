@@ -129,6 +129,8 @@ def test_a_source_for_another_architecture_is_left_out(
     assert "-mavx512bf16" in flags("linear_avx512bf16.cpp")
     assert "-mavx512bf16" not in flags("linear_avx512.cpp")
     assert "-mavx512f" not in flags("linear_avx2.cpp")
+    assert "-mavxvnni" in flags("linear_avxvnni.cpp")
+    assert "-mavxvnni" not in flags("linear_avx2.cpp")
     monkeypatch.setattr(hatch_build.platform, "machine", lambda: "AMD64")
     assert hatch_build.machine_of(["no-such-compiler"]) == "amd64"
 

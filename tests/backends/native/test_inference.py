@@ -163,7 +163,7 @@ def test_every_level_of_instructions_agrees(building: Any) -> None:
     ids, offsets = building.texts(model)
     best, found = library.pg_cpu_best(), []
     try:
-        for level in range(best + 1):
+        for level in filter(library.pg_cpu_has, range(best + 1)):
             assert library.pg_cpu_use(level) == level
             states = engine.encode(ids, offsets)
             decoding, rounded = engine.open(states, offsets), small.open(states, offsets)

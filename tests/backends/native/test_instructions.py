@@ -66,6 +66,8 @@ def above(function: disassembly.Function) -> bool:
         ("shlx %eax,%ebx,%ecx", "bmi"),
         ("vmovss (%rax),%xmm0", "avx2"),
         ("vfmadd231ps %ymm1,%ymm2,%ymm3", "avx2"),
+        ("{vex} vpdpbusd %ymm1,%ymm2,%ymm3", "avxvnni"),
+        ("vpdpbusd %ymm1,%ymm2,%ymm3", "avx512"),
         ("vmovups %ymm17,(%rax)", "avx512"),
         ("vaddps (%rax){1to16},%zmm0,%zmm1", "avx512"),
         ("kmovw %eax,%k1", "avx512"),
@@ -84,7 +86,7 @@ def test_a_function_has_the_instructions_of_its_level_at_most(library: disassemb
     wrong = [f"{one.file} {one.name}: {one.example}" for one in library.functions if above(one)]
     assert not wrong, "\n".join(wrong)
     seen = {function.level for function in library.functions if function.needs == function.level}
-    assert seen >= {"portable", "avx2", "avx512", "avx512bf16", "amx"}
+    assert seen >= {"portable", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"}
 
 
 def test_code_of_a_level_is_not_called_by_name(library: disassembly.Disassembly) -> None:

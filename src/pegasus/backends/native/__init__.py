@@ -28,7 +28,7 @@ NO_NATIVE = "PEGASUS_NO_NATIVE"
 #: Where the library lies when it was built.
 LIBRARY = Path(__file__).with_name("_native.so")
 #: What a processor can do, from least to most; PEGASUS_CPU names the most that is used.
-LEVELS = ("portable", "avx2", "avx512", "avx512bf16", "amx")
+LEVELS = ("portable", "avx2", "avxvnni", "avx512", "avx512bf16", "amx")
 
 
 @functools.cache
@@ -58,9 +58,9 @@ def _load() -> ctypes.CDLL | str:
             "from its sources"
         )
     _refuse_stale(loaded)
-    best = LEVELS[loaded.pg_cpu_best()]
-    if wanted and LEVELS.index(wanted) > LEVELS.index(best):
-        logger.warning("PEGASUS_CPU=%s: this processor has no more than %s, which is used", wanted, best)
+    if wanted and not loaded.pg_cpu_has(LEVELS.index(wanted)):
+        used = LEVELS[loaded.pg_cpu_level()]
+        logger.warning("PEGASUS_CPU=%s: this processor has not got that; %s is used", wanted, used)
     return loaded
 
 

@@ -25,7 +25,7 @@ _ALIGNMENT = 64
 _I32, _PTR = ctypes.c_int32, ctypes.c_void_p
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pg_cpu_level": (_I32, ()),
-    "pg_cpu_best": (_I32, ()),
+    "pg_cpu_has": (_I32, (_I32,)),
     "pg_cpu_use": (_I32, (_I32,)),
     "pg_packed_bytes": (ctypes.c_int64, (_I32, _I32, _I32)),
     "pg_pack": (_I32, (_I32, _I32, _I32, _PTR, _PTR, _PTR, _PTR, _I32)),
@@ -56,11 +56,12 @@ def level() -> str:
 
 def levels() -> tuple[str, ...]:
     """The levels this machine has."""
-    return LEVELS[: _native().pg_cpu_best() + 1]
+    native = _native()
+    return tuple(name for number, name in enumerate(LEVELS) if native.pg_cpu_has(number))
 
 
 def use_level(name: str) -> str:
-    """Uses a level, or the best one where the machine has not got it; not while something is computed.
+    """Uses a level, or the next below that the machine has; not while something is computed.
 
     Returns:
         The level now in use.

@@ -101,6 +101,7 @@ constexpr LearnCode kCode[] = {
 #if defined(__x86_64__)
     {},
     {},
+    {},
     {learn_pack_avx512bf16, learn_run_avx512bf16, learn_collect_avx512bf16, learn_collect_embedding_avx512bf16},
     {learn_pack_avx512bf16, learn_run_amx, learn_collect_avx512bf16, learn_collect_embedding_avx512bf16},
 #endif

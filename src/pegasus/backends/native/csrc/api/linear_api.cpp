@@ -12,6 +12,7 @@
 
 PG_API int32_t pg_cpu_level() { return cpu_level(); }
 PG_API int32_t pg_cpu_best() { return cpu_best(); }
+PG_API int32_t pg_cpu_has(int32_t level) { return cpu_has(static_cast<Level>(level)); }
 PG_API int32_t pg_cpu_use(int32_t level) {
     return cpu_use(static_cast<Level>(level < 0 ? 0 : level > LEVEL_AMX ? LEVEL_AMX : level));
 }
@@ -84,10 +85,7 @@ PG_API int32_t pg_quantize(PgRunner* runner, const float* x, int32_t m, int32_t 
     if (!grow(runner, quantized_bytes(m, k))) return PG_NO_MEMORY;
     const Quantized q = quantized_at(runner->memory, m, k);
     linear_quantize(x, m, k, ldx, &q, 0, m);
-    for (int row = 0; row < m; ++row) {
-        std::memcpy(bytes_MK + static_cast<int64_t>(row) * k, q.values + static_cast<int64_t>(row) * q.stride,
-                    static_cast<size_t>(k));
-    }
+    for (int row = 0; row < m; ++row) linear_quantized_row(q, row, k, bytes_MK + static_cast<int64_t>(row) * k);
     std::memcpy(scale_M, q.scale_M, sizeof(float) * static_cast<size_t>(m));
     return PG_OK;
 }

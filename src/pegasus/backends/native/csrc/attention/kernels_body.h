@@ -2,6 +2,8 @@
 #pragma once
 
 #include "attention/kernels.h"
+#include "attention/kv_kinds.h"
+#include "cpu/transpose.h"
 #include "cpu/vectors.h"
 
 namespace {

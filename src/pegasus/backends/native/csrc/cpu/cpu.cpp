@@ -15,7 +15,7 @@
 
 namespace {
 
-const char* const kNames[] = {"portable", "avx2", "avx512", "avx512bf16", "amx"};
+const char* const kNames[] = {"portable", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"};
 
 #if defined(__x86_64__)
 
@@ -49,6 +49,9 @@ bool tiles_granted() {
 #endif
 }
 
+// Subleaf 1 of leaf 7 is there where its subleaf 0 says so; the registers are those of AVX.
+bool has_avxvnni() { return cpuid(7, 0).a >= 1 && bit(cpuid(7, 1).a, 4); }
+
 Level find_best() {
     const Registers basic = cpuid(1, 0), more = cpuid(7, 0);
     const uint64_t saved = saved_state();
@@ -56,7 +59,7 @@ Level find_best() {
     const bool avx2 = bit(basic.c, 12) && bit(basic.c, 23) && bit(basic.c, 28) && bit(basic.c, 29) && bit(more.b, 5);
     if ((saved & 0x6) != 0x6 || !avx2) return LEVEL_PORTABLE;
     const bool foundation = bit(more.b, 16) && bit(more.b, 17) && bit(more.b, 30) && bit(more.b, 31);
-    if ((saved & 0xe0) != 0xe0 || !foundation || !bit(more.c, 11)) return LEVEL_AVX2;
+    if ((saved & 0xe0) != 0xe0 || !foundation || !bit(more.c, 11)) return has_avxvnni() ? LEVEL_AVXVNNI : LEVEL_AVX2;
     if (more.a < 1 || !bit(cpuid(7, 1).a, 5)) return LEVEL_AVX512;  // more.a: the last subleaf there is
     const bool tiles = bit(more.d, 24) && bit(more.d, 25) && bit(more.d, 22);
     if ((saved & 0x60000) != 0x60000 || !tiles || !tiles_granted()) return LEVEL_AVX512BF16;
@@ -65,14 +68,21 @@ Level find_best() {
 
 #else
 
+bool has_avxvnni() { return false; }
 Level find_best() { return LEVEL_PORTABLE; }
 
 #endif
 
+// The greatest level up to this one that the machine has.
+Level within(Level level) {
+    const Level held = level < cpu_best() ? level : cpu_best();
+    return cpu_has(held) ? held : LEVEL_AVX2;  // only AVX-VNNI may be wanting below the best
+}
+
 Level find_wanted() {
     const char* word = std::getenv("PEGASUS_CPU");
     for (int level = LEVEL_PORTABLE; word != nullptr && level <= LEVEL_AMX; ++level) {
-        if (std::strcmp(word, kNames[level]) == 0 && level < cpu_best()) return static_cast<Level>(level);
+        if (std::strcmp(word, kNames[level]) == 0) return within(static_cast<Level>(level));
     }
     return cpu_best();
 }
@@ -91,8 +101,13 @@ Level cpu_best() {
 
 Level cpu_level() { return static_cast<Level>(in_use().load(std::memory_order_relaxed)); }
 
+bool cpu_has(Level level) {
+    static const bool avxvnni = cpu_best() >= LEVEL_AVX2 && has_avxvnni();
+    return level == LEVEL_AVXVNNI ? avxvnni : level <= cpu_best();
+}
+
 Level cpu_use(Level level) {
-    in_use().store(level < cpu_best() ? level : cpu_best());
+    in_use().store(within(level));
     return cpu_level();
 }
 

@@ -1,6 +1,6 @@
 // What this processor can do, found out when first asked.
 //
-// Code for a set of instructions stands in files named after it (`linear_avx2.cpp`, `linear_avx512.cpp`,
+// Code for a set of instructions stands in files named after it (`linear_avx2.cpp`, `linear_avxvnni.cpp`,
 // `linear_amx.cpp`), which `hatch_build.py` compiles with the flags that name promises; such files define
 // tables of constants and functions that are called after asking here. None of their functions may be one that the linker
 // shares between files (a function of a header or of a template, unless it is in an unnamed namespace or forced inline):
@@ -9,24 +9,28 @@
 
 #include <cstdint>
 
-// Each level holds those before it.
+// Each level holds those before it, but for AVX-VNNI, which many processors with AVX-512 have not got.
 enum Level : int32_t {
     LEVEL_PORTABLE = 0,
-    LEVEL_AVX2 = 1,    // AVX2, FMA, F16C
-    LEVEL_AVX512 = 2,  // AVX-512 F, BW, DQ, VL and VNNI
-    LEVEL_AVX512BF16 = 3,  // AVX-512 BF16
-    LEVEL_AMX = 4,         // AMX tiles of int8 and bfloat16, which the kernel has granted
+    LEVEL_AVX2 = 1,        // AVX2, FMA, F16C
+    LEVEL_AVXVNNI = 2,     // AVX-VNNI: int8 products with vectors of 256 bits
+    LEVEL_AVX512 = 3,      // AVX-512 F, BW, DQ, VL and VNNI
+    LEVEL_AVX512BF16 = 4,  // AVX-512 BF16
+    LEVEL_AMX = 5,         // AMX tiles of int8 and bfloat16, which the kernel has granted
 };
 
-// The level in use: the best of this machine, or less where PEGASUS_CPU=portable|avx2|avx512|avx512bf16|amx says so.
+// The level in use: the best of this machine, or less where PEGASUS_CPU=portable|avx2|avxvnni|avx512|avx512bf16|amx says so.
 Level cpu_level();
 
 // The best level of this machine, whatever is set.
 Level cpu_best();
 
-// Uses this level, or the best one where the machine has not got it; returns what is in use now.
-// Not while a computation runs.
+// Whether this machine has a level.
+bool cpu_has(Level level);
+
+// Uses this level, or where the machine has not got it the next below that it has; returns what is in use now. Not while
+// a computation runs.
 Level cpu_use(Level level);
 
-// "portable", "avx2", "avx512", "avx512bf16", "amx".
+// "portable", "avx2", "avxvnni", "avx512", "avx512bf16", "amx".
 const char* cpu_name(Level level);

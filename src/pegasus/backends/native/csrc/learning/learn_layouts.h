@@ -8,6 +8,8 @@
 
 #include <immintrin.h>
 
+#include "attention/kv_kinds.h"
+#include "cpu/transpose.h"
 #include "cpu/vectors.h"
 #include "learning/learn_model.h"
 

@@ -53,7 +53,7 @@ struct Epilogue {
     int32_t ld_residual = 0;
 };
 
-// Rows of x made ready: bytes 128 + round(x / scale) for int8; bfloat16 for bf16 weights and more than some rows
+// Rows of x made ready: round(x / scale) for int8, as bytes 128 more than that or as numbers of 16 bits; bfloat16 for bf16 weights and more than some rows
 // where there are instructions for it.
 struct Quantized {
     uint8_t* values;  // aligned to 64 bytes
@@ -84,6 +84,9 @@ void linear_prepare(const Linear& w, const float* x, int ldx, int m, const Quant
 
 // Rounds rows to int8: scale = max|x| / 127 (1 for a row of zeros), to nearest, ties to even.
 void linear_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int row_begin, int row_end);
+
+// A row of what that made, as bytes 128 more than they mean, whatever the level keeps.
+void linear_quantized_row(const Quantized& q, int row, int k, uint8_t* bytes_K);
 
 // Columns 16 * panel_begin .. min(N, 16 * panel_end) of y [M, ldy], of which column 0 stands at y[0]. x is read where
 // linear_prepares() is false, q where it is true. Any m >= 0, any range of panels; nothing is written outside.

@@ -4,6 +4,7 @@
 #include "linear/linear_vector.h"
 
 LINEAR_VECTOR_KERNELS(avx512)
+LINEAR_QUANTIZE(avx512, uint8_t, 128)
 
 namespace {
 

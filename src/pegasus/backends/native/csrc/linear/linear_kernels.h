@@ -33,6 +33,8 @@ using QuantizeKernel = void (*)(const float* x, int m, int k, int ldx, const Qua
 LINEAR_KERNELS(portable)
 #if defined(__x86_64__)
 LINEAR_KERNELS(avx2)
+void linear_avxvnni_int8(const LinearWork&);
+void linear_avxvnni_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
 LINEAR_KERNELS(avx512)
 void linear_avx512bf16_bf16(const LinearWork&);
 void linear_avx512bf16_round(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);

@@ -2,6 +2,7 @@
 #include "linear/linear_vector.h"
 
 LINEAR_VECTOR_KERNELS(portable)
+LINEAR_QUANTIZE(portable, uint8_t, 128)
 
 static void row_times_panel(const LinearWork& work, int panel, int row) {
     const int8_t* weights = reinterpret_cast<const int8_t*>(panel_at(work.w, panel));

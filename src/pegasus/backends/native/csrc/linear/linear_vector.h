@@ -227,28 +227,33 @@ inline float largest_of(const float* x, int k) {
     return largest;
 }
 
-inline void quantize_rows(const float* x, int k, int ldx, const Quantized* q, int begin, int end) {
+// Each as a `Number`, `Offset` more than it means.
+template <class Number, int Offset>
+void quantize_rows(const float* x, int k, int ldx, const Quantized* q, int begin, int end) {
+    typedef Number Numbers __attribute__((vector_size(LANES * sizeof(Number))));
     for (int row = begin; row < end; ++row) {
         const float* from = x + static_cast<int64_t>(row) * ldx;
-        uint8_t* to = q->values + static_cast<int64_t>(row) * q->stride;
+        auto* to = reinterpret_cast<Number*>(q->values + static_cast<int64_t>(row) * q->stride);
         const float largest = largest_of(from, k), scale = largest > 0.0f ? largest / 127.0f : 1.0f;
         const float inverse = largest > 0.0f ? 127.0f / largest : 1.0f;
         q->scale_M[row] = scale;
         int i = 0;
         for (; i + LANES <= k; i += LANES) {
-            store(to + i, __builtin_convertvector(nearest(load<Floats>(from + i) * inverse) + 128, Bytes));
+            store(to + i, __builtin_convertvector(nearest(load<Floats>(from + i) * inverse) + Offset, Numbers));
         }
-        for (; i < k; ++i) to[i] = static_cast<uint8_t>(nearest(all(from[i] * inverse))[0] + 128);
-        std::memset(to + k, 128, static_cast<size_t>(padded_k(LINEAR_INT8, k) - k));
+        for (; i < k; ++i) to[i] = static_cast<Number>(nearest(all(from[i] * inverse))[0] + Offset);
+        for (i = k; i < padded_k(LINEAR_INT8, k); ++i) to[i] = Offset;
     }
 }
 
 }  // namespace
 
-#define LINEAR_VECTOR_KERNELS(level)                                                                              \
-    void linear_##level##_f32(const LinearWork& work) { multiply<WeightsF32>(work); }                             \
-    void linear_##level##_bf16(const LinearWork& work) { multiply<WeightsBf16>(work); }                           \
-    void linear_##level##_f16(const LinearWork& work) { multiply<WeightsF16>(work); }                             \
+#define LINEAR_VECTOR_KERNELS(level)                                                  \
+    void linear_##level##_f32(const LinearWork& work) { multiply<WeightsF32>(work); } \
+    void linear_##level##_bf16(const LinearWork& work) { multiply<WeightsBf16>(work); } \
+    void linear_##level##_f16(const LinearWork& work) { multiply<WeightsF16>(work); }
+
+#define LINEAR_QUANTIZE(level, Number, offset)                                                                    \
     void linear_##level##_quantize(const float* x, int, int k, int ldx, const Quantized* q, int begin, int end) { \
-        quantize_rows(x, k, ldx, q, begin, end);                                                                  \
+        quantize_rows<Number, offset>(x, k, ldx, q, begin, end);                                                  \
     }
