@@ -3,7 +3,7 @@
 The library is plain C++20 behind a C interface, loaded through ctypes, so one file serves every Python of a
 platform. Where there is no compiler, or PEGASUS_NO_NATIVE=1, the package is installed without it and works
 through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_avxvnni.cpp`,
-`*_avx512.cpp`, `*_avx512bf16.cpp`, `*_amx.cpp`) is compiled for them and entered only on processors that have them;
+`*_avx512.cpp`, `*_avx512bf16.cpp`, `*_amx.cpp`; of ARM `*_dotprod.cpp`) is compiled for them and entered only on processors that have them;
 elsewhere such files are left out.
 
 A library holds the digest of the sources it was made from and of how it was made; it is built anew when
@@ -61,12 +61,15 @@ AVX512 = (
 )
 AVX512BF16 = (*AVX512, "-mavx512bf16")
 INSTRUCTIONS = {
+    "dotprod": ("-march=armv8.2-a+dotprod",),
     "avx2": AVX2,
     "avxvnni": (*AVX2, "-mavxvnni"),
     "avx512": AVX512,
     "avx512bf16": AVX512BF16,
     "amx": (*AVX512BF16, "-mamx-tile", "-mamx-int8", "-mamx-bf16"),
 }
+#: Those of ARM's; the others are of x86-64.
+ARM = ("dotprod",)
 
 
 class NotBuilt(Exception):
@@ -100,10 +103,10 @@ def machine_of(words: list[str]) -> str:
 
 def flags_of(source: Path, machine: str) -> list[str] | None:
     """The compiler's flags for one file; None where the file is for another architecture."""
-    extra = INSTRUCTIONS.get(level_of(source), ())
-    if extra and machine not in ("x86_64", "amd64"):
+    level = level_of(source)
+    if level and machine not in (("aarch64", "arm64") if level in ARM else ("x86_64", "amd64")):
         return None
-    return [*FLAGS, *extra, *shlex.split(os.environ.get("CXXFLAGS", ""))]
+    return [*FLAGS, *INSTRUCTIONS.get(level, ()), *shlex.split(os.environ.get("CXXFLAGS", ""))]
 
 
 def by_level(sources: list[Path]) -> list[Path]:

@@ -121,6 +121,8 @@ def test_a_source_for_another_architecture_is_left_out(
 ) -> None:
     assert hatch_build.flags_of(tree / "linear_amx.cpp", "aarch64") is None
     assert "-mavx2" not in hatch_build.flags_of(tree / "linear_portable.cpp", "aarch64")
+    assert "-march=armv8.2-a+dotprod" in hatch_build.flags_of(tree / "linear_dotprod.cpp", "arm64")
+    assert hatch_build.flags_of(tree / "linear_dotprod.cpp", "x86_64") is None
 
     def flags(name: str) -> list[str]:
         return hatch_build.flags_of(tree / name, "x86_64")

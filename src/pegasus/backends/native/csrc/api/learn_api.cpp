@@ -98,6 +98,7 @@ struct Layout {
 // What each level learns with, if it can.
 constexpr LearnCode kCode[] = {
     {},
+    {},
 #if defined(__x86_64__)
     {},
     {},

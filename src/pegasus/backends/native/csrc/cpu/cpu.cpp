@@ -8,6 +8,9 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 #if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,7 +18,7 @@
 
 namespace {
 
-const char* const kNames[] = {"portable", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"};
+const char* const kNames[] = {"portable", "dotprod", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"};
 
 #if defined(__x86_64__)
 
@@ -69,14 +72,22 @@ Level find_best() {
 #else
 
 bool has_avxvnni() { return false; }
-Level find_best() { return LEVEL_PORTABLE; }
+
+Level find_best() {
+#if defined(__aarch64__) && defined(__linux__)
+    constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP
+    if (getauxval(AT_HWCAP) & kDotProducts) return LEVEL_DOTPROD;
+#endif
+    return LEVEL_PORTABLE;
+}
 
 #endif
 
 // The greatest level up to this one that the machine has.
 Level within(Level level) {
-    const Level held = level < cpu_best() ? level : cpu_best();
-    return cpu_has(held) ? held : LEVEL_AVX2;  // only AVX-VNNI may be wanting below the best
+    int held = level < cpu_best() ? level : cpu_best();
+    while (!cpu_has(static_cast<Level>(held))) --held;
+    return static_cast<Level>(held);
 }
 
 Level find_wanted() {
@@ -102,8 +113,10 @@ Level cpu_best() {
 Level cpu_level() { return static_cast<Level>(in_use().load(std::memory_order_relaxed)); }
 
 bool cpu_has(Level level) {
-    static const bool avxvnni = cpu_best() >= LEVEL_AVX2 && has_avxvnni();
-    return level == LEVEL_AVXVNNI ? avxvnni : level <= cpu_best();
+    static const bool avxvnni = has_avxvnni();
+    if (level == LEVEL_PORTABLE || level == cpu_best()) return true;
+    if (level == LEVEL_AVXVNNI) return avxvnni && cpu_best() > LEVEL_AVXVNNI;
+    return level >= LEVEL_AVX2 && level < cpu_best();
 }
 
 Level cpu_use(Level level) {

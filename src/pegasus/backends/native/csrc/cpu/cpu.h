@@ -9,17 +9,19 @@
 
 #include <cstdint>
 
-// Each level holds those before it, but for AVX-VNNI, which many processors with AVX-512 have not got.
+// Each level holds those before it, but for AVX-VNNI, which many processors with AVX-512 have not got, and what is of
+// another architecture.
 enum Level : int32_t {
     LEVEL_PORTABLE = 0,
-    LEVEL_AVX2 = 1,        // AVX2, FMA, F16C
-    LEVEL_AVXVNNI = 2,     // AVX-VNNI: int8 products with vectors of 256 bits
-    LEVEL_AVX512 = 3,      // AVX-512 F, BW, DQ, VL and VNNI
-    LEVEL_AVX512BF16 = 4,  // AVX-512 BF16
-    LEVEL_AMX = 5,         // AMX tiles of int8 and bfloat16, which the kernel has granted
+    LEVEL_DOTPROD = 1,     // ARM's dot products of bytes (ASIMDDP)
+    LEVEL_AVX2 = 2,        // AVX2, FMA, F16C
+    LEVEL_AVXVNNI = 3,     // AVX-VNNI: int8 products with vectors of 256 bits
+    LEVEL_AVX512 = 4,      // AVX-512 F, BW, DQ, VL and VNNI
+    LEVEL_AVX512BF16 = 5,  // AVX-512 BF16
+    LEVEL_AMX = 6,         // AMX tiles of int8 and bfloat16, which the kernel has granted
 };
 
-// The level in use: the best of this machine, or less where PEGASUS_CPU=portable|avx2|avxvnni|avx512|avx512bf16|amx says so.
+// The level in use: the best of this machine, or less where PEGASUS_CPU=portable|dotprod|avx2|avxvnni|avx512|avx512bf16|amx says so.
 Level cpu_level();
 
 // The best level of this machine, whatever is set.
@@ -32,5 +34,5 @@ bool cpu_has(Level level);
 // a computation runs.
 Level cpu_use(Level level);
 
-// "portable", "avx2", "avxvnni", "avx512", "avx512bf16", "amx".
+// "portable", "dotprod", "avx2", "avxvnni", "avx512", "avx512bf16", "amx".
 const char* cpu_name(Level level);

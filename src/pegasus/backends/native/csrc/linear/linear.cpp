@@ -11,17 +11,27 @@ namespace {
 #if defined(__x86_64__)
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
+    {},  // of another architecture
     {linear_avx2_f32, linear_avx2_bf16, linear_avx2_f16, linear_avx2_int8},
     {linear_avx2_f32, linear_avx2_bf16, linear_avx2_f16, linear_avxvnni_int8},
     {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_avx512_int8},
     {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_avx512_int8},
     {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_amx_int8},
 };
-constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize, linear_avx2_quantize,   linear_avxvnni_quantize,
-                                        linear_avx512_quantize,   linear_avx512_quantize, linear_avx512_quantize};
+constexpr QuantizeKernel kQuantize[] = {
+    linear_portable_quantize, nullptr,                linear_avx2_quantize,  linear_avxvnni_quantize,
+    linear_avx512_quantize,   linear_avx512_quantize, linear_avx512_quantize};
 // Of the levels whose instructions want x rounded to bfloat16 too.
-constexpr LinearKernel kRoundedKernels[] = {nullptr, nullptr, nullptr, nullptr, linear_avx512bf16_bf16, linear_amx_bf16};
-constexpr QuantizeKernel kRound[] = {nullptr, nullptr, nullptr, nullptr, linear_avx512bf16_round, linear_avx512bf16_round};
+constexpr LinearKernel kRoundedKernels[] = {nullptr, nullptr, nullptr, nullptr, nullptr, linear_avx512bf16_bf16, linear_amx_bf16};
+constexpr QuantizeKernel kRound[] = {nullptr, nullptr, nullptr, nullptr, nullptr, linear_avx512bf16_round, linear_avx512bf16_round};
+#elif defined(__aarch64__)
+constexpr LinearKernel kKernels[][4] = {
+    {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
+    {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_dotprod_int8},
+};
+constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize, linear_dotprod_quantize};
+constexpr LinearKernel kRoundedKernels[] = {nullptr, nullptr};
+constexpr QuantizeKernel kRound[] = {nullptr, nullptr};
 #else
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
@@ -86,12 +96,14 @@ void linear_quantize(const float* x, int m, int k, int ldx, const Quantized* q, 
 
 void linear_quantized_row(const Quantized& q, int row, int k, uint8_t* bytes_K) {
     const uint8_t* from = q.values + static_cast<int64_t>(row) * q.stride;
-    if (cpu_level() != LEVEL_AVX2) {  // whose products are of 16 bits
-        std::memcpy(bytes_K, from, static_cast<size_t>(k));
-        return;
+    const auto* words = reinterpret_cast<const int16_t*>(from);
+    for (int i = 0; i < k; ++i) {
+        switch (cpu_level()) {
+            case LEVEL_AVX2: bytes_K[i] = static_cast<uint8_t>(words[i] + 128); break;
+            case LEVEL_DOTPROD: bytes_K[i] = from[i] ^ 128; break;  // with a sign
+            default: bytes_K[i] = from[i];
+        }
     }
-    const auto* numbers = reinterpret_cast<const int16_t*>(from);
-    for (int i = 0; i < k; ++i) bytes_K[i] = static_cast<uint8_t>(numbers[i] + 128);
 }
 
 void linear_prepare(const Linear& w, const float* x, int ldx, int m, const Quantized* q, int row_begin, int row_end) {

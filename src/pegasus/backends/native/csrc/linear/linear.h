@@ -53,7 +53,8 @@ struct Epilogue {
     int32_t ld_residual = 0;
 };
 
-// Rows of x made ready: round(x / scale) for int8, as bytes 128 more than that or as numbers of 16 bits; bfloat16 for bf16 weights and more than some rows
+// Rows of x made ready: round(x / scale) for int8, as bytes 128 more than that, with a sign, or as
+// numbers of 16 bits; bfloat16 for bf16 weights and more than some rows
 // where there are instructions for it.
 struct Quantized {
     uint8_t* values;  // aligned to 64 bytes

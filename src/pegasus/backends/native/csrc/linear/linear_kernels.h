@@ -31,6 +31,10 @@ using QuantizeKernel = void (*)(const float* x, int m, int k, int ldx, const Qua
     void linear_##level##_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
 
 LINEAR_KERNELS(portable)
+#if defined(__aarch64__)
+void linear_dotprod_int8(const LinearWork&);
+void linear_dotprod_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
+#endif
 #if defined(__x86_64__)
 LINEAR_KERNELS(avx2)
 void linear_avxvnni_int8(const LinearWork&);
