@@ -32,6 +32,8 @@ class Contestant:
         )  # fmt: skip
         self.loaded = self._hear()
         self.peak = self.loaded["peak_memory"]
+        #: Programs that were compiled for the jobs so far, where JAX computes.
+        self.compilations = 0
 
     def do(self, job: Job) -> float:
         """Seconds that a job took."""
@@ -39,7 +41,7 @@ class Contestant:
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
         answer = self._hear()
-        self.peak = answer["peak_memory"]
+        self.peak, self.compilations = answer["peak_memory"], answer["compilations"]
         return float(answer["seconds"])
 
     def leave(self) -> None:
@@ -78,12 +80,16 @@ def worker(python: str, threads: int, shape: str) -> list[str]:
     return [python, str(WORKER), "--threads", str(threads), "--vocabulary", vocabulary]
 
 
-def cast(options: argparse.Namespace) -> tuple[dict[str, tuple[str, Path]], dict[str, str]]:
-    """Who takes part, with interpreter and folder; and who is missing, and why."""
+def cast(
+    options: argparse.Namespace, backend: str = "packed"
+) -> tuple[dict[str, tuple[str, Path]], dict[str, str]]:
+    """Who takes part, with interpreter and folder; and who is missing, and why. ``backend`` is ours."""
     cache = checkpoints.cache_folder(options.cache)
-    taking = {
-        f"ours-{options.dtype}": (sys.executable, checkpoints.packed(cache, options.shape, options.dtype))
-    }
+    if backend == "packed":
+        own = {f"ours-{options.dtype}": checkpoints.packed(cache, options.shape, options.dtype)}
+    else:
+        own = {f"ours-{backend}-{options.dtype}": checkpoints.checkpoint(cache, options.shape)}
+    taking = {name: (sys.executable, folder) for name, folder in own.items()}
     missing: dict[str, str] = {}
     for peer in filter(None, options.peers.split(",")):
         if peer not in PEERS:

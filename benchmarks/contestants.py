@@ -23,6 +23,7 @@ PEERS = {
     "transformers-fp32": ("transformers", "torch"),
     "transformers-bf16": ("transformers", "torch"),
     "transformers-int8": ("transformers", "torch"),
+    "flax-fp32": ("transformers", "flax", "jax"),
 }
 FIRST_WORD, EOS = 106, 1
 #: rows [documents][source] of ids, beams, tokens → how many tokens each summary has
@@ -51,17 +52,22 @@ def words_of(ids: list[int]) -> list[str]:
 
 
 def ours(folder: Path, name: str, threads: int) -> Generate:
+    """Named ours-DTYPE, or ours-BACKEND-DTYPE where it is no packed model."""
     import numpy as np
 
     from pegasus.backends.choose import open_model
 
-    opened = open_model(folder, device="cpu", threads=threads)
+    _, *backend, dtype = name.split("-")
+    if backend:  # a framework computes with the processors that the process may use
+        opened = open_model(folder, backend=backend[0], device="cpu", dtype=dtype)
+    else:
+        opened = open_model(folder, device="cpu", threads=threads)
 
     def generate(rows: list[list[int]], beams: int, tokens: int) -> list[int]:
         found = opened.generate(
             np.array(rows), num_beams=beams, min_new_tokens=tokens, max_new_tokens=tokens
         )
-        return [len(row) - 1 for row in found]
+        return [len(row) - 1 for row in getattr(found, "sequences", found)]
 
     return generate
 
@@ -154,7 +160,23 @@ def _hugging_face(folder: Path, name: str, threads: int) -> Callable[..., Any]:
     return run
 
 
-GENERATE = {"ours": ours, "ctranslate2": ctranslate2, "transformers": transformers}
+def flax(folder: Path, name: str, threads: int) -> Generate:
+    """transformers' Flax classes, which the releases before 5 have."""
+    import numpy as np
+    from transformers import FlaxPegasusForConditionalGeneration
+
+    model = FlaxPegasusForConditionalGeneration.from_pretrained(folder, from_pt=True)
+
+    def generate(rows: list[list[int]], beams: int, tokens: int) -> list[int]:
+        limits = {"min_length": tokens + 1, "max_length": tokens + 1}
+        ids = np.array(rows)
+        found = model.generate(ids, attention_mask=np.ones_like(ids), num_beams=beams, **limits)
+        return [len(row) - 1 for row in np.asarray(found.sequences)]
+
+    return generate
+
+
+GENERATE = {"ours": ours, "ctranslate2": ctranslate2, "transformers": transformers, "flax": flax}
 SUMMARIZE = {"ours": our_summary, "ctranslate2": ctranslate2_summary, "transformers": transformers_summary}
 
 
@@ -199,6 +221,20 @@ def silence_peers() -> None:
     warnings.simplefilter("ignore")
 
 
+def compilations() -> Callable[[], int]:
+    """How many programs JAX has compiled since this was called; 0 where there is no JAX."""
+    found: list[float] = []
+    if "jax" in sys.modules:
+        from jax import monitoring
+
+        def listen(event: str, seconds: float, **_: Any) -> None:
+            if event == "/jax/core/compile/backend_compile_duration":
+                found.append(seconds)
+
+        monitoring.register_event_duration_secs_listener(listen)
+    return lambda: len(found)
+
+
 # -- the conversation ----------------------------------------------------------------------------------
 
 
@@ -216,6 +252,7 @@ def answers(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         return
     generate = GENERATE[family](options.folder, options.name, options.threads)
     yield {"load_seconds": time.perf_counter() - began, "peak_memory": peak_memory()}
+    compiled = compilations()
     for line in sys.stdin:
         job = json.loads(line)
         rows = rows_of(job, options.vocabulary)
@@ -223,7 +260,7 @@ def answers(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         lengths = generate(rows, job["beams"], job["tokens"])
         seconds = time.perf_counter() - began
         assert lengths == [job["tokens"]] * job["documents"], lengths
-        yield {"seconds": seconds, "peak_memory": peak_memory()}
+        yield {"seconds": seconds, "peak_memory": peak_memory(), "compilations": compiled()}
 
 
 def _summary(summarize: Summarize, began: float, options: argparse.Namespace) -> Iterator[dict[str, Any]]:

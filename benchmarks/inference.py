@@ -2,6 +2,7 @@
 
     scripts/bench inference --shape large --source 512 --beams 8 --documents 1 --rounds 5 \\
         --dtype int8 --peers ctranslate2-int8,transformers-fp32 --peer-python PYTHON
+    scripts/bench inference --backend jax --dtype float32 --peers flax-fp32 --peer-python PYTHON
 
 Everybody writes exactly --tokens tokens for each document. A ratio is our seconds over a peer's in the
 same round; the median of them is told. The limit of a step is the time that reading its weights from
@@ -36,6 +37,7 @@ def main() -> None:
     declare(parser)
     for name, usual in (("source", 512), ("beams", 8), ("documents", 1)):
         parser.add_argument(f"--{name}", type=int, default=usual)
+    parser.add_argument("--backend", default="packed", help="ours: packed, or a framework such as jax")
     options = parser.parse_args()
     report = measure(options)
     print(json.dumps(report) if options.json else table(report))
@@ -43,7 +45,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     job = {name: getattr(options, name) for name in ("source", "beams", "documents", "tokens")}
-    taking, missing = cast(options)
+    taking, missing = cast(options, options.backend)
     here = machine(options.threads)
     contestants = [
         Contestant(name, python, folder, options.shape, options.threads)
@@ -51,6 +53,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     ]
     own = contestants[0]
     seconds = in_turns(contestants, job, options.rounds)
+    compiled = {one.name: one.compilations for one in contestants}
     steps = _steps(own, job, options.rounds, options.threads)
     for one in contestants:
         one.leave()
@@ -67,6 +70,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 "seconds": summed_up(seconds[one.name]),
                 "peak_memory_mb": round(one.peak / 1e6),
                 "load_seconds": round(one.loaded["load_seconds"], 3),
+                "loaded_memory_mb": round(one.loaded["peak_memory"] / 1e6),
+                "compilations": compiled[one.name],
             }
             for one in contestants
         },
@@ -115,6 +120,8 @@ def table(report: dict[str, Any]) -> str:
         times = " ".join(f"{found['seconds'][which]:8.3f}" for which in ("median", "min", "max"))
         ratio = report["ratio"].get(name)
         told = "" if ratio is None else f"time x {ratio:.2f}, memory x {report['memory_ratio'][name]:.2f}"
+        if found["compilations"]:
+            told += f"  {found['compilations']} compilations"
         lines.append(f"{name:<20} {times} {found['peak_memory_mb']:8,}   {told}")
     step = report["step"]
     lines.append(

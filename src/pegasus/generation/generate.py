@@ -35,6 +35,7 @@ from pegasus.generation.session import (
     Hypotheses,
     Recorded,
     Records,
+    Search,
     SearchRun,
     log_softmax,
     run_search,
@@ -100,6 +101,14 @@ class GenerationMixin(SearchMethods):
             use_cache=request.use_cache,
             mask_RT=None if mask is None else np.asarray(self.to_host(mask)).astype(np.int64),
         )
+
+    def open_run(self, search: Search, request: Request) -> tuple[SearchRun, Recorded | None]:
+        """A search under way over a session, and where it is recorded.
+
+        A backend that computes several steps of some searches at once gives a run of its own for these.
+        """
+        session = self.open_session(request)
+        return SearchRun(search, session), session.recorded
 
     # -- settings ----------------------------------------------------------------------------------------
 
@@ -268,12 +277,9 @@ class GenerationMixin(SearchMethods):
                 )
             )
         processors = LogitsProcessors(processors_for(settings, limits, read.sources, guests))
-        session = self.open_session(read.request)
-        run = SearchRun(
-            strategy.begin(read.prompt_BT, replace(search_settings, processors=processors), settings),
-            session,
-        )
-        return Generation(run, lambda: finish(run.result(), session.recorded))
+        search = strategy.begin(read.prompt_BT, replace(search_settings, processors=processors), settings)
+        run, recorded = self.open_run(search, read.request)
+        return Generation(run, lambda: finish(run.result(), recorded))
 
     def _settle(
         self, config: GenerationConfig | None, kwargs: dict[str, Any]

@@ -47,14 +47,15 @@ class Beam:
         self.finished = FinishedHypotheses(texts, beams, normalization)
         self.considered = max(2, 1 + len(search_settings.eos)) * beams
         self._next: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-        self._over = False
+        #: Whether there is nothing left to ask.
+        self.over = False
 
     def ask(self) -> Ask | None:
         """The best continuations of each beam."""
         return self._ask(self.considered)
 
     def _ask(self, count: int | None) -> Ask | None:
-        if self._over:
+        if self.over:
             return None
         parents_R, texts_B = self._next
         return Ask(
@@ -68,7 +69,10 @@ class Beam:
 
     def update(self, answer: Answer) -> None:
         """Adds ended continuations to the finished and goes on with the best of the others."""
-        beams_BK, tokens_BK, sums_BK = self.candidates(*self._by_text(answer))
+        self.take(*self.candidates(*self._by_text(answer)))
+
+    def take(self, beams_BK: np.ndarray, tokens_BK: np.ndarray, sums_BK: np.ndarray) -> None:
+        """One step with the best continuations of each text, as ``candidates`` finds them."""
         rows_BK = self._rows_of(beams_BK)
         ends_BK = self.search_settings.is_eos(tokens_BK)
         self._add_finished(ends_BK, sums_BK, rows_BK)
@@ -95,7 +99,7 @@ class Beam:
         held_B = np.isin(self.texts_B, np.asarray(texts)) & ~self.done_B
         self._add_open(held_B)
         self.done_B |= held_B
-        self._over = self._over or bool(self.done_B.all())
+        self.over = self.over or bool(self.done_B.all())
 
     def result(self) -> Hypotheses:
         """The best of the finished; texts that were not done add what they were still continuing."""
@@ -162,7 +166,7 @@ class Beam:
         self.history.grow(parents_R, tokens_BM.reshape(-1))
         self.search_settings.processors.carry(self.history, parents_R)
         over = bool(self.done_B.all()) or self.history.length >= self.search_settings.max_length
-        self._over = self.search_settings.notify(lambda: self.history.ids_RT) or over
+        self.over = self.search_settings.notify(lambda: self.history.ids_RT) or over
 
     def _add_open(self, open_B: np.ndarray) -> None:
         open_B = np.flatnonzero(open_B)

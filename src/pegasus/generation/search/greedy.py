@@ -41,11 +41,12 @@ class Greedy:
         self.dropped_N = np.zeros(rows, dtype=bool)
         self._parents_R: np.ndarray | None = None
         self._texts_B: np.ndarray | None = None
-        self._over = False
+        #: Whether there is nothing left to ask.
+        self.over = False
 
     def ask(self) -> Ask | None:
         """The next token of each row."""
-        if self._over:
+        if self.over:
             return None
         return Ask(
             self.history.window(1) if self.history.steps else self.history.prompt_RT,
@@ -70,7 +71,7 @@ class Greedy:
         stay_R = self._select()
         self._move(stay_R, parents_R, tokens_R)
         over = not self._open.any() or self.history.length >= self.search_settings.max_length
-        self._over = self.search_settings.notify(lambda: self.history.ids_RT) or over
+        self.over = self.search_settings.notify(lambda: self.history.ids_RT) or over
 
     def drop(self, texts: Sequence[int]) -> None:
         """Rows of these texts stay as they are."""
@@ -78,12 +79,25 @@ class Greedy:
             raise NotOffered(WATCHED)
         of_text = np.arange(len(self.dropped_N)) // self.search_settings.returned
         self.dropped_N |= np.isin(of_text, np.asarray(texts))
-        self._over = self._over or not self._open.any()
+        self.over = self.over or not self._open.any()
 
     @property
     def _open(self) -> np.ndarray:
         """Which sequences go on."""
         return np.asarray((self.eos_N < 0) & ~self.dropped_N)
+
+    @property
+    def texts_B(self) -> np.ndarray:
+        """Which of the original texts are held."""
+        held_B: np.ndarray = self.live_R[:: self.search_settings.returned] // self.search_settings.returned
+        return held_B
+
+    @property
+    def done_B(self) -> np.ndarray:
+        """Which of those are done."""
+        done_BM: np.ndarray = ~self._open[self.live_R].reshape(-1, self.search_settings.returned)
+        done_B: np.ndarray = np.all(done_BM, axis=1)
+        return done_B
 
     def result(self) -> Hypotheses:
         """What each row said; the score is the sum of log-probabilities."""
@@ -115,8 +129,7 @@ class Greedy:
 
     def _select(self) -> np.ndarray:
         """The rows that stay: all of them, until enough texts are done."""
-        done_BM = (~self._open[self.live_R]).reshape(-1, self.search_settings.returned)
-        done_B: np.ndarray = np.all(done_BM, axis=1)
+        done_B = self.done_B
         self._texts_B = None
         if self.search_settings.all_rows or not worth_dropping(done_B):
             return np.arange(len(self.live_R))

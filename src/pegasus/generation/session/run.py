@@ -38,14 +38,19 @@ class SearchRun:
         late = self.deadline is not None and self.clock() >= self.deadline
         if self.steps and (self._cancelled or late):
             return False
-        ask = self.search.ask()
-        if ask is None:
+        if not self._advance():
             return False
-        self.search.update(self.session.step(ask))
         self.steps += 1
         if self._unwanted:
             texts, self._unwanted = self._unwanted, []
             self.search.drop(texts)
+        return True
+
+    def _advance(self) -> bool:
+        ask = self.search.ask()
+        if ask is None:
+            return False
+        self.search.update(self.session.step(ask))
         return True
 
     def cancel(self) -> None:

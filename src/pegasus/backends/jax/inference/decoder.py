@@ -38,7 +38,9 @@ def _cross(module: Any, variables: Any, states: jax.Array) -> Memory:
 
 
 @partial(jax.jit, static_argnames="places")
-def _grow(memory: Memory, places: int) -> Memory:
+def grown(memory: Memory, places: int) -> Memory:
+    """A memory with more places."""
+
     def wider(old: jax.Array) -> jax.Array:
         return jnp.pad(old, ((0, 0), (0, 0), (0, places - old.shape[2]), (0, 0)))
 
@@ -46,8 +48,18 @@ def _grow(memory: Memory, places: int) -> Memory:
 
 
 @jax.jit
-def _rows(tree: Any, index: jax.Array) -> Any:
+def rows_of(tree: Any, index: jax.Array) -> Any:
+    """Some rows of every array."""
     return jax.tree.map(lambda one: jnp.take(one, index, axis=0), tree)
+
+
+def empty_memory(module: Any, rows: int, places: int) -> Memory:
+    """A memory of the decoder of a module in which nothing is."""
+    sizes = module.sizes
+    heads = (sizes.heads[1] - dict(sizes.pruned).get(f"decoder.{i}", 0) for i in range(sizes.layers[1]))
+    shapes = ((rows, kept, places, sizes.width // sizes.heads[1]) for kept in heads)
+    empty = (np.zeros(shape, module.dtype) for shape in shapes)
+    return tuple((one, one) for one in empty)
 
 
 @partial(jax.jit, static_argnames=("module", "mode", "several", "count"))
@@ -165,7 +177,7 @@ class JaxDecoder:
         rows, tokens = step.tokens_RT.shape
         several = step.positions > 1
         if step.texts_B is not None:
-            self._drop(np.asarray(step.texts_B))
+            self.drop(np.asarray(step.texts_B))
         blocks = len(self.source_mask_BS)
         size = (rows // self.texts * blocks, doubled(tokens) if self.rounds else tokens)
         places = self._room(step.keep + size[1], size[0])
@@ -216,21 +228,14 @@ class JaxDecoder:
 
     def _room(self, places: int, rows: int) -> int:
         """Room for so many places."""
-        sizes = self.module.sizes
         if self.past is None:
             room = doubled(places, LEAST_PLACES)
-            heads = [
-                sizes.heads[1] - dict(sizes.pruned).get(f"decoder.{i}", 0) for i in range(sizes.layers[1])
-            ]
-            width = sizes.width // sizes.heads[1]
-            empty = (np.zeros((rows, kept, room, width), self.module.dtype) for kept in heads)
-            self.past = Past(tuple((one, one) for one in empty), np.int32(0))
-            self.rows = rows
+            self.past, self.rows = Past(empty_memory(self.module, rows, room), np.int32(0)), rows
             return room
         room = int(self.past.memory[0][0].shape[2])
         if places > room:
             room = doubled(places, LEAST_PLACES)
-            self.past = replace(self.past, memory=_grow(self.past.memory, room))
+            self.past = replace(self.past, memory=grown(self.past.memory, room))
         return room
 
     def _parents(self, step: Step, size: int) -> np.ndarray | None:
@@ -245,11 +250,12 @@ class JaxDecoder:
         rows = np.arange(len(step.tokens_RT)) * self.rows // len(step.tokens_RT)
         return padded(rows.astype(np.int32), (size,))
 
-    def _drop(self, texts_B: np.ndarray) -> None:
-        """Only these texts remain."""
+    def drop(self, texts_B: np.ndarray) -> np.ndarray:
+        """Only these texts remain; returns which one each block of the program is."""
         self.texts = len(texts_B)
         index = padded(texts_B.astype(np.int32), (doubled(self.texts) if self.rounds else self.texts,))
-        self.cross, self.source_mask_BS = _rows(self.cross, index), self.source_mask_BS[index]
+        self.cross, self.source_mask_BS = rows_of(self.cross, index), self.source_mask_BS[index]
+        return index
 
 
 def _mask(mask_RT: np.ndarray | None, size: tuple[int, int]) -> np.ndarray | None:

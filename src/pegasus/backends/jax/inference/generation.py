@@ -10,15 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pegasus.backends.jax.inference.compiled_run import compiled_run
 from pegasus.backends.jax.inference.decoder import JaxDecoder
 from pegasus.backends.jax.tensors import from_array
 from pegasus.generation.config import GenerationConfig
 from pegasus.generation.generate import GenerationMixin
 from pegasus.generation.model_inputs import Request
+from pegasus.generation.session import Recorded, Search, SearchRun
 
 
 class JaxGeneration(GenerationMixin):
     """The JAX hooks of ``GenerationMixin``, mixed into every model class."""
+
+    #: Whether searches that can be are computed by one program of many steps.
+    compiles_searches = True
 
     def generate(  # type: ignore[override]
         self,
@@ -38,7 +43,7 @@ class JaxGeneration(GenerationMixin):
             inputs: [B, S], the source's tokens, or ``input_ids``.
             generation_config: settings instead of the model's own.
             prng_key: where sampling starts from; None: the next key that the model's ``seed`` gives.
-            trace: without effect.
+            trace: False goes step by step, without a program for the whole search.
             params: a tree in place of the model's own.
             logits_processor: see ``GenerationMixin.generate``.
             stopping_criteria: see there.
@@ -50,9 +55,12 @@ class JaxGeneration(GenerationMixin):
             the longest, and ``sequences_scores``.
         """
         model: Any = self
-        if params is not None:
+        if params is not None or not trace:
             model = copy.copy(self)
+        if params is not None:
             model._is_initialized, model._params = True, params
+        if not trace:
+            model.compiles_searches = False
         if prng_key is not None:
             kwargs.setdefault("seed", _seed_of(prng_key))
         kwargs["return_dict_in_generate"] = True
@@ -65,6 +73,11 @@ class JaxGeneration(GenerationMixin):
             prefix_allowed_tokens_fn,
             **kwargs,
         )
+
+    def open_run(self, search: Search, request: Request) -> tuple[SearchRun, Recorded | None]:
+        """Greedy and beam search as one program, where that can be; see ``compiled_run``."""
+        run = compiled_run(self, search, request) if self.compiles_searches else None
+        return super().open_run(search, request) if run is None else (run, None)
 
     def open_decoder(self, request: Request) -> JaxDecoder:
         """A decoder over the sources of this request, which are encoded here."""
