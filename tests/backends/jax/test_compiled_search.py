@@ -18,22 +18,20 @@ FAMILIES = ("basic", "rules", "groups", "contrastive", "prompted", "filters", "c
 FILES = {name: json.loads((GOLDEN / f"generation-{name}.json").read_text()) for name in FAMILIES}
 INPUTS = np.array(FILES["basic"]["inputs"])
 SETTINGS: dict[str, dict[str, Any]] = {
-    "greedy": {"max_length": 12},
     "greedy, rules": {
-        "max_length": 40, "min_length": 30, "no_repeat_ngram_size": 3, "repetition_penalty": 1.3,
-        "renormalize_logits": True, "remove_invalid_values": True,
+        "max_length": 20, "min_length": 15, "no_repeat_ngram_size": 3, "repetition_penalty": 1.3,
+        "renormalize_logits": True, "remove_invalid_values": True, "eos_token_id": [1, 47],
     },
-    "beams": {"num_beams": 3, "max_length": 24, "num_return_sequences": 2, "length_penalty": 0.6},
     "beams, forced": {
         "num_beams": 4, "max_length": 10, "forced_bos_token_id": 17, "forced_eos_token_id": 1,
         "bad_words_ids": [[9], [33]], "suppress_tokens": [5], "begin_suppress_tokens": [12],
+        "num_return_sequences": 2, "length_penalty": 0.6,
     },
     "beams, runs": {
-        "num_beams": 2, "max_length": 30, "no_repeat_ngram_size": 2, "min_new_tokens": 20,
-        "early_stopping": True, "exponential_decay_length_penalty": (20, 1.2),
+        "num_beams": 2, "max_length": 70, "no_repeat_ngram_size": 2, "min_new_tokens": 60,
+        "early_stopping": True, "exponential_decay_length_penalty": (60, 1.2),
     },
-    "beams, never": {"num_beams": 3, "max_length": 70, "early_stopping": "never", "length_penalty": 2.0},
-    "two ends": {"num_beams": 3, "max_length": 20, "eos_token_id": [1, 47]},
+    "beams, never": {"num_beams": 3, "max_length": 24, "early_stopping": "never", "length_penalty": 2.0},
     "authors": {"num_beams": 4, "search": "authors", "max_length": 18, "length_penalty": 0.8},
 }  # fmt: skip
 STEP_BY_STEP: dict[str, dict[str, Any]] = {
@@ -67,7 +65,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_words_of_the_shared_search(name, small, runs):
     """To the last token, with scores that differ by rounding; texts end early, memory is made larger."""
-    found, expected = (small.generate(INPUTS, trace=trace, **SETTINGS[name]) for trace in (True, False))
+    texts = INPUTS if name == "beams, never" else INPUTS[1:3]
+    found, expected = (small.generate(texts, trace=trace, **SETTINGS[name]) for trace in (True, False))
     assert [isinstance(run, compiled_run.CompiledRun) for run in runs] == [True, False]
     np.testing.assert_array_equal(found.sequences, expected.sequences)
     np.testing.assert_array_equal(found.finished, expected.finished)

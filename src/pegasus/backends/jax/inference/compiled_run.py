@@ -34,8 +34,8 @@ _KINDS = (Greedy, Beam, AuthorsBeam)
 def compiled_run(model: Any, search: Any, request: Request) -> CompiledRun | None:
     """The run of a search over a request; None where it must go step by step.
 
-    Those are searches of other kinds, with processors that are not read in a program, with somebody who looks
-    on, records, a prompt, or a memory of the caller's.
+    Those are searches of other kinds, with processors that are not read in a program, with somebody who
+    looks on, records, a prompt, or a memory of the caller's.
     """
     settings = getattr(search, "search_settings", None)
     if type(search) not in _KINDS or settings is None:

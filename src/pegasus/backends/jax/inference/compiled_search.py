@@ -1,9 +1,9 @@
 """Greedy and beam search as one program: steps in a ``lax.while_loop``, without a word to the host.
 
-The program decides what the next step must know: which continuations of each text go on. It notes the best
-continuations of every step, and the host's own search (``generation.search``) takes them in afterwards: what
-is finished, kept and returned is decided there, as everywhere. Whether all texts are done is judged here as
-well, in float32, so that no step is computed in vain; the host's word counts.
+The program decides what the next step must know: which continuations of each text go on. It notes the
+best continuations of every step, and the host's own search (``generation.search``) takes them in
+afterwards: what is finished, kept and returned is decided there, as everywhere. Whether all texts are done
+is judged here as well, in float32, so that no step is computed in vain; the host's word counts.
 
 Axes are those of ``generation.session``; K continuations of a text are looked at, N steps are noted.
 """
