@@ -127,6 +127,48 @@ def test_frozen_parts_and_means_of_batches(start, tmp_path):
         assert torch.equal(mine[key], first[key]) != moves, key
 
 
+def small_matrices(theirs: Any) -> dict[str, torch.Tensor]:
+    return {
+        name.replace(".summary.weight", ""): one.detach()
+        for name, one in theirs.model.named_parameters()
+        if "lora_" in name
+    }
+
+
+def test_lora(start, tmp_path):
+    """From the same small matrices the updates of peft; the export is merged, the rest untouched."""
+    pytest.importorskip("peft")
+    settings = {"lora": LoraSettings(rank=2, targets=("q_proj", "fc1"))}
+    ours, theirs = (engine(one, start, {"name": "adamw"}, dict(settings)) for one in ("jax", "torch"))
+    first = small_matrices(theirs)
+    assert len(ours.weights) == len(first) == 2 * 5
+    for path, one in ours.weights.items():
+        other = first[".".join(path)]
+        assert one.shape == tuple(other.shape)[::-1]
+        bound = one.shape[0] ** -0.5
+        assert (np.abs(one).max() <= bound and np.asarray(one).any()) == (path[-1] == "lora_A")
+        ours.weights[path] = jax.numpy.asarray(other.numpy().T)
+    for step in range(4):
+        found, expected = ours.step([batch(step)]), theirs.step([batch(step)])
+        assert found.loss == pytest.approx(expected.loss, rel=2e-5)
+        assert found.norm == pytest.approx(expected.norm, rel=2e-4)
+    ours.save(tmp_path / "state")
+    mine, other = exported(ours, tmp_path / "mine"), exported(theirs, tmp_path / "other")
+    before = PegasusForConditionalGeneration.from_pretrained(start).state_dict()
+    for key, weight in other.items():
+        torch.testing.assert_close(mine[key], weight, atol=5e-5, rtol=5e-5, msg=key)
+        assert torch.equal(mine[key], before[key]) != ("q_proj.weight" in key or "fc1.weight" in key), key
+    again = engine("jax", start, {"name": "adamw"}, dict(settings))
+    again.load(tmp_path / "state")
+    assert again.step([batch(9)]).loss == ours.step([batch(9)]).loss
+    drops = {"lora": LoraSettings(rank=2, targets=("fc1",), dropout=0.5)}
+    wet = engine("jax", start, {}, drops)
+    path = ("model", "encoder", "layers", "0", "fc1", "lora_B")
+    wet.weights[path] = wet.weights[path] + 1.0
+    measured = wet.measure(batch(0)).loss
+    assert abs(wet.step([batch(0)]).loss - measured) > 1e-4
+
+
 def test_going_on_gives_the_same_bits(start, tmp_path):
     """With dropout, after other random numbers were drawn."""
     objective = {"dropout_rate": 0.3}
@@ -171,7 +213,7 @@ import jax, numpy as np
 from pathlib import Path
 from test_engine import batch, engine
 found = {"devices": jax.device_count()}
-for spread in ("ddp", "fsdp"):
+for spread in ("ddp", "fsdp", "tensor"):
     one = engine("jax", Path(sys.argv[2]), {}, {"label_smoothing": 0.1}, spread=spread)
     losses = [one.step([batch(step, rows=3), batch(step + 9)]).loss for step in range(3)]
     table = one.weights["model", "shared", "embedding"]
@@ -184,7 +226,7 @@ print(json.dumps(found))
 
 
 def test_two_devices_equal_one(start):
-    """Rows spread over two devices, with all weights on each or half of each: the same update."""
+    """Rows over two devices, with all weights on each or half of each, or layers: the same update."""
 
     def run(devices: int) -> dict[str, Any]:
         flags = f"--xla_force_host_platform_device_count={devices}"
@@ -198,7 +240,8 @@ def test_two_devices_equal_one(start):
     assert (one["devices"], two["devices"]) == (1, 2)
     assert two["ddp"]["wide"] == [[16, 24]]
     assert two["fsdp"]["wide"] == [[8, 24]]
-    for spread in ("ddp", "fsdp"):
+    assert two["tensor"]["wide"] == [[16, 12]]
+    for spread in ("ddp", "fsdp", "tensor"):
         np.testing.assert_allclose(two[spread]["losses"], one["ddp"]["losses"], rtol=1e-5)
         assert two[spread]["sum"] == pytest.approx(one["ddp"]["sum"], rel=1e-5)
 
@@ -239,8 +282,10 @@ def test_fresh_weights():
 
 
 def test_what_is_refused(start, monkeypatch):
-    with pytest.raises(NotOffered, match="LoRA"):
-        engine("jax", start, {}, {"lora": LoraSettings()})
+    with pytest.raises(BadSetting, match="no layer is called"):
+        engine("jax", start, {}, {"lora": LoraSettings(targets=("middle",))})
+    with pytest.raises(NotOffered, match="tensor"):
+        engine("torch", start, {}, {}, spread="tensor")
     with pytest.raises(BadSetting, match="weight_decay"):
         engine("jax", start, {"weight_decay": 0.1}, {})
     with pytest.raises(BadSetting, match="nothing is left"):
@@ -249,4 +294,8 @@ def test_what_is_refused(start, monkeypatch):
         engine("jax", start, {}, {}).measure({"input_ids": batch(0)["input_ids"]})
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(NotOffered, match="torchrun"):
+        engine("jax", start, {}, {})
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(NotOffered, match=r"jax\.distributed"):
         engine("jax", start, {}, {})

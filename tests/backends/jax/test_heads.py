@@ -231,11 +231,31 @@ shared = jax.shard_map(states, mesh=mesh, in_specs=(P(), P("data")), out_specs=P
 found = jax.jit(shared)(model.params, ids)
 assert len(found.sharding.device_set) == 2
 np.testing.assert_allclose(np.asarray(found), expected, atol=1e-5)
+from pegasus import FlaxPegasusForConditionalGeneration
+from pegasus.backends.jax.model.sharding import tensor_shardings
+model = FlaxPegasusForConditionalGeneration(PegasusConfig(**sizes, max_position_embeddings=16))
+logits = np.asarray(model(ids).logits)
+settings = dict(num_beams=2, max_length=9, min_length=8)
+said = [np.asarray(model.generate(ids, trace=trace, **settings).sequences) for trace in (True, False)]
+shardings = tensor_shardings(model.config, "conditional", Mesh(np.array(jax.devices()), ("model",)))
+model.params = jax.device_put(model.params, shardings)
+layer = model.params["model"]["decoder"]["layers"]["0"]
+shapes = lambda array: {shard.data.shape for shard in array.addressable_shards}
+assert shapes(layer["self_attn"]["q_proj"]["kernel"]) == {(8, 4)}
+assert shapes(layer["encoder_attn"]["v_proj"]["kernel"]) == {(8, 4)}
+assert shapes(layer["self_attn"]["q_proj"]["bias"]) == {(4,)}
+assert shapes(layer["self_attn"]["out_proj"]["kernel"]) == {(4, 8)}
+assert (shapes(layer["fc1"]["kernel"]), shapes(layer["fc2"]["kernel"])) == ({(8, 6)}, {(6, 8)})
+assert shapes(layer["final_layer_norm"]["scale"]) == {(8,)}
+assert shapes(model.params["model"]["shared"]["embedding"]) == {(31, 4)}
+np.testing.assert_allclose(model(ids).logits, logits, atol=1e-5)
+for trace, words in zip((True, False), said):
+    np.testing.assert_array_equal(model.generate(ids, trace=trace, **settings).sequences, words)
 """
 
 
-def test_pmap_and_shard_map():
-    """Rows over two devices of the host, by either."""
+def test_pmap_shard_map_and_tensor_parallelism():
+    """Rows over two devices of the host by either, and parameters by ``tensor_shardings``."""
     flags = "--xla_force_host_platform_device_count=2"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     run = subprocess.run(

@@ -221,13 +221,14 @@ class Placement:
         device: "auto", "cpu", "cuda".
         precision: "float32"; "bfloat16" or "float16": matrix products in that type, weights and sums in
             float32. float16 scales the loss.
-        spread: over several processes, "ddp" keeps all weights in each, "fsdp" a share; "auto" is "ddp".
+        spread: over several processes (JAX: devices of one), "ddp" keeps all weights in each, "fsdp" a
+            share; "tensor", for JAX alone, spreads the matrices of every layer; "auto" is "ddp".
         gradient_checkpointing: compute the activations of each layer again instead of keeping them.
     """
 
     device: str = "auto"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    spread: Literal["auto", "ddp", "fsdp"] = "auto"
+    spread: Literal["auto", "ddp", "fsdp", "tensor"] = "auto"
     gradient_checkpointing: bool = False
 
 

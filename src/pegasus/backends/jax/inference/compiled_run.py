@@ -101,7 +101,7 @@ class CompiledRun(SearchRun):
         self.state, notes = advance(
             self.decoder.module,
             self.rule,
-            self.decoder.model.variables(None, places),
+            self.decoder.model.step_variables(places),
             self.decoder.cross,
             self.decoder.source_mask_BS,
             self.state,

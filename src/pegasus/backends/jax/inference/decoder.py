@@ -187,7 +187,7 @@ class JaxDecoder:
             self.mode,
             several,
             max(1, min(doubled(step.count), self.vocab_size)),
-            self.model.variables(None, places),
+            self.model.step_variables(places),
             replace(self.past, start=np.int32(step.keep), mask=_mask(step.mask_RT, (size[0], places))),
             self._parents(step, size[0]),
             padded(step.tokens_RT.astype(np.int32), size),

@@ -1,9 +1,10 @@
 """Learning in JAX: one update over any number of micro-batches, on one device or on all of a process.
 
 Losses are divided by the number of tokens of the whole update before the backward pass. Rows are spread
-over the devices of a mesh ("ddp" keeps all weights on each, "fsdp" a share of each), and the compiler adds
-what is to be added. Dropout is drawn from the seed, the update and the micro-batch, so that a run that goes
-on draws what it would have drawn.
+over the devices of a mesh ("ddp" keeps all weights on each, "fsdp" a share of each; "tensor" spreads the
+layers themselves, and each device reads all rows), and the compiler adds what is to be added. Dropout is
+drawn from the seed, the update and the micro-batch, so that a run that goes on draws what it would have
+drawn.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pegasus.backends.contract import Batch, Measures, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.jax.devices import device_named
+from pegasus.backends.jax.learning import lora
 from pegasus.backends.jax.learning.loss import losses, rounded
 from pegasus.backends.jax.learning.optim import Leaf, fresh_state, rule_for, update_all
 from pegasus.backends.jax.model import weights
 from pegasus.backends.jax.model.layers import Mode
+from pegasus.backends.jax.model.sharding import tensor_spec
 from pegasus.backends.learning.accounting import (
     count_tokens,
     part_scales,
@@ -55,9 +58,10 @@ def join(placement: Placement) -> Alone:
     Raises:
         NotOffered: a launcher started several processes.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or jax.process_count() > 1:
         raise NotOffered(
-            "the JAX backend learns in one process, on all of its devices: start it without torchrun"
+            "the JAX backend learns in one process, on all of its devices: start it without torchrun and "
+            "without jax.distributed"
         )
     return Alone()
 
@@ -82,8 +86,10 @@ class JaxEngine:
         self.scale = LossScale(placement.precision == "float16")
         model.dtype = jnp.dtype(placement.precision)
         model.gradient_checkpointing = placement.gradient_checkpointing or model.gradient_checkpointing
-        self.mesh, self.shares = _mesh(placement), placement.spread == "fsdp"
+        self.mesh, self.spread = _mesh(placement), placement.spread
         leaves = weights.leaves(model.config, model.kind)
+        small = lora.side_leaves(leaves, objective.lora)
+        leaves |= small
         self.learning = {path: leaf for path, leaf in leaves.items() if _learns(leaf, objective)}
         if not self.learning:
             raise BadSetting(
@@ -92,10 +98,14 @@ class JaxEngine:
         known = {path: _known(leaf) for path, leaf in self.learning.items()}
         self.rules = {path: rule_for(one, optim) for path, one in known.items()}
         flat = weights.flat(model.params)
-        self.still = {path: self._place(flat[path]) for path in leaves if path not in self.learning}
-        self.weights = {path: self._place(flat[path].astype(jnp.float32)) for path in self.learning}
-        states = {path: fresh_state(one, self.weights[path], optim) for path, one in known.items()}
-        self.states = jax.tree.map(self._place, states)
+        flat |= {path: lora.first(path, leaf, objective.seed) for path, leaf in small.items()}
+        self.specs = {path: self._spec(path, leaf) for path, leaf in leaves.items()}
+        self.still = {path: self._place(flat[path], path) for path in leaves if path not in self.learning}
+        self.weights = {path: self._place(flat[path].astype(jnp.float32), path) for path in self.learning}
+        self.states = {
+            path: {key: self._place(one, path, key) for key, one in state.items()}
+            for path, state in ((p, fresh_state(one, self.weights[p], optim)) for p, one in known.items())
+        }
         self._slopes = jax.jit(self._differentiated, static_argnames="train")
         self._change = jax.jit(partial(update_all, self.rules), donate_argnums=(0, 2))
 
@@ -145,7 +155,7 @@ class JaxEngine:
         mode = Mode(train=train, shared_dropout=self.objective.dropout == "broadcast")
 
         def total(learning: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-            variables = self._variables(learning, batch)
+            variables = self._variables(learning, batch, train)
             settings = (mode, self.objective.parts, self.objective.label_smoothing, self._starts())
             found = losses(self.model.module, variables, batch, key, *settings)
             return sum((found[part] * scales[part] for part in found), jnp.float32(0)), found
@@ -183,26 +193,34 @@ class JaxEngine:
 
     # -- places --------------------------------------------------------------------------------------------
 
-    def _place(self, array: Any) -> jax.Array:
-        """On every device, or a share of the first axis that divides on each, as the placement says."""
-        count = self.mesh.size
-        axis = next((i for i, size in enumerate(np.shape(array)) if size % count == 0), None)
-        spec = [None] * np.ndim(array)
-        if self.shares and axis is not None:
-            spec[axis] = "data"  # type: ignore[call-overload]
+    def _spec(self, path: weights.Path, leaf: Parameter) -> PartitionSpec:
+        """Which axis of a weight each device has a share of; none where weights are whole everywhere."""
+        count, shape = self.mesh.size, weights.shape(leaf)
+        if self.spread == "tensor":
+            return tensor_spec(path, leaf, count, "data")
+        divides = (at for at, size in enumerate(shape) if size % count == 0)
+        chosen = next(divides, None) if self.spread == "fsdp" else None
+        return PartitionSpec(*("data" if at == chosen else None for at in range(len(shape))))
+
+    def _place(self, array: Any, path: weights.Path, key: str = "") -> jax.Array:
+        """On the devices: a weight, or what the optimizer remembers of it, of its rows or columns too."""
+        spec = tuple(self.specs[path])
+        spec = {"row": spec[:-1], "column": spec[1:]}.get(key, spec)
         return jax.device_put(array, NamedSharding(self.mesh, PartitionSpec(*spec)))
 
     def _on_devices(self, batch: Batch) -> dict[str, jax.Array]:
         pad = self.model.config.pad_token_id or 0
-        rows = NamedSharding(self.mesh, PartitionSpec("data"))
-        arrays = rounded(batch, self.mesh.size, pad)
+        # Where each device has a share of every layer, all of them read all rows.
+        whole = self.spread == "tensor"
+        rows = NamedSharding(self.mesh, PartitionSpec(None if whole else "data"))
+        arrays = rounded(batch, 1 if whole else self.mesh.size, pad)
         return {name: jax.device_put(array, rows) for name, array in arrays.items()}
 
-    def _variables(self, learning: Any, batch: Any) -> dict[str, Any]:
+    def _variables(self, learning: Any, batch: Any, train: bool = False) -> dict[str, Any]:
         longest = max(array.shape[1] for array in batch.values())
-        tree = weights.nested({**self.still, **learning})
-        variables: dict[str, Any] = self.model.variables(tree, longest)
-        return variables
+        plain = {path: one for path, one in learning.items() if not path[-1].startswith("lora_")}
+        variables: dict[str, Any] = self.model.variables(weights.nested({**self.still, **plain}), longest)
+        return variables | {"lora": lora.collection(learning, self.objective.lora, train)}
 
     def _starts(self) -> tuple[int, int]:
         return self.model.config.pad_token_id or 0, self.model.config.decoder_start_token_id
@@ -240,12 +258,11 @@ class JaxEngine:
             raise CheckpointMismatch(
                 f"{len(wrong)} tensors of {folder} have another shape, such as {wrong[0]}"
             )
-        found = {name: self._place(np.array(raw.array())) for name, raw in tensors.items()}
-        self.weights = {path: found[f"model/{'/'.join(path)}"] for path in self.weights}
-        self.states = {
-            path: {key: found[f"optim/{'/'.join(path)}/{key}"] for key in state}
-            for path, state in self.states.items()
-        }
+        found = {name: np.array(raw.array()) for name, raw in tensors.items()}
+        for path, state in self.states.items():
+            name = "/".join(path)
+            self.weights[path] = self._place(found[f"model/{name}"], path)
+            self.states[path] = {key: self._place(found[f"optim/{name}/{key}"], path, key) for key in state}
         self.updates, self.applied = int(notes["updates"]), int(notes["applied"])
         self.scale.restore(notes["scale"])
 
@@ -267,7 +284,8 @@ class JaxEngine:
                 f"after {self.updates:,} updates {len(broken)} of {len(self.weights)} weights are not "
                 f"finite, such as {broken[0]}: nothing was exported. Use a lower rate, or clip_norm"
             )
-        self.model.save_pretrained(folder, weights.nested({**self.still, **self.weights}))
+        plain = lora.merged({**self.still, **self.weights}, self.objective.lora)
+        self.model.save_pretrained(folder, weights.nested(plain))
 
 
 @partial(jax.jit, static_argnames=("module", "parts", "starts"))
@@ -311,5 +329,3 @@ def _known(leaf: Parameter) -> Leaf:
 def _refuse(model: Any, objective: Objective) -> None:
     if getattr(model, "kind", None) != "conditional":
         raise BadSetting(f"a {type(model).__name__} has no head to learn with: use one that has")
-    if objective.lora is not None:
-        raise NotOffered("the JAX backend has no LoRA: leave objective.lora out, or learn with torch")

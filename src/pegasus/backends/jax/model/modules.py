@@ -2,7 +2,8 @@
 
 The tables of positions are no parameters. A caller may bring them as the collection "positions"
 (``encoder/table`` and ``decoder/table``, [places, D]); otherwise they are computed, for as many places as
-the configuration names or the tokens need.
+the configuration names or the tokens need. Another collection, "turned", may hold matrices of the decoder
+as [out, in], for steps of few rows on a CPU (``layers.by_rows``).
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from pegasus.backends.jax.model.layers import (
     Looks,
     Mode,
     Sizes,
+    by_rows,
     dropout,
     precision,
+    turned,
 )
 from pegasus.spec import masks
 from pegasus.spec.positions import sinusoid_table
@@ -98,6 +101,8 @@ class Embedding(nn.Module):
 
     def logits(self, states: jax.Array) -> jax.Array:
         """States times the table, in float32 at least: their differences are what a search looks at."""
+        if self.dtype == jnp.float32 and (few := turned(self, "embedding", states)) is not None:
+            return by_rows(states, few)
         wide = jnp.promote_types(self.dtype, jnp.float32)
         table = self.embedding.astype(self.dtype)
         exact = precision(self.dtype)

@@ -66,6 +66,8 @@ class FlaxPegasusPreTrainedModel(PretrainedMixin):
         #: Tables of positions that a checkpoint brought and that no formula gives, by side.
         self._stored: dict[str, np.ndarray] = {}
         self._tables: dict[tuple[str, int], jax.Array] = {}
+        #: Parameters, and what ``step_variables`` made of them.
+        self._turned: tuple[list[Any], Any] = ([], {})
         if _do_init:
             self._params = self.init_weights(self.key, self.input_shape)
 
@@ -162,6 +164,20 @@ class FlaxPegasusPreTrainedModel(PretrainedMixin):
         }
         tree = self.params if params is None else params
         return {"params": tree, "positions": sides if self.kind == "bare" else {"model": sides}}
+
+    def step_variables(self, longest: int) -> dict[str, Any]:
+        """Those with which one token a row is read: on a CPU the decoder's matrices are turned, once.
+
+        They are kept beside the parameters until these are others.
+        """
+        found = self.variables(None, longest)
+        if self.device != "cpu":
+            return found
+        leaves = jax.tree.leaves(self.params)
+        known = self._turned[0] if self._turned else []
+        if len(known) != len(leaves) or any(one is not other for one, other in zip(known, leaves)):
+            self._turned = (leaves, weights.turned(self.config, self.kind, self.params, self.dtype))
+        return found | {"turned": self._turned[1]}
 
     def _table(self, side: str, rows: int) -> jax.Array:
         if (side, rows) not in self._tables:

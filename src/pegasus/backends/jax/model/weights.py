@@ -97,6 +97,21 @@ def _drawn(
     return values.at[padding].set(0) if kind == "embedding" and padding is not None else values
 
 
+def turned(config: PegasusConfig, kind: Model, tree: Any, dtype: Any) -> dict[str, Any]:
+    """The matrices that a step of the decoder reads, as [out, in] and in the type of products.
+
+    The table of tokens, which stands so already, is itself.
+    """
+    found, parameters = {}, flat(tree)
+    for path, leaf in leaves(config, kind).items():
+        of_source = "encoder_attn" in path and path[-2] in ("k_proj", "v_proj")
+        if leaf.kind == "kernel" and "encoder" not in path and not of_source:
+            found[path] = jnp.asarray(parameters[path], dtype).T
+        elif leaf.kind == "embedding":
+            found[path] = jnp.asarray(parameters[path], dtype)
+    return nested(found)
+
+
 def from_raw(leaf: Parameter, raw: RawTensor, dtype: Any) -> jax.Array:
     """A parameter of a checkpoint; a copy, so that the file may be closed."""
     array = raw.array()

@@ -12,7 +12,7 @@ from torch import distributed
 
 from pegasus.backends.contract import Placement
 from pegasus.backends.learning.alone import Alone
-from pegasus.errors import BadSetting
+from pegasus.errors import BadSetting, NotOffered
 from pegasus.spec.kinds import shown
 
 _kept: list[Any] = []
@@ -89,6 +89,14 @@ def find_device(placement: Placement) -> torch.device:
 
 
 def join(placement: Placement) -> Alone | Group:
-    """The processes that ``torchrun`` started, or this one alone."""
+    """The processes that ``torchrun`` started, or this one alone.
+
+    Raises:
+        NotOffered: matrices spread over devices.
+    """
+    if placement.spread == "tensor":
+        raise NotOffered(
+            "placement.spread 'tensor' is for the JAX backend: take 'fsdp', or backend = \"jax\""
+        )
     device = find_device(placement)
     return Group(device) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Alone()
