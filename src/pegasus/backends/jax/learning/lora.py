@@ -46,7 +46,7 @@ def first(path: Path, leaf: Parameter, seed: int) -> jax.Array:
 
 
 def collection(learning: Mapping[Path, Any], settings: LoraSettings | None, train: bool) -> dict[str, Any]:
-    """What modules are given as "lora": A, ``alpha / rank`` times B, and the share of inputs that is kept."""
+    """What modules get as "lora": A, ``alpha / rank`` times B, and the share of inputs that is kept."""
     if settings is None:
         return {}
     found: dict[Path, Any] = {}
