@@ -100,7 +100,10 @@ def parse() -> argparse.Namespace:
 def loaders(wanted: argparse.Namespace, tokenizer: Any, model: Any) -> tuple[DataLoader, DataLoader]:
     """Batches to learn from and to measure on."""
     files = {"train": wanted.train_file, "validation": wanted.validation_file}
-    data = datasets.load_dataset("json", data_files=files)
+    # One by one: a summary may be a text in one file and a list of texts in the other.
+    data = {
+        part: datasets.load_dataset("json", data_files=file, split="train") for part, file in files.items()
+    }
 
     def encode(rows: dict[str, list[Any]]) -> Any:
         summaries = [one if isinstance(one, str) else one[0] for one in rows[wanted.summary_column]]

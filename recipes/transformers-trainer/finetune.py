@@ -57,7 +57,10 @@ def main() -> None:
         wanted.model_name_or_path, torch_dtype="float32"
     )
     files = {"train": wanted.train_file, "validation": wanted.validation_file}
-    data = datasets.load_dataset("json", data_files=files)
+    # One by one: a summary may be a text in one file and a list of texts in the other.
+    data = {
+        part: datasets.load_dataset("json", data_files=file, split="train") for part, file in files.items()
+    }
     most = {"train": wanted.max_train_samples, "validation": wanted.max_eval_samples}
 
     def encode(rows: dict[str, list[Any]]) -> Any:

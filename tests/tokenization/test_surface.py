@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from pathlib import Path
@@ -97,3 +98,36 @@ def test_the_table_is_true(small: str) -> None:
     found = BatchEncoding({"input_ids": [[1]]})
     for name, word in table()["Encodings"].items():
         assert hasattr(found, name) == (word != "absent"), name
+
+
+@pytest.mark.parametrize("kind", [PegasusTokenizer, PegasusTokenizerFast])
+class TestSignatures:
+    def test_arguments_by_place(self, kind) -> None:
+        tokenizer = kind.from_pretrained("pegasus-mini")
+        text, other = "The river rose.", "It fell."
+        assert tokenizer.encode(text, other, False, "max_length", True, 12) == (
+            tokenizer(text, other, add_special_tokens=False, padding="max_length", truncation=True,
+                      max_length=12)["input_ids"]
+        )  # fmt: skip
+        found = tokenizer.encode_plus(text, None, True, "max_length", "longest_first", 8, 0, False, 4, "np")
+        assert found["input_ids"].shape == (1, 8)
+        found = tokenizer.batch_encode_plus([text, other], True, True, None, None, 0, False, None, "np")
+        assert found["input_ids"].shape[0] == 2
+        found = tokenizer(
+            text, None, None, None, True, False, None, None, 0, False, None, None, True, False
+        )
+        assert sorted(found) == ["input_ids", "token_type_ids"]
+
+    def test_every_argument_of_a_call_is_named(self, kind) -> None:
+        names = list(inspect.signature(kind.__call__).parameters)
+        wanted = (
+            "text text_pair text_target text_pair_target add_special_tokens padding truncation max_length"
+        )
+        wanted += " stride is_split_into_words pad_to_multiple_of return_tensors return_token_type_ids"
+        wanted += " return_attention_mask return_overflowing_tokens return_special_tokens_mask"
+        wanted += " return_offsets_mapping return_length verbose kwargs"
+        assert names == ["self", *wanted.split()]
+
+    def test_additional_tokens_are_a_list(self, kind) -> None:
+        with pytest.raises(TypeError, match="is a list of tokens"):
+            kind.from_pretrained("pegasus-mini", additional_special_tokens="x")

@@ -48,8 +48,9 @@ class TokenNames(SpecialTokens):
             if (token := settings.pop(name, None)) is not None:
                 self._name(name, token)
         if additional is not None:
-            known = [token for token in additional if not self._is_misplaced(token)]
-            self._set_additional(known, replace=False)
+            if isinstance(additional, list | tuple):  # else refused below
+                additional = [token for token in additional if not self._is_misplaced(token)]
+            self._set_additional(additional, replace=False)
 
     def _restore(self, number: int, token: Any) -> None:
         """Take over a token that a file lists, unless it says nothing new about the vocabulary."""
