@@ -74,6 +74,22 @@ def converted(cache: Path, shape: str, kind: str, python: str) -> Path:
     return _once(cache / f"{shape}-ctranslate2-{kind}", make)
 
 
+def exported(cache: Path, shape: str, kind: str) -> Path:
+    """The same for ONNX Runtime, int8 or fp32."""
+    source = checkpoint(cache, shape)
+
+    def make(draft: Path) -> None:
+        from pegasus.cli.app import main
+
+        draft.rmdir()
+        say(f"exporting {shape} for ONNX Runtime, {kind}")
+        command = ["export", str(source), "--to", "onnx", "--output", str(draft), "-q"]
+        if main([*command, *(["--int8"] if kind == "int8" else [])]):
+            raise SystemExit("bench: the export failed")
+
+    return _once(cache / f"{shape}-onnxruntime-{kind}", make)
+
+
 def step_bytes(shape: str, dtype: str) -> int:
     """Bytes of the weights that every step of the decoder reads: all but keys and values of the source."""
     sizes = SHAPES[shape]

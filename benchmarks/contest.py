@@ -94,20 +94,23 @@ def cast(
     for peer in filter(None, options.peers.split(",")):
         if peer not in PEERS:
             raise SystemExit(f"bench: no peer is called {peer!r}; choose from {', '.join(PEERS)}")
-        if lacking := _lacking(options.peer_python, PEERS[peer]):
+        family, _, kind = peer.partition("-")
+        # What we export is run by our own search, over ONNX Runtime.
+        python = sys.executable if family == "onnxruntime" else options.peer_python
+        if lacking := _lacking(python, PEERS[peer]):
             missing[peer] = (
-                f"{options.peer_python} lacks {', '.join(lacking)}: name an interpreter that has them by "
+                f"{python} lacks {', '.join(lacking)}: name an interpreter that has them by "
                 "--peer-python or PEGASUS_PEER_PYTHON"
             )
             say(f"{peer} is missing. {missing[peer]}")
             continue
-        family, _, kind = peer.partition("-")
-        folder = (
-            checkpoints.converted(cache, options.shape, kind, options.peer_python)
-            if family == "ctranslate2"
-            else checkpoints.checkpoint(cache, options.shape)
-        )
-        taking[peer] = (options.peer_python, folder)
+        if family == "ctranslate2":
+            folder = checkpoints.converted(cache, options.shape, kind, python)
+        elif family == "onnxruntime":
+            folder = checkpoints.exported(cache, options.shape, kind)
+        else:
+            folder = checkpoints.checkpoint(cache, options.shape)
+        taking[peer] = (python, folder)
     return taking, missing
 
 

@@ -20,6 +20,8 @@ from typing import Any
 PEERS = {
     "ctranslate2-int8": ("ctranslate2", "transformers", "torch"),
     "ctranslate2-fp32": ("ctranslate2", "transformers", "torch"),
+    "onnxruntime-fp32": ("onnxruntime", "onnxscript"),
+    "onnxruntime-int8": ("onnxruntime", "onnxscript"),
     "transformers-fp32": ("transformers", "torch"),
     "transformers-bf16": ("transformers", "torch"),
     "transformers-int8": ("transformers", "torch"),
@@ -176,8 +178,19 @@ def flax(folder: Path, name: str, threads: int) -> Generate:
     return generate
 
 
-GENERATE = {"ours": ours, "ctranslate2": ctranslate2, "transformers": transformers, "flax": flax}
-SUMMARIZE = {"ours": our_summary, "ctranslate2": ctranslate2_summary, "transformers": transformers_summary}
+GENERATE = {
+    "ours": ours,
+    "onnxruntime": ours,
+    "ctranslate2": ctranslate2,
+    "transformers": transformers,
+    "flax": flax,
+}
+SUMMARIZE = {
+    "ours": our_summary,
+    "onnxruntime": our_summary,
+    "ctranslate2": ctranslate2_summary,
+    "transformers": transformers_summary,
+}
 
 
 # -- the machine -----------------------------------------------------------------------------------------

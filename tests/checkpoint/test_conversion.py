@@ -413,6 +413,8 @@ def test_what_does_not_fit_its_configuration_is_no_source(tmp_path, relu):
 def test_where_nothing_or_too_much_is(tmp_path, relu):
     with pytest.raises(CheckpointNotFound, match="There is no checkpoint"):
         open_source(tmp_path / "absent")
+    with pytest.raises(CheckpointNotFound, match=r"model\.safetensors is one file of a checkpoint"):
+        open_source(relu / "model.safetensors")
     with pytest.raises(BadSetting, match="says itself what it is"):
         open_source(relu, Wishes("transformers"))
     with pytest.raises(BadSetting, match=r"holds weights already \(model\.safetensors\)"):
@@ -442,3 +444,17 @@ def test_the_mapping_in_words():
     assert "encoder/LayerNorm/beta/Adafactor -> (left out)" in lines
     back = list(Conversion(open_source(AUTHORS_MODEL, HEADS), "tf-checkpoint").lines())
     assert back[0] == "(made) -> global_step  I64 []"
+
+
+@pytest.mark.parametrize("cut", [1 << 30, 500])
+def test_flax_itself_reads_what_is_written(tmp_path, relu, monkeypatch, cut):
+    """Large arrays are cut as Flax cuts them, so that each piece fits into a value of msgpack."""
+    serialization = pytest.importorskip("flax.serialization")
+    monkeypatch.setattr("pegasus.checkpoint.flax_file._CUT_AT", cut)
+    target = convert(relu, tmp_path / "there", "msgpack")
+    tree = serialization.msgpack_restore((target / "flax_model.msgpack").read_bytes())
+    expected = load_file(relu / "model.safetensors")
+    np.testing.assert_array_equal(tree["model"]["shared"]["embedding"], expected["model.shared.weight"])
+    kernel = tree["model"]["decoder"]["layers"]["2"]["fc2"]["kernel"]
+    np.testing.assert_array_equal(kernel, expected["model.decoder.layers.2.fc2.weight"].T)
+    assert numbers(target) == numbers(relu)

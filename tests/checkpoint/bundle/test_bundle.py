@@ -82,7 +82,8 @@ def test_several_files_of_numbers(tmp_path):
 
 def test_how_one_is_named(tmp_path):
     prefix = copied(tmp_path)
-    assert find_bundle(prefix) == find_bundle(tmp_path / f"{NAME}.index") == find_bundle(tmp_path) == prefix
+    for place in (prefix, tmp_path / f"{NAME}.index", tmp_path / DATA, tmp_path):
+        assert find_bundle(place) == prefix
     for end in (".index", ".data-00000-of-00001"):
         shutil.copyfile(f"{prefix}{end}", tmp_path / f"model.ckpt-9{end}")
     assert find_bundle(tmp_path) == prefix  # the file `checkpoint` says so

@@ -14,6 +14,7 @@ from pegasus.checkpoint.raw import Bytes, MappedFile, RawTensor
 from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointNotFound, NotOffered
 
 _INDEX = ".index"
+_FILE_END = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 _STATE = re.compile(r'^model_checkpoint_path:\s*"([^"]*)"', re.MULTILINE)
 _STATE_LIMIT = 1 << 20
 _INDEX_LIMIT = 1 << 26  # bytes; that of PEGASUS large has 100 KB
@@ -79,14 +80,14 @@ def find_bundle(place: Path) -> Path | None:
     """The prefix of the checkpoint that a path means; None where there is none.
 
     Args:
-        place: a prefix such as ``model.ckpt-30000``, its ``.index`` file, or a folder: then the one that
+        place: a prefix such as ``model.ckpt-30000``, one of its files, or a folder: then the one that
             its file ``checkpoint`` names, or the only one that is there.
 
     Raises:
         BadSetting: the folder holds several and does not say which is meant.
     """
-    if place.name.endswith(_INDEX) and place.is_file():
-        return place.with_name(place.name.removesuffix(_INDEX))
+    if place.is_file() and (end := _FILE_END.search(place.name)):
+        return place.with_name(place.name[: end.start()])
     if place.with_name(place.name + _INDEX).is_file():
         return place
     if not place.is_dir():
