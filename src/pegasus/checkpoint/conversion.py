@@ -42,8 +42,8 @@ TARGETS: tuple[Format, ...] = get_args(Format)
 #: Those that the authors' code reads.
 AUTHORS = ("tf-checkpoint", "flax-checkpoint")
 
-#: Endings of files in folders with ``config.json``; the authors' Flax files have none.
-_OURS = (".safetensors", ".bin", ".h5", ".msgpack", ".json")
+#: Endings of files in folders with ``config.json``; the authors' Flax files usually have none.
+_OURS = (".safetensors", ".bin", ".h5", ".json")
 _FLAX_STATE = re.compile(r"checkpoint_\d+")
 _BUNDLE = "model.ckpt"
 _FLAX_FILE = "checkpoint_0"
@@ -82,7 +82,8 @@ def open_source(place: Path, wishes: Wishes | None = None) -> Source:
             return read_authors_tensorflow(prefix, wishes or Wishes())
         if place.suffix in _OURS:
             raise CheckpointNotFound(
-                f"{place} is one file of a checkpoint, which is a folder with config.json: give {place.parent}."
+                f"{place} is one file of a checkpoint, which is a folder with config.json: give "
+                f"{place.parent}."
             )
         flax = place if place.is_file() else _only_flax_state(place)
         if flax is not None:
