@@ -15,7 +15,8 @@ import numpy as np
 
 from pegasus.checkpoint.msgpack_tree import Extension, read_tree
 from pegasus.checkpoint.raw import ITEM_SIZES, NUMPY_TYPES, MappedFile, RawTensor
-from pegasus.errors import BackendMissing, CheckpointCorrupt, PegasusError
+from pegasus.checkpoint.strangers import needing, reading
+from pegasus.errors import CheckpointCorrupt
 
 #: The number of the extension that is an array; the others (complex numbers, scalars) are no weights.
 _ARRAY = 1
@@ -38,15 +39,8 @@ def read_msgpack(path: Path, is_left_out: Callable[[str], bool] | None = None) -
         CheckpointCorrupt: the file is cut short or damaged, or no tree of arrays.
     """
     mapped = MappedFile(path)
-    try:
+    with reading(path, "Flax weights"):
         return dict(_leaves(mapped, read_tree(mapped.bytes), is_left_out or (lambda place: False)))
-    except PegasusError:
-        raise
-    except Exception as problem:  # bytes of strangers fail in many ways
-        raise CheckpointCorrupt(
-            f"{path} cannot be read as Flax weights ({type(problem).__name__}: {problem}): it is "
-            "cut short, damaged or something else, fetch it again."
-        ) from problem
 
 
 def _array(mapped: MappedFile, value: Extension) -> RawTensor:
@@ -113,7 +107,9 @@ def msgpack_parts(tensors: Mapping[str, RawTensor]) -> Iterator[bytes | memoryvi
     Raises:
         BackendMissing: the msgpack package is not installed.
     """
-    packer = _library().Packer(use_bin_type=True)
+    with needing("Flax weights are written by msgpack"):
+        import msgpack
+    packer = msgpack.Packer(use_bin_type=True)
     tree: dict[str, Any] = {}
     for name, tensor in tensors.items():
         *parts, last = name.split("/")
@@ -160,14 +156,3 @@ def _packed_piece(
     inner += b"\xc6" + size.to_bytes(4, "big")
     yield b"\xc9" + (len(inner) + size).to_bytes(4, "big") + bytes([_ARRAY]) + inner
     yield data.data
-
-
-def _library() -> Any:
-    try:
-        import msgpack
-    except ImportError as problem:
-        raise BackendMissing(
-            "Flax weights are written by msgpack, which is not installed: pip install "
-            "'pegasus-summarizer[convert]'"
-        ) from problem
-    return msgpack

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from pegasus.checkpoint.raw import NUMPY_TYPES, MappedFile, RawTensor
-from pegasus.errors import BackendMissing, BadSetting, CheckpointCorrupt, PegasusError
+from pegasus.checkpoint.strangers import needing, reading
+from pegasus.errors import BadSetting, CheckpointCorrupt
 
 _DTYPES = {numpy_name: name for name, numpy_name in NUMPY_TYPES.items()}
 _ATTRIBUTE_LIMIT = 64_000  # bytes that an attribute of a file may have
@@ -29,36 +30,23 @@ def read_h5(path: Path) -> dict[str, RawTensor]:
         CheckpointCorrupt: the file is cut short or damaged, or keeps numbers that are no weights.
     """
     mapped = MappedFile(path)
-    h5py = _library()
+    h5py = _h5py()
     found: dict[str, RawTensor] = {}
-    try:
-        with h5py.File(path, "r") as file:
-            # Links that lead out of the file are not followed: only its own groups are walked.
-            file.visititems(
-                lambda name, item: (
-                    found.update({name: _tensor(mapped, name, item)})
-                    if isinstance(item, h5py.Dataset)
-                    else None
-                )
+    with reading(path, "Keras weights"), h5py.File(path, "r") as file:
+        # Links that lead out of the file are not followed: only its own groups are walked.
+        file.visititems(
+            lambda name, item: (
+                found.update({name: _tensor(mapped, name, item)})
+                if isinstance(item, h5py.Dataset)
+                else None
             )
-        return found
-    except PegasusError:
-        raise
-    except Exception as problem:  # bytes of strangers: the library fails in many ways
-        raise CheckpointCorrupt(
-            f"{path} cannot be read as Keras weights ({type(problem).__name__}: {problem}): it is "
-            "cut short, damaged or something else, fetch it again."
-        ) from problem
+        )
+    return found
 
 
-def _library() -> Any:
-    try:
+def _h5py() -> Any:
+    with needing("Keras weights are read by h5py"):
         import h5py
-    except ImportError as problem:
-        raise BackendMissing(
-            "Keras weights are read by h5py, which is not installed: pip install "
-            "'pegasus-summarizer[convert]'"
-        ) from problem
     return h5py
 
 
@@ -112,7 +100,7 @@ def _variable(name: str) -> tuple[str, str]:
 
 
 def _write(path: Path, places: Mapping[str, tuple[str, str]], tensors: Mapping[str, RawTensor]) -> None:
-    h5py = _library()
+    h5py = _h5py()
     layers: dict[str, list[str]] = {}
     with h5py.File(path, "w") as file:
         for name, tensor in tensors.items():

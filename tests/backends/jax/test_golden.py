@@ -21,6 +21,7 @@ from pegasus import (
     PegasusConfig,
     PegasusForConditionalGeneration,
 )
+from pegasus.backends.jax.model.flax_classes import shift_tokens_right
 from pegasus.backends.jax.model.weights import to_raw
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
@@ -145,6 +146,43 @@ def test_masks_as_in_pytorch(call, recorded, close):
     )
     expected = recorded.torch_answers[f"{call}/last_hidden_state"]
     close(np.asarray(output.last_hidden_state), expected, call)
+
+
+ODD = ["bare", "bare-decoder-mask", "bare-empty-text", "conditional", "labels"]
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Another shape on each side, untied, another activation; recorded from PyTorch's classes alone."""
+    folder = tmp_path_factory.mktemp("odd")
+    record = json.loads((GOLDEN / "model-odd.json").read_text())
+    PegasusConfig(**record["config"]).save_pretrained(folder)
+    shutil.copyfile(GOLDEN / "model-odd.safetensors", folder / "model.safetensors")
+    models = {kind: cls.from_pretrained(folder) for kind, cls in CLASSES.items()}
+    return record["calls"], models, load_file(GOLDEN / "model-odd.expected.safetensors")
+
+
+@pytest.mark.parametrize("call", ODD)
+def test_calls_of_another_shape(call, odd, flatten, close):
+    calls, models, answers = odd
+    record = calls[call]
+    model = models[record["model"]]
+    given = {name: answers[key] for name, key in record["arguments"].items()}
+    flags = {key: value for key, value in record["flags"].items() if key.startswith("output")}
+    if "labels" in given:
+        labels = given.pop("labels")
+        start, pad = model.config.decoder_start_token_id, model.config.pad_token_id
+        given["decoder_input_ids"] = shift_tokens_right(labels, pad, start)
+        close(np.asarray(cross_entropy(model, {**given, "labels": labels}, None)), answers[f"{call}/loss"])
+    found = flatten(model(**given, **flags), Recorded)
+    expected = {
+        key.removeprefix(f"{call}/"): value
+        for key, value in answers.items()
+        if key.startswith(f"{call}/") and not any(one in key for one in ("past_key", "gradient", "/loss"))
+    }
+    assert sorted(found) == sorted(expected)
+    for key, value in expected.items():
+        close(found[key], value, f"{call}/{key}")
 
 
 def test_tree_of_parameters():

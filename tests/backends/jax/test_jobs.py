@@ -1,4 +1,4 @@
-"""A fine-tuning of 50 steps on JAX, from files to a model that writes, beside the same job on PyTorch."""
+"""Jobs on JAX beside the same jobs on PyTorch: fine-tuning to a model that writes, pre-training, scores."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from safetensors.numpy import load_file
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
 from pegasus.cli.app import main
+from pegasus.data.prepare import prepare
 from pegasus.training.finetune import finetune
-from pegasus.training.jobs import FinetuneJob, make_job, merge
+from pegasus.training.jobs import FinetuneJob, PretrainJob, make_job, merge
 from pegasus.training.journal import read_journal
+from pegasus.training.pretrain import pretrain
 
 SMALL = Path(__file__).resolve().parents[2] / "fixtures" / "tokenizer-small" / "spiece.model"
 WORDS = ("the", "mayor", "of", "a", "town", "said", "no", "new", "houses", "will", "be", "built", "here")
@@ -83,3 +85,43 @@ def test_fifty_steps(place, capsys):
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
     assert said[0].strip()
+
+
+@pytest.fixture(scope="module")
+def shards(place: Path) -> Path:
+    """The same documents, prepared for gap sentences."""
+    tokenizer = PegasusTokenizerFast.from_pretrained(str(place / "start"))
+    prepare([place / "pairs.jsonl"], tokenizer, place / "shards")
+    return place / "shards"
+
+
+def test_pre_training(place, shards):
+    """From shards, with both losses, on JAX and on PyTorch: the same losses."""
+    for backend in ("jax", "torch"):
+        table = {
+            "output": str(place / f"pre-{backend}"),
+            "backend": backend,
+            "model": {"start": str(place / "start")},
+            "data": {"shards": str(shards)},
+            "run": {"steps": 5, "batch": 4, "log_every": 1, "save_every": 5},
+            "example": {"max_input": 48, "max_target": 24, "words": {"ratio": 0.15}},
+            "optim": {"rate": 0.01, "schedule": "constant", "warmup_steps": 2},
+            "placement": {"device": "cpu"},
+        }
+        pretrain(make_job(PretrainJob, table))
+    found, expected = losses(place / "pre-jax"), losses(place / "pre-torch")
+    assert len(found) == 5
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+    parts = read_journal(place / "pre-jax" / "journal.jsonl")[-1]
+    assert {"loss_target", "loss_mlm"} <= parts.keys()
+
+
+def test_evaluation(place, capsys):
+    """The command's scores are those of PyTorch."""
+    found = []
+    for backend in ("jax", "torch"):
+        arguments = ["evaluate", "--backend", backend, "--model", str(place / "start"), "--device", "cpu"]
+        assert main([*arguments, "--limit", "4", "--json", str(place / "pairs.jsonl")]) == 0
+        found.append(json.loads(capsys.readouterr().out)["scores"])
+    assert len(found[0]) > 1
+    assert found[0] == found[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pegasus.errors import BackendMissing
+from pegasus.checkpoint.strangers import needing
 
 #: The sum of data so far, and what follows them (bytes, or an array of them) → the sum of both.
 Crc32c = Callable[[int, Any], int]
@@ -19,13 +19,8 @@ def crc32c() -> Crc32c:
     Raises:
         BackendMissing: the google-crc32c package is not installed.
     """
-    try:
+    with needing("TensorFlow's checkpoints carry checksums of google-crc32c"):
         import google_crc32c
-    except ImportError as problem:
-        raise BackendMissing(
-            "TensorFlow's checkpoints carry checksums of google-crc32c, which is not installed: pip "
-            "install 'pegasus-summarizer[convert]'"
-        ) from problem
     return google_crc32c.extend  # type: ignore[no-any-return]
 
 
