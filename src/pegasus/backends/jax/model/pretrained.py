@@ -66,8 +66,8 @@ class FlaxPegasusPreTrainedModel(PretrainedMixin):
         #: Tables of positions that a checkpoint brought and that no formula gives, by side.
         self._stored: dict[str, np.ndarray] = {}
         self._tables: dict[tuple[str, int], jax.Array] = {}
-        #: Parameters, and what ``step_variables`` made of them.
-        self._turned: tuple[list[Any], Any] = ([], {})
+        #: "of": parameters, "made": what ``step_variables`` made of them; copies of the model share it.
+        self._turned: dict[str, Any] = {}
         if _do_init:
             self._params = self.init_weights(self.key, self.input_shape)
 
@@ -174,10 +174,11 @@ class FlaxPegasusPreTrainedModel(PretrainedMixin):
         if self.device != "cpu":
             return found
         leaves = jax.tree.leaves(self.params)
-        known = self._turned[0] if self._turned else []
+        known = self._turned.get("of", [])
         if len(known) != len(leaves) or any(one is not other for one, other in zip(known, leaves)):
-            self._turned = (leaves, weights.turned(self.config, self.kind, self.params, self.dtype))
-        return found | {"turned": self._turned[1]}
+            made = weights.turned(self.config, self.kind, self.params, self.dtype)
+            self._turned.update(of=leaves, made=made)
+        return found | {"turned": self._turned["made"]}
 
     def _table(self, side: str, rows: int) -> jax.Array:
         if (side, rows) not in self._tables:
