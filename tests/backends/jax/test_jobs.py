@@ -121,7 +121,7 @@ def test_evaluation(place, capsys):
     found = []
     for backend in ("jax", "torch"):
         arguments = ["evaluate", "--backend", backend, "--model", str(place / "start"), "--device", "cpu"]
-        assert main([*arguments, "--limit", "4", "--json", str(place / "pairs.jsonl")]) == 0
+        assert main([*arguments, "--limit", "4", "--json", "--data", str(place / "pairs.jsonl")]) == 0
         found.append(json.loads(capsys.readouterr().out)["scores"])
     assert len(found[0]) > 1
     assert found[0] == found[1]
