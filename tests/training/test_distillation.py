@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
+from pegasus.backends import load_learning_backend
 from pegasus.backends.contract import DistillationSettings, Objective, OptimSettings, Placement
 from pegasus.backends.learning.alone import Alone
 from pegasus.backends.torch.learning.distillation import attention_divergence, state_difference
@@ -181,6 +182,13 @@ def test_a_teacher_that_does_not_fit_is_refused(tiny, change, error, told):
         engine(tiny.model(), tiny.model(**change), settings)
     with pytest.raises(BadSetting, match="pegasus distill"):
         engine(tiny.model(), None)
+
+
+def test_a_backend_that_compares_with_no_teacher_says_so():
+    pytest.importorskip("jax")
+    backend = load_learning_backend("jax")
+    with pytest.raises(NotOffered, match="pseudo-labels"):
+        backend.engine(None, OptimSettings(), Objective(), Placement(), Alone(), object())
 
 
 # -- students ----------------------------------------------------------------------------------------------

@@ -67,9 +67,10 @@ def distill(job: DistillJob, report: Report = silent) -> Outcome:
         job.data.max_source,
         job.placement.device,
     )
+    ranks, tell = shop.ranks, report if shop.ranks.rank == 0 else silent
     with StopSignals() as signals:
         whole = labels.write(
-            _documents(job, examples), shop.ranks.rank, shop.ranks.count, lambda: signals.asked, report
+            _documents(job, examples), ranks.rank, ranks.count, lambda: signals.asked, tell
         )
     if shop.ranks.any(not whole):
         shop.ranks.leave()
