@@ -446,6 +446,18 @@ def test_ids_of_other_kinds(model):
             model.generate(wrong, max_length=6)
 
 
+def test_settings_of_another_class(model):
+    theirs = SimpleNamespace(
+        to_dict=lambda: {"max_length": 6, "num_beams": 2, "decoder_start_token_id": 0, "eos_token_id": 1,
+                         "pad_token_id": 0, "transformers_version": "9", "cache_config": None, "prefill": 3,
+                         "forced_eos_token_id": model.generation_config.forced_eos_token_id}
+    )  # fmt: skip
+    found = model.generate(INPUTS, generation_config=theirs, num_beams=3)
+    assert torch.equal(found, model.generate(INPUTS, max_length=6, num_beams=3))
+    with pytest.raises(BadSetting, match="generation_config is a int"):
+        model.generate(INPUTS, generation_config=3)
+
+
 def test_nothing_to_read(model):
     found = model.generate(bos_token_id=5, max_length=6)
     assert torch.equal(found, model.generate(torch.tensor([[5]]), bos_token_id=5, max_length=6))

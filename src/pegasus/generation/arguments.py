@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pegasus.errors import BadSetting, UnsupportedArgument
-from pegasus.generation.config import GenerationConfig
+from pegasus.generation.config import DEFAULTS, OURS, GenerationConfig
 from pegasus.generation.model_inputs import Request
 from pegasus.generation.processors.faithful import AllowedWords, Faithful
 from pegasus.generation.processors.logits_processors import (
@@ -60,7 +60,7 @@ def settings_for(
         BadSetting: an argument that nothing knows.
         UnsupportedArgument: an argument that is refused by name.
     """
-    settings = copy.deepcopy(config)
+    settings = copy.deepcopy(config) if isinstance(config, GenerationConfig) else _own(config)
     for_model = settings.update(**kwargs)
     settings.validate()
     if settings.guidance_scale not in (None, 1, 1.0):
@@ -83,6 +83,17 @@ def settings_for(
         if name not in known:
             raise BadSetting(_unknown(name, known | set(settings.__dict__)))
     return settings, {name: value for name, value in for_model.items() if value is not None}
+
+
+def _own(config: Any) -> GenerationConfig:
+    """Settings that somebody made with transformers' class of the same name."""
+    values = config.to_dict() if hasattr(config, "to_dict") else None
+    if not isinstance(values, dict):
+        raise BadSetting(f"generation_config is a {type(config).__name__}: give a GenerationConfig.")
+    known = {**DEFAULTS, **OURS}
+    kept = {name: value for name, value in values.items() if name in known and value is not None}
+    made: GenerationConfig = GenerationConfig.from_dict(kept)
+    return made
 
 
 def check_tokens(settings: GenerationConfig, vocab_size: int) -> None:

@@ -37,12 +37,12 @@ from pegasus.generation.session import (
     Records,
     Search,
     SearchRun,
-    log_softmax,
     run_search,
     together,
 )
 from pegasus.generation.stepping import Generation
 from pegasus.generation.stopping import listeners_for
+from pegasus.generation.transition_scores import TransitionScores
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Drafting:
     result: Callable[[], Any]
 
 
-class GenerationMixin(SearchMethods):
+class GenerationMixin(SearchMethods, TransitionScores):
     """``generate`` for every model class with a head, in every backend.
 
     A backend supplies four hooks: ``open_decoder``, ``to_host``, ``to_native`` and ``draw_seed``.
@@ -298,39 +298,6 @@ class GenerationMixin(SearchMethods):
             return int(settings.seed)
         return self.draw_seed() if settings.do_sample else 0
 
-    def compute_transition_scores(
-        self,
-        sequences: Any,
-        scores: Sequence[Any],
-        beam_indices: Any = None,
-        normalize_logits: bool = False,
-    ) -> Any:
-        """The score of each token that was said, from the recorded scores of all tokens.
-
-        Args:
-            sequences: [N, T], as returned.
-            scores: one [rows, V] per new token, as returned with ``output_scores``.
-            beam_indices: [N, T], as returned by searches with beams.
-            normalize_logits: whether scores are turned into log-probabilities first.
-
-        Returns:
-            [N, new tokens]; 0 after the end of a sequence.
-        """
-        steps = [np.asarray(self.to_host(step)) for step in scores]
-        if normalize_logits:
-            steps = [log_softmax(step) for step in steps]
-        tokens_NT = np.asarray(self.to_host(sequences))
-        if beam_indices is None:
-            rows_NT = np.tile(np.arange(len(tokens_NT))[:, None], (1, len(steps)))
-        else:
-            rows_NT = np.asarray(self.to_host(beam_indices))
-        said = min(len(steps), int((rows_NT >= 0).sum(axis=1).max()))
-        tokens_NT = tokens_NT[:, tokens_NT.shape[1] - said :]
-        found_NT = np.stack(
-            [step[rows_NT[:, t], tokens_NT[:, t]] for t, step in enumerate(steps[:said])], axis=1
-        )
-        return self.to_native(np.where(rows_NT[:, :said] >= 0, found_NT, 0).astype(np.float32))
-
     def _draft(
         self,
         read: Inputs,
@@ -384,7 +351,7 @@ class GenerationMixin(SearchMethods):
         settings: GenerationConfig,
         recorded: Recorded | None,
         causal: bool,
-        prevented: list[int] | None,
+        prevented: list[int] | None = None,
     ) -> Any:
         sequences = self.to_native(found.sequences_NT)
         if not settings.return_dict_in_generate:
