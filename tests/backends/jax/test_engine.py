@@ -16,7 +16,13 @@ import torch
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration
 from pegasus.backends import load_learning_backend
-from pegasus.backends.contract import LoraSettings, Objective, OptimSettings, Placement
+from pegasus.backends.contract import (
+    DistillationSettings,
+    LoraSettings,
+    Objective,
+    OptimSettings,
+    Placement,
+)
 from pegasus.errors import BadSetting, CheckpointMismatch, CheckpointNotFound, NotOffered
 
 VOCABULARY = 61
@@ -167,6 +173,32 @@ def test_lora(start, tmp_path):
     wet.weights[path] = wet.weights[path] + 1.0
     measured = wet.measure(batch(0)).loss
     assert abs(wet.step([batch(0)]).loss - measured) > 1e-4
+
+
+@pytest.mark.parametrize("width", [16, 24])
+def test_a_teacher(width, start, tmp_path):
+    """Logits, states and attentions compared as by PyTorch, with a teacher as wide, or wider and deeper."""
+    torch.manual_seed(8)
+    shape = {"d_model": width, "decoder_layers": 2, "encoder_attention_heads": 2 if width == 16 else 4}
+    PegasusForConditionalGeneration(config(**shape)).save_pretrained(tmp_path / "teacher")
+    ways = DistillationSettings(logits=0.7, hidden_states=0.3, attentions=0.2)
+    objective = Objective(parts=("target",), target_weight=0.5, distillation=ways)
+    place, optim = Placement(device="cpu"), OptimSettings(rate=1e-2, schedule="constant", warmup_steps=0)
+    found = {}
+    for name in ("jax", "torch"):
+        backend = load_learning_backend(name)
+        load = backend.models["conditional"].from_pretrained
+        student, teacher = load(start), load(tmp_path / "teacher")
+        one = backend.engine(student, optim, objective, place, backend.join(place), teacher)
+        steps = [one.step([batch(2 * step), batch(2 * step + 1, rows=2)]) for step in range(3)]
+        sums = [(step.loss, step.norm, *step.sums.values()) for step in steps]
+        found[name] = (sums, one.measure(batch(9)).loss)
+    np.testing.assert_allclose(found["jax"][0], found["torch"][0], rtol=2e-4)
+    assert found["jax"][1] == pytest.approx(found["torch"][1], rel=1e-4)
+    backend = load_learning_backend("jax")
+    student = backend.models["conditional"].from_pretrained(start)
+    with pytest.raises(BadSetting, match="needs a teacher"):
+        backend.engine(student, optim, objective, place, backend.join(place))
 
 
 def test_going_on_gives_the_same_bits(start, tmp_path):

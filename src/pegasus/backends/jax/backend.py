@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.jax.devices import device_named
 from pegasus.backends.jax.model.flax_classes import FlaxPegasusForConditionalGeneration, FlaxPegasusModel
-from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
+from pegasus.errors import BadSetting, UnsupportedArgument
 from pegasus.spec.config import PegasusConfig
 
 models: dict[str, Any] = {"bare": FlaxPegasusModel, "conditional": FlaxPegasusForConditionalGeneration}
@@ -97,15 +97,7 @@ def engine(
     ranks: Ranks,
     teacher: Any = None,
 ) -> Engine:
-    """An engine that teaches this model.
-
-    Raises:
-        NotOffered: a teacher, whom nothing is learned of here.
-    """
-    if teacher is not None:
-        raise NotOffered(
-            "the JAX backend compares with no teacher: take backend = 'torch', or pseudo-labels"
-        )
+    """An engine that teaches this model, perhaps by a teacher."""
     from pegasus.backends.jax.learning.engine import JaxEngine
 
-    return JaxEngine(model, optim, objective, placement, ranks)
+    return JaxEngine(model, optim, objective, placement, ranks, teacher)

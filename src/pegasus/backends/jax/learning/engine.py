@@ -15,6 +15,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pegasus.backends.contract import Batch, Measures, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.jax.devices import device_named
 from pegasus.backends.jax.learning import lora
+from pegasus.backends.jax.learning.distillation import Guide, guide_of
 from pegasus.backends.jax.learning.loss import losses, rounded
 from pegasus.backends.jax.learning.optim import Leaf, fresh_state, rule_for, update_all
 from pegasus.backends.jax.model import weights
@@ -75,10 +77,17 @@ class JaxEngine:
         objective: what is learned.
         placement: where, and in which numbers.
         ranks: this process.
+        teacher: the model that ``objective.distillation`` compares with, whole on each device.
     """
 
     def __init__(
-        self, model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
+        self,
+        model: Any,
+        optim: OptimSettings,
+        objective: Objective,
+        placement: Placement,
+        ranks: Ranks,
+        teacher: Any = None,
     ) -> None:
         _refuse(model, objective)
         self.model, self.optim, self.objective, self.ranks = model, optim, objective, ranks
@@ -106,6 +115,7 @@ class JaxEngine:
             path: {key: self._place(one, path, key) for key, one in state.items()}
             for path, state in ((p, fresh_state(one, self.weights[p], optim)) for p, one in known.items())
         }
+        self.teacher, self.guide = teacher, _guide(teacher, model, objective)
         self._slopes = jax.jit(self._differentiated, static_argnames="train")
         self._change = jax.jit(partial(update_all, self.rules), donate_argnums=(0, 2))
 
@@ -113,7 +123,7 @@ class JaxEngine:
 
     def step(self, batches: Sequence[Batch], progress: float = 0.0) -> Measures:
         """One update over all these micro-batches."""
-        parts = self.objective.parts
+        parts = self.objective.all_parts
         counts = [count_tokens(batch, parts) for batch in batches]
         totals, sources = update_totals(batches, counts, parts, self.ranks)
         sums: dict[str, float] = dict.fromkeys(parts, 0.0)
@@ -141,23 +151,37 @@ class JaxEngine:
             self._starts(),
         )
         sums: dict[str, float] = {part: float(found.get(part, 0.0)) for part in self.objective.parts}
-        return self._measures(sums, count, source_tokens(batch))
+        found = self._measures(sums, count, source_tokens(batch))
+        # Held-out loss is comparable with that of a model which learned without a teacher.
+        return found if self.guide is None else replace(found, weights={"target": 1.0})
 
     def _differentiate(self, batch: Batch, scales: dict[str, float], number: int) -> tuple[Any, Any]:
         key = jax.random.key(self.objective.seed)
         for part in (self.updates, number):
             key = jax.random.fold_in(key, part)
         factors = {part: np.float32(scale * self.scale.value) for part, scale in scales.items()}
-        (_, found), slopes = self._slopes(self.weights, self._on_devices(batch), factors, key, train=True)
+        arrays = self._on_devices(batch)
+        taught = self._taught(arrays)
+        (_, found), slopes = self._slopes(self.weights, arrays, factors, key, taught, train=True)
         return found, slopes
 
-    def _differentiated(self, learning: Any, batch: Any, scales: Any, key: Any, train: bool) -> Any:
+    def _taught(self, arrays: Any) -> Any:
+        if self.guide is None:
+            return None
+        longest = max(array.shape[1] for array in arrays.values())
+        return jax.device_put(
+            self.teacher.variables(None, longest), NamedSharding(self.mesh, PartitionSpec())
+        )
+
+    def _differentiated(
+        self, learning: Any, batch: Any, scales: Any, key: Any, taught: Any, train: bool
+    ) -> Any:
         mode = Mode(train=train, shared_dropout=self.objective.dropout == "broadcast")
 
         def total(learning: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
             variables = self._variables(learning, batch, train)
             settings = (mode, self.objective.parts, self.objective.label_smoothing, self._starts())
-            found = losses(self.model.module, variables, batch, key, *settings)
+            found = losses(self.model.module, variables, batch, key, *settings, self.guide, taught)
             return sum((found[part] * scales[part] for part in found), jnp.float32(0)), found
 
         value, slopes = jax.value_and_grad(total, has_aux=True)(learning)
@@ -324,6 +348,14 @@ def _is_table(leaf: Parameter) -> bool:
 
 def _known(leaf: Parameter) -> Leaf:
     return Leaf(leaf.kind, _is_table(leaf), len(leaf.shape))
+
+
+def _guide(teacher: Any, model: Any, objective: Objective) -> Guide | None:
+    if objective.distillation is None:
+        return None
+    if teacher is None:
+        raise BadSetting("objective.distillation needs a teacher: use a job of pegasus distill")
+    return guide_of(teacher, model.config, objective.distillation)
 
 
 def _refuse(model: Any, objective: Objective) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 
 from pegasus.backends.contract import IGNORED, PARTS, Batch
 from pegasus.backends.jax.inference.buckets import doubled, padded, stepped
+from pegasus.backends.jax.learning.distillation import Guide, compared, divergence
 from pegasus.backends.jax.model.layers import Mode
 from pegasus.errors import BadSetting
 
@@ -50,8 +52,10 @@ def losses(
     parts: tuple[str, ...],
     smoothing: float,
     starts: tuple[int, int],
+    guide: Guide | None = None,
+    taught: Any = None,
 ) -> dict[str, jax.Array]:
-    """The cross-entropy of each part that the batch has labels for, summed over its tokens.
+    """Each part of the loss that the batch has labels for, summed over its tokens.
 
     Args:
         module: with a head.
@@ -62,24 +66,61 @@ def losses(
         parts: of the objective.
         smoothing: of the target's loss.
         starts: the padding token and the one that the decoder starts from.
+        guide: a teacher, and what is compared with it.
+        taught: its parameters.
     """
     keys = jax.random.split(key)
+    if guide is not None:
+        mode = replace(mode, attentions=guide.mode.attentions, hidden=guide.mode.hidden)
     ids, mask = batch["input_ids"], batch["attention_mask"]
 
     def read(method: str, key: jax.Array, *args: Any) -> Any:
         return module.apply(variables, *args, mode=mode, method=method, rngs={"dropout": key})
 
-    encoded = read("encode", keys[0], ids, mask).states
+    encoded = read("encode", keys[0], ids, mask)
     found = {}
-    if "labels" in batch and "target" in parts:
+    if "labels" in batch and (guide is not None or "target" in parts):
         labels = batch["labels"]
-        first = jnp.full_like(labels[:, :1], starts[1])
-        given = jnp.concatenate([first, labels[:, :-1]], axis=1)
-        given = jnp.where(given == IGNORED, starts[0], given)
-        decoded = read("decode_states", keys[1], given, encoded, mask)
-        found["target"] = _cross_entropy(module, variables, decoded.states, labels, smoothing)
+        decoded = read("decode_states", keys[1], _shifted(labels, starts), encoded.states, mask)
+        if "target" in parts:
+            found["target"] = _cross_entropy(module, variables, decoded.states, labels, smoothing)
+        if guide is not None:
+            found |= _guided(guide, taught, module, variables, batch, (encoded, decoded))
     if "mlm_labels" in batch and "mlm" in parts:
-        found["mlm"] = _cross_entropy(module, variables, encoded, batch["mlm_labels"], 0.0)
+        found["mlm"] = _cross_entropy(module, variables, encoded.states, batch["mlm_labels"], 0.0)
+    return found
+
+
+def _shifted(labels: jax.Array, starts: tuple[int, int]) -> jax.Array:
+    """What the decoder reads where these are its labels."""
+    first = jnp.full_like(labels[:, :1], starts[1])
+    given = jnp.concatenate([first, labels[:, :-1]], axis=1)
+    return jnp.where(given == IGNORED, starts[0], given)
+
+
+def _guided(
+    guide: Guide,
+    taught: Any,
+    module: Any,
+    variables: Any,
+    batch: Mapping[str, jax.Array],
+    passes: tuple[Any, Any],
+) -> dict[str, jax.Array]:
+    """What is compared with the teacher, which reads the same."""
+    mask, labels, theirs = batch["attention_mask"], batch["labels"], guide.module
+    encoded = theirs.apply(taught, batch["input_ids"], mask, mode=guide.mode, method="encode")
+    given = _shifted(labels, guide.starts)
+    decoded = theirs.apply(taught, given, encoded.states, mask, mode=guide.mode, method="decode_states")
+    found = compared(guide, batch, passes, (encoded, decoded))
+    if guide.settings.logits:
+
+        def of_slice(mine: jax.Array, wanted: jax.Array, labels: jax.Array) -> jax.Array:
+            mine = module.apply(variables, mine, method="logits")
+            wanted = theirs.apply(taught, wanted, method="logits")
+            each = divergence(mine, wanted, guide.settings.temperature)
+            return jnp.where(labels != IGNORED, each, 0).sum()
+
+        found["logits"] = _sliced(module, of_slice, passes[1].states, decoded.states, labels)
     return found
 
 
@@ -87,10 +128,7 @@ def _cross_entropy(
     module: Any, variables: Any, states: jax.Array, labels: jax.Array, smoothing: float
 ) -> jax.Array:
     """A slice of positions at a time; the logits of a slice are computed again on the way back."""
-    rows, length, _ = states.shape
-    size = max(1, SLICE // (rows * module.sizes.vocabulary))
 
-    @jax.checkpoint
     def of_slice(states: jax.Array, labels: jax.Array) -> jax.Array:
         logs = jax.nn.log_softmax(module.apply(variables, states, method="logits"))
         counted = labels != IGNORED
@@ -98,5 +136,13 @@ def _cross_entropy(
         each = -(1 - smoothing) * right - smoothing * logs.mean(-1)
         return jnp.where(counted, each, 0).sum()
 
+    return _sliced(module, of_slice, states, labels)
+
+
+def _sliced(module: Any, of_slice: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """The sum of a function over slices of positions."""
+    rows, length = arrays[0].shape[:2]
+    size = max(1, SLICE // (rows * module.sizes.vocabulary))
     slices = [slice(at, at + size) for at in range(0, length, size)]
-    return sum((of_slice(states[:, one], labels[:, one]) for one in slices), jnp.float32(0))
+    again = jax.checkpoint(of_slice)
+    return sum((again(*(array[:, one] for array in arrays)) for one in slices), jnp.float32(0))
