@@ -3,8 +3,8 @@
 The library is plain C++20 behind a C interface, loaded through ctypes, so one file serves every Python of a
 platform. Where there is no compiler, or PEGASUS_NO_NATIVE=1, the package is installed without it and works
 through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_avxvnni.cpp`,
-`*_avx512.cpp`, `*_avx512bf16.cpp`, `*_amx.cpp`; of ARM `*_dotprod.cpp`) is compiled for them and entered only on processors that have them;
-elsewhere such files are left out.
+`*_avx512.cpp`, `*_avx512bf16.cpp`, `*_amx.cpp`; of ARM `*_dotprod.cpp`) is compiled for them and entered
+only on processors that have them; elsewhere such files are left out.
 
 A library holds the digest of the sources it was made from and of how it was made; it is built anew when
 these differ, whatever the times of files say.
@@ -130,7 +130,7 @@ def sources_digest(csrc: Path) -> str:
 
 
 def stamp_of(words: list[str], csrc: Path) -> str:
-    """What a library made now would hold: the digest of its sources, and that of the compiler and its flags."""
+    """What a library made now would hold: the digest of its sources, and of the compiler and its flags."""
     how = [*words, machine_of(words), *(os.environ.get(name, "") for name in ("CXXFLAGS", "LDFLAGS"))]
     making = hashlib.sha256(repr((how, FLAGS, INSTRUCTIONS)).encode()).hexdigest()
     return f"{sources_digest(csrc)} {making}"

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pegasus import PegasusForConditionalGeneration
+from pegasus.backends.native import linears
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 FAMILIES = ("basic", "rules", "groups", "constrained", "contrastive", "prompted")
@@ -54,6 +55,24 @@ def test_there_are_enough_settings():
 @pytest.mark.parametrize(("family", "record"), SETTINGS, ids=[name(*one) for one in SETTINGS])
 def test_same_tokens(model, plain, family, record):
     """Those of the record; where this package differs from it on purpose, those of the plain modules."""
+    compare(model, plain, family, record)
+
+
+@pytest.mark.parametrize("level", linears.LEVELS)
+def test_same_tokens_with_every_set_of_instructions(model, plain, level):
+    """Some of the settings, of every family; `PEGASUS_CPU=LEVEL` runs the test above with all of them."""
+    before = linears.level()
+    try:
+        if linears.use_level(level) != level:
+            pytest.skip(f"this processor has no {level}")
+        for family, record in SETTINGS[::20]:
+            compare(model, plain, family, record)
+    finally:
+        linears.use_level(before)
+
+
+def compare(model: Any, plain: Any, family: str, record: dict[str, Any]) -> None:
+    """Generates with the settings of a record and compares tokens and scores."""
     file, settings = FILES[family], dict(record["settings"])
     inputs = torch.tensor(file["inputs"])
     if "decoder_input_ids" in settings:
