@@ -8,7 +8,7 @@
 // for 12 products, so that multiplying and not loading is the limit.
 //
 // Sums are whole numbers, so that it does not matter in which order they are made: K is cut into chunks whose weights
-// stay in the first-level cache (16 KiB) while all rows of a group pass, and the rows into groups that stay in the
+// stay in the first-level cache (8 KiB) while all rows of a group pass, and the rows into groups that stay in the
 // second-level one. What is not complete waits in memory.
 #pragma once
 
@@ -18,7 +18,7 @@
 
 namespace {
 
-constexpr int CHUNK_WORDS = 256;           // of K
+constexpr int CHUNK_WORDS = 128;           // of K
 constexpr int GROUP_BYTES = 1 << 18;       // of x
 constexpr int64_t WORD_BYTES = 64;         // of a panel's weights
 constexpr int64_t WAITING_BYTES = 64;      // of a row's sums
