@@ -25,6 +25,8 @@ def test_round_trip(tmp_path):
     config.save_pretrained(tmp_path)
     written = json.loads((tmp_path / "generation_config.json").read_text())
     assert written.pop("transformers_version") == "4.34.0"  # whose fields these are
+    from_model = GenerationConfig.from_model_config(PegasusConfig())
+    assert from_model.transformers_version == "4.34.0"
     assert set(written) == {"num_beams", "length_penalty", "sequence_bias", "a_key_of_others"}
     again = GenerationConfig.from_pretrained(tmp_path)
     assert again == config

@@ -187,6 +187,7 @@ def test_a_missing_field_is_an_attribute_error():
         ({"activation_function": "sine"}, "activation_function is 'sine'.*relu"),
         ({"position_table": "learned"}, "position_table is 'learned'.*authors"),
         ({"layer_norm_eps": 0}, "layer_norm_eps is 0"),
+        ({"problem_type": "summarization"}, "problem_type is 'summarization'.*one of regression"),
         ({"pad_token_id": 60000}, "pad_token_id is 60000.*50265"),
     ],
 )

@@ -108,7 +108,7 @@ class GenerationConfig:
 
     def __init__(self, **kwargs: Any) -> None:
         self._from_model_config: bool = kwargs.pop("_from_model_config", False)
-        self.transformers_version = kwargs.pop("transformers_version", FORMAT_VERSION)
+        self.transformers_version = kwargs.pop("transformers_version", None) or FORMAT_VERSION
         for name in ("_commit_hash", "_original_object_hash"):
             kwargs.pop(name, None)
         self.__dict__.update(copy.deepcopy(DEFAULTS), **OURS)

@@ -90,7 +90,10 @@ MODEL: Mapping[str, Kind] = {
     "cross_attention_hidden_size": maybe(_WIDTH),
     "extra_pos_embeddings": maybe(_LENGTH),
     "architectures": maybe(listing(TEXT)),
-    **dict.fromkeys(("finetuning_task", "tokenizer_class", "prefix", "problem_type"), maybe(TEXT)),
+    **dict.fromkeys(("finetuning_task", "tokenizer_class", "prefix"), maybe(TEXT)),
+    "problem_type": maybe(
+        one_of("regression", "single_label_classification", "multi_label_classification")
+    ),
     **dict.fromkeys(("label2id", "task_specific_params", "pruned_heads"), maybe(OBJECT)),
 }  # fmt: skip
 

@@ -35,6 +35,8 @@ class TorchPretrained(PretrainedMixin):
     _keys_to_ignore_on_load_unexpected: ClassVar[list[str] | None] = None
     _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
     _keep_in_fp32_modules: ClassVar[list[str] | None] = None
+    _auto_class: ClassVar[str | None] = None
+    _supports_flash_attn_2: ClassVar[bool] = False
 
     @classmethod
     def _from_config(cls, config: PegasusConfig, **kwargs: Any) -> Self:
