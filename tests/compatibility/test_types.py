@@ -61,7 +61,9 @@ def test_a_users_script(tmp_path: Path) -> None:
     for name, text in (("good.py", GOOD), ("bad.py", BAD)):
         (tmp_path / name).write_text(text)
     paths = [str(tmp_path / name) for name in ("good.py", "bad.py")]
-    found, problem, _ = api.run(["--strict", "--cache-dir", str(tmp_path / "cache"), *paths])
+    found, problem, _ = api.run(
+        ["--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache"), *paths]
+    )
     assert not problem
     assert "good.py" not in found, found
     lines = {int(number) for number in re.findall(r"bad\.py:(\d+): error", found)}
