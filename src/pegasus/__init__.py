@@ -19,6 +19,11 @@ if TYPE_CHECKING:
         FlaxPegasusForConditionalGeneration as FlaxPegasusForConditionalGeneration,
         FlaxPegasusModel as FlaxPegasusModel,
     )
+    from pegasus.backends.tensorflow.auto import TFAutoModelForSeq2SeqLM as TFAutoModelForSeq2SeqLM
+    from pegasus.backends.tensorflow.model.tf_classes import (
+        TFPegasusForConditionalGeneration as TFPegasusForConditionalGeneration,
+        TFPegasusModel as TFPegasusModel,
+    )
     from pegasus.backends.torch.auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING as MODEL_FOR_CAUSAL_LM_MAPPING,
         MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING as MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
@@ -119,7 +124,6 @@ if TYPE_CHECKING:
     from pegasus.spec.auto import (
         CONFIG_MAPPING as CONFIG_MAPPING,
         AutoConfig as AutoConfig,
-        TFAutoModelForSeq2SeqLM as TFAutoModelForSeq2SeqLM,
     )
     from pegasus.spec.available import (
         CONFIG_NAME as CONFIG_NAME,
@@ -275,9 +279,11 @@ _HOME = {
     "SuppressTokensAtBeginLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "SuppressTokensLogitsProcessor": "pegasus.backends.torch.compatibility.logits_processors",
     "TF2_WEIGHTS_NAME": "pegasus.spec.available",
-    "TFAutoModelForSeq2SeqLM": "pegasus.spec.auto",
+    "TFAutoModelForSeq2SeqLM": "pegasus.backends.tensorflow.auto",
     "TF_WEIGHTS_NAME": "pegasus.spec.available",
     "TOKENIZER_MAPPING": "pegasus.tokenization.auto",
+    "TFPegasusForConditionalGeneration": "pegasus.backends.tensorflow.model.tf_classes",
+    "TFPegasusModel": "pegasus.backends.tensorflow.model.tf_classes",
     "TemperatureLogitsWarper": "pegasus.backends.torch.compatibility.logits_warpers",
     "TensorType": "pegasus.spec.available",
     "Text2TextGenerationPipeline": "pegasus.summarizer.pipelines",

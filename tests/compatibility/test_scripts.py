@@ -268,13 +268,6 @@ def test_the_classes_that_find_classes(tmp_path: Path) -> None:
         AutoConfig.for_model("bart")
 
 
-@pytest.mark.parametrize("name", ["TFAutoModelForSeq2SeqLM"])
-def test_frameworks_that_are_not_there(name: str) -> None:
-    for make in (lambda kind: kind.from_pretrained("x"), lambda kind: kind.from_config(None)):
-        with pytest.raises(NotOffered, match="AutoModelForSeq2SeqLM"):
-            make(getattr(pegasus, name))
-
-
 def test_one_seed_for_all() -> None:
     def draw() -> tuple[float, float, float]:
         set_seed(7)

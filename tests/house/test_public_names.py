@@ -118,6 +118,8 @@ PUBLIC = {
     "SuppressTokensAtBeginLogitsProcessor",
     "SuppressTokensLogitsProcessor",
     "TFAutoModelForSeq2SeqLM",
+    "TFPegasusForConditionalGeneration",
+    "TFPegasusModel",
     "TemperatureLogitsWarper",
     "Text2TextGenerationPipeline",
     "TextIteratorStreamer",

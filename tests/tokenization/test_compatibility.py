@@ -219,12 +219,6 @@ def test_arrays_and_their_numbers(tokenizer) -> None:
             tokenizer.decode(rows)
 
 
-def test_tensors_that_cannot_be_made_say_what_does(tokenizer) -> None:
-    for kind in ("tf",):
-        with pytest.raises(NotOffered, match="return_tensors='np'"):
-            tokenizer(ONE, return_tensors=kind)
-
-
 def test_conversations(tokenizer, tmp_path: Path) -> None:
     talk = [{"role": "user", "content": "the people"}, {"role": "bot", "content": "we"}]
     lines = tokenizer.apply_chat_template(talk, tokenize=False).splitlines()

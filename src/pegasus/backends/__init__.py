@@ -64,6 +64,12 @@ BACKENDS: dict[str, Row] = {
         "pip install 'pegasus-summarizer[export]'",
         "inference on a CPU, of what `pegasus export --to onnx` made",
     ),
+    "tensorflow": Row(
+        "pegasus.backends.tensorflow.backend",
+        "tensorflow",
+        "pip install 'pegasus-summarizer[tensorflow]'",
+        "inference and training, CPU, CUDA",
+    ),
 }
 
 

@@ -26,11 +26,11 @@ from pegasus.checkpoint.bundle.writing import add_bundle
 from pegasus.checkpoint.dtypes import cast
 from pegasus.checkpoint.files import Format
 from pegasus.checkpoint.flax_file import msgpack_parts
-from pegasus.checkpoint.formats import FORMATS, Row, open_checkpoint
+from pegasus.checkpoint.formats import FORMATS, add_weights, open_checkpoint, row_of
 from pegasus.checkpoint.raw import FLOATS, RawTensor, turned
 from pegasus.checkpoint.report import fit
 from pegasus.checkpoint.source import Source, refuse_strangers, refuse_strangers_by_type
-from pegasus.checkpoint.writing import Staging, shard_names
+from pegasus.checkpoint.writing import Staging
 from pegasus.errors import BadSetting, CheckpointMismatch, CheckpointNotFound, NotOffered
 from pegasus.spec.config import PegasusConfig
 from pegasus.spec.files import read_object
@@ -190,7 +190,7 @@ class Conversion:
         cast_to = {name: cast(name, tensor, wanted) for name, tensor in held}
         if self.to in AUTHORS:
             return self._as_authors(cast_to)
-        row = next(row for row in FORMATS if row.name == self.to)
+        row = row_of(self.to)
         found = []
         for name, tensor in cast_to.items():
             if self.to == "msgpack" and leaves[name].kind == "positions":
@@ -255,12 +255,7 @@ class Conversion:
             elif self.to == "flax-checkpoint":
                 staging.add_parts(_FLAX_FILE, msgpack_parts({f"params/{n}": t for n, t in tensors.items()}))
             else:
-                _add(
-                    staging,
-                    next(row for row in FORMATS if row.name == self.to),
-                    tensors,
-                    self.max_shard_size,
-                )
+                add_weights(staging, row_of(self.to), tensors, self.max_shard_size)
             for name, content in files.items():
                 staging.add_bytes(name, content)
 
@@ -284,20 +279,6 @@ class Conversion:
 def model_of(tensors: Mapping[str, RawTensor]) -> Model:
     """Whether it is a whole model or a decoder alone."""
     return "conditional" if any("encoder." in name for name in tensors) else "causal"
-
-
-def _add(staging: Staging, row: Row, tensors: Mapping[str, RawTensor], limit: int | str) -> None:
-    """The weights of one of our formats, in one file or in several with a list of them."""
-    shards, total = shard_names(tensors, limit, row.single)
-    if len(shards) == 1:
-        row.add(staging, row.single, tensors)
-        return
-    places = {}
-    for name, inside in shards:
-        (row.add_shard or row.add)(staging, name, {one: tensors[one] for one in inside})
-        places.update({row.listed(one): name for one in inside})
-    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
-    staging.add_text(row.index, json.dumps(index, indent=2) + "\n")
 
 
 def refuse_weights(folder: Path) -> None:

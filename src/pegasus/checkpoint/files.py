@@ -145,15 +145,24 @@ def read_sharded(
             f"({', '.join(missing)}): fetch the whole checkpoint again."
         )
     read_files = {path.name: read(path) for path in files}
-    contents = {name: tensors for name, (tensors, _) in read_files.items()}
-    lost = [tensor for tensor, name in shards.items() if tensor not in contents[name]]
+    spelling = read_files[files[0].name][1]
+    contents = {
+        name: {_plain(spelling, tensor): (tensor, raw) for tensor, raw in tensors.items()}
+        for name, (tensors, _) in read_files.items()
+    }
+    # transformers' h5 files hold other names than their index: the model's name stands before these.
+    lost = [tensor for tensor, name in shards.items() if _plain(spelling, tensor) not in contents[name]]
     if lost:
         raise CheckpointCorrupt(
             f"{index} names {len(lost)} tensors that its files do not hold ({_some(lost)}): "
             "index and files belong to different saves, fetch the whole checkpoint again."
         )
-    tensors = {tensor: contents[name][tensor] for tensor, name in shards.items()}
-    return tuple(files), tensors, read_files[files[0].name][1]
+    found = [contents[name][_plain(spelling, tensor)] for tensor, name in shards.items()]
+    return tuple(files), dict(found), spelling
+
+
+def _plain(spelling: Spelling, name: str) -> str:
+    return name if spelling is PYTORCH else spelling.canonical(name)[0]
 
 
 def _header(mapped: MappedFile) -> tuple[dict[str, Any], int]:

@@ -1,4 +1,4 @@
-"""The table of checkpoint formats (files, readers, writers, how names are spelled), and opening.
+"""The table of checkpoint formats (files, readers, writers, how names are spelled), opening and adding.
 
 Whoever opens weights gets them by canonical name and turned as PyTorch has them, whatever wrote them. A new
 format is one file with a reader and a writer, and one row here. The authors' own checkpoints are no such
@@ -7,6 +7,7 @@ folders: ``conversion`` makes these of them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from pegasus.checkpoint.flax_file import msgpack_parts, read_msgpack
 from pegasus.checkpoint.foreign import read_bin
 from pegasus.checkpoint.keras_file import read_h5, shard_name, write_h5, write_h5_shard
 from pegasus.checkpoint.raw import RawTensor, TurnedTensor
-from pegasus.checkpoint.writing import Staging
+from pegasus.checkpoint.writing import Staging, shard_names
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
 from pegasus.spec.names import FLAX, KERAS, PYTORCH, Spelling
 
@@ -155,3 +156,22 @@ def canonical(folder: Path, tensors: Tensors, spelling: Spelling) -> Mapping[str
             )
         found[mine] = TurnedTensor(tensor) if turned and len(tensor.shape) == 2 else tensor
     return found
+
+
+def row_of(name: Format) -> Row:
+    """The row of a format."""
+    return next(row for row in FORMATS if row.name == name)
+
+
+def add_weights(staging: Staging, row: Row, tensors: Mapping[str, RawTensor], limit: int | str) -> None:
+    """Adds weights, by the names of their format, in one file or in several with a list of them."""
+    shards, total = shard_names(tensors, limit, row.single)
+    if len(shards) == 1:
+        row.add(staging, row.single, tensors)
+        return
+    places = {}
+    for name, inside in shards:
+        (row.add_shard or row.add)(staging, name, {one: tensors[one] for one in inside})
+        places.update({row.listed(one): name for one in inside})
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
+    staging.add_text(row.index, json.dumps(index, indent=2) + "\n")

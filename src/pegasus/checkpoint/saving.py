@@ -168,7 +168,7 @@ class SavingMixin:
     def _texts(self, arrays: Mapping[str, RawTensor]) -> list[tuple[str, str]]:
         """generation_config.json and, last because a folder without it does not load, config.json."""
         config = copy.deepcopy(self.config)
-        config.architectures = [type(self).__name__]
+        config.architectures = [type(self).__name__.removeprefix("TF").removeprefix("Flax")]
         config.torch_dtype = stored_dtype(arrays.values()) or config.dtype_name
         texts = [("config.json", config.to_json_string() + "\n")]
         generates = getattr(self, "can_generate", lambda: hasattr(self, "generation_config"))()

@@ -50,6 +50,11 @@ class Staging:
         self._index = with_variant("pytorch_model.bin.index.json" if pickled else INDEX, variant)
         self._drafts: list[tuple[Path, Path]] = []
 
+    @property
+    def names(self) -> set[str]:
+        """The files that were added so far."""
+        return {final.name for _, final in self._drafts}
+
     def __enter__(self) -> Staging:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self
@@ -125,7 +130,7 @@ class Staging:
         return os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), "wb")
 
     def _publish(self) -> None:
-        names = {final.name for _, final in self._drafts}
+        names = self.names
         shards = {name for name in names if self._replaced.fullmatch(name)} - {self._index}
         if self._index in names and any((self.folder / name).exists() for name in shards):
             # The old index fits files of the same names: without it nothing half new can load.

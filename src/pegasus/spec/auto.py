@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NoReturn
+from typing import Any
 
 from pegasus.errors import NotOffered
 from pegasus.spec.config import PegasusConfig
-
-_OURS = ("pegasus", "bigbird_pegasus")
-
 
 #: The kinds of models that are known, by name.
 CONFIG_MAPPING: dict[str, type[PegasusConfig]] = {"pegasus": PegasusConfig}
@@ -42,36 +39,3 @@ class AutoConfig:
                 f"AutoConfig knows 'pegasus', not {model_type!r}. Use that model's own package."
             )
         return PegasusConfig(**kwargs)
-
-
-class _Absent:
-    """A class of a framework that has no backend in this version."""
-
-    framework = ""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._refuse()
-
-    @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refused.
-
-        Raises:
-            NotOffered: always.
-        """
-        cls._refuse()
-
-    from_config = from_pretrained
-
-    @classmethod
-    def _refuse(cls) -> NoReturn:
-        raise NotOffered(
-            f"{cls.__name__}: this version computes with PyTorch, JAX or alone, not with {cls.framework}. "
-            "Use AutoModelForSeq2SeqLM."
-        )
-
-
-class TFAutoModelForSeq2SeqLM(_Absent):
-    """PEGASUS in TensorFlow: not in this version."""
-
-    framework = "TensorFlow"

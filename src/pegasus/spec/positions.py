@@ -37,14 +37,23 @@ def sinusoid_table(
     Raises:
         BadSetting: the table has another name.
     """
-    # An odd width has one more sine than cosines, as in transformers.
-    sines = (width + 1) // 2
-    n = np.arange(sines, dtype=np.float64)
+    angles = np.arange(start, start + count, dtype=np.float64)[:, None] / divisors(width, table)
+    return np.concatenate([np.sin(angles), np.cos(angles[:, : width // 2])], axis=1).astype(np.float32)
+
+
+def divisors(width: int, table: str = "transformers") -> Float[np.ndarray, "half"]:
+    """By what a position is divided to become the angle of each sine, float64.
+
+    An odd width has one more sine than cosines, as in transformers; each cosine has the angle of its sine.
+
+    Raises:
+        BadSetting: the table has another name.
+    """
+    n = np.arange((width + 1) // 2, dtype=np.float64)
     if table == "transformers":
-        divisors = np.power(10000.0, 2 * n / width)
+        found: np.ndarray = np.power(10000.0, 2 * n / width)
     elif table == "authors":
-        divisors = np.exp(n * (np.log(10000.0) / max(width // 2 - 1, 1)))
+        found = np.exp(n * (np.log(10000.0) / max(width // 2 - 1, 1)))
     else:
         raise BadSetting(f"unknown position table {table!r}: choose one of {', '.join(TABLES)}")
-    angles = np.arange(start, start + count, dtype=np.float64)[:, None] / divisors
-    return np.concatenate([np.sin(angles), np.cos(angles[:, : width // 2])], axis=1).astype(np.float32)
+    return found

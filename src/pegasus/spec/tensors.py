@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from pegasus.errors import BackendMissing, BadSetting, NotOffered
+from pegasus.errors import BackendMissing, BadSetting
 
 #: The word → the module of the backend that makes such tensors, and what to install for it.
 ROOMS = {
     "pt": ("pegasus.backends.torch.tensors", "pip install torch"),
     "jax": ("pegasus.backends.jax.tensors", "pip install 'pegasus-summarizer[jax]'"),
+    "tf": ("pegasus.backends.tensorflow.tensors", "pip install 'pegasus-summarizer[tensorflow]'"),
 }
-#: Frameworks whose backend this version does not have, and how to come by their tensors all the same.
-ELSEWHERE = {"tf": "tf.constant(array)"}
 
 
 def to_tensor(value: Any, kind: str, name: str = "value") -> Any:
@@ -57,17 +56,12 @@ def tensor_maker(kind: str) -> Callable[[np.ndarray], Any]:
     Raises:
         BadSetting: for an unknown word.
         BackendMissing: when the framework is not installed.
-        NotOffered: for a framework that has no backend here.
     """
     word = str(getattr(kind, "value", kind))  # transformers' TensorType holds the same words
     if word == "np":
         return np.asarray
-    if word in ELSEWHERE:
-        raise NotOffered(
-            f"This version makes no {word!r} tensors. Use return_tensors='np', and {ELSEWHERE[word]}."
-        )
     if word not in ROOMS:
-        raise BadSetting(f"return_tensors={kind!r} is not known. Use 'pt', 'jax' or 'np'.")
+        raise BadSetting(f"return_tensors={kind!r} is not known. Use 'pt', 'tf', 'jax' or 'np'.")
     module, remedy = ROOMS[word]
     try:
         maker: Callable[[np.ndarray], Any] = import_module(module).from_array

@@ -59,6 +59,11 @@ def _jax(folder: Path) -> Any:
     return load_backend("jax").open_model(folder, device="cpu")
 
 
+def _tensorflow(folder: Path) -> Any:
+    pytest.importorskip("tensorflow")
+    return load_backend("tensorflow").open_model(folder, device="cpu")
+
+
 def _double(folder: Path) -> Any:
     return load_backend("double").open_model(folder)
 
@@ -68,6 +73,7 @@ ROWS = [
     Row("static", _static),
     Row("packed", _packed, records=False, masks=False),
     Row("jax", _jax, share=25),
+    Row("tensorflow", _tensorflow, share=25),
     Row("double", _double, share=25),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,21 @@ BATCH = {
 }
 ADAM = OptimSettings(name="adamw", rate=1e-3, schedule="constant", warmup_steps=0)
 #: Rows of the table that learn.
-LEARNING = ["torch", "jax"]
+LEARNING = ["torch", "jax", "tensorflow"]
 
 
 @pytest.fixture(scope="module", params=LEARNING)
-def backend(request: pytest.FixtureRequest) -> Any:
+def backend(request: pytest.FixtureRequest) -> Iterator[Any]:
     pytest.importorskip(BACKENDS[request.param].needs)
-    return load_learning_backend(request.param)
+    if request.param != "tensorflow":
+        yield load_learning_backend(request.param)
+        return
+    import tensorflow as tf
+
+    # Each engine would trace graphs for a step or two. `tests/backends/tensorflow` learns in graphs.
+    tf.config.run_functions_eagerly(True)
+    yield load_learning_backend(request.param)
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")

@@ -153,6 +153,8 @@ def test_a_prompt_with_holes(model, reference, row):
 def called(ids: Any, scores: Any) -> Any:
     if hasattr(scores, "at"):  # arrays of JAX do not change
         return scores.at[:, 3].add(2.5)
+    if not hasattr(scores, "__setitem__"):  # neither do tensors of TensorFlow
+        return scores + 2.5 * (np.arange(V) == 3)
     scores[:, 3] = scores[:, 3] + 2.5
     return scores
 

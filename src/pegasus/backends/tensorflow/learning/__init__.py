@@ -1,0 +1,1 @@
+"""Learning in TensorFlow: the engine, the loss, the optimizers."""

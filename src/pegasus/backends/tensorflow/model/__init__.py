@@ -1,0 +1,1 @@
+"""The model as Keras layers, and the Keras models over them."""
