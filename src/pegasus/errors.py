@@ -14,6 +14,8 @@
     ├── OriginUnknown        (ValueError, KeyError)  an encoding does not know where its tokens came from
     ├── TextTooLong          (ValueError)   more tokens than the model takes, and cutting was not allowed
     ├── BadData              (ValueError)   a row or a file of input cannot be used; knows file and line
+    ├── Overloaded           (RuntimeError) too much is waiting, or nothing is taken any more
+    ├── DeadlineExceeded     (TimeoutError) time was up before the result was there
     └── WriteFailed          (OSError)      a result cannot be written: a full disk, a closed stream
 
 Those that users of transformers catch also inherit the builtin in brackets. A message has three parts:
@@ -84,6 +86,23 @@ class BadData(PegasusError, ValueError):
         super().__init__(place + message)
         self.file = file
         self.line = line
+
+
+class Overloaded(PegasusError, RuntimeError):
+    """Too much is waiting already, or nothing is taken any more; it makes sense to come back later.
+
+    Attributes:
+        retry_after: in how many seconds.
+        leaving: whether it is because the one asked is about to end, and not because of what waits.
+    """
+
+    def __init__(self, message: str, retry_after: int = 1, leaving: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after, self.leaving = retry_after, leaving
+
+
+class DeadlineExceeded(PegasusError, TimeoutError):
+    """Time was up before the result was there; what was under way for it has been given up."""
 
 
 class WriteFailed(PegasusError, OSError):

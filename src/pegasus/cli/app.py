@@ -30,6 +30,7 @@ VERBS = {
     "export": "export a model for ONNX Runtime, CTranslate2 or torch.export",
     "pack": "pack a model for fast inference on a CPU",
     "words": "list the common words of a corpus, for faithful summaries",
+    "serve": "serve summaries over HTTP",
     "evaluate": "grade a model on documents with summaries, beside baselines",
 }
 

@@ -26,8 +26,15 @@ End = Summary | PegasusError
 
 
 @dataclass
-class _Talk:
-    """A text on its way: what it asked for, and the drafts of that which are done."""
+class Talk:
+    """A text on its way.
+
+    Attributes:
+        conversation: asks for jobs and ends in a summary.
+        jobs: what it asked for last.
+        drafts: those of them that are done, by their places.
+        begun: whether it has asked for anything yet.
+    """
 
     conversation: SummaryTask
     jobs: Sequence[Job] = ()
@@ -36,6 +43,7 @@ class _Talk:
 
     @property
     def answered(self) -> bool:
+        """Whether all that it asked for is done."""
         return len(self.drafts) == len(self.jobs)
 
     def go_on(self) -> None:
@@ -62,7 +70,7 @@ class Scheduler:
 
     def __init__(self, writer: Writer, settings: Settings, progress: Progress | None = None) -> None:
         self.writer, self.settings, self.progress = writer, settings, progress
-        self._talks: dict[int, _Talk] = {}
+        self._talks: dict[int, Talk] = {}
         self._fresh: list[int] = []
         self._batches: list[list[tuple[int, int]]] = []
         self._done = self._planned = self._number = self._tickets = 0
@@ -75,7 +83,7 @@ class Scheduler:
     def submit(self, conversation: SummaryTask) -> int:
         """Take a text, whose jobs join the next round; return the number by which `step` names it."""
         ticket, self._tickets = self._tickets, self._tickets + 1
-        self._talks[ticket] = _Talk(conversation)
+        self._talks[ticket] = Talk(conversation)
         self._fresh.append(ticket)
         return ticket
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,8 @@ import numpy as np
 
 from pegasus.backends.contract import InferenceModel
 from pegasus.checkpoint.finite import check_weights
-from pegasus.errors import CheckpointCorrupt, PegasusError
+from pegasus.errors import CheckpointCorrupt, NotOffered, PegasusError
+from pegasus.generation.streaming import BaseStreamer
 from pegasus.summarizer.lengths import Budget
 from pegasus.summarizer.limits import check_lengths, most_texts
 from pegasus.summarizer.records import Finish
@@ -53,6 +55,30 @@ class Draft:
     prevented: int = 0
 
 
+#: Is told a token when it is certain.
+Tell = Callable[[int], None]
+
+
+class Writing(Protocol):
+    """A batch under way."""
+
+    def step(self) -> bool:
+        """Compute one step; whether there was one to compute."""
+        ...
+
+    def drop(self, jobs: Sequence[int]) -> None:
+        """Go on without some jobs of the batch, where the search can: nobody waits for their drafts.
+
+        Args:
+            jobs: their numbers in the batch.
+        """
+        ...
+
+    def drafts(self) -> list[Draft]:
+        """Compute the steps that are left, and return one draft a job."""
+        ...
+
+
 class Writer(Protocol):
     """What a summarizer needs of a model."""
 
@@ -66,6 +92,11 @@ class Writer(Protocol):
         """The limits of a summary that the checkpoint states, in new tokens."""
         ...
 
+    @property
+    def beams(self) -> int:
+        """The beams that the checkpoint searches with, where nobody names another number."""
+        ...
+
     def fit(self, source: int, budget: Budget | None, settings: Mapping[str, Any]) -> int:
         """Return how many jobs of so many tokens can be computed together.
 
@@ -76,6 +107,16 @@ class Writer(Protocol):
 
     def write(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> list[Draft]:
         """Summarize a batch of jobs that have the same budget and n-gram size."""
+        ...
+
+    def begin(self, batch: Sequence[Job], settings: Mapping[str, Any], tell: Tell | None = None) -> Writing:
+        """Begin what `write` does, to be stepped.
+
+        Args:
+            batch: as for `write`.
+            settings: as for `write`.
+            tell: is told each token of the one job of a batch that is written without beams.
+        """
         ...
 
     def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
@@ -115,6 +156,11 @@ class ModelWriter:
         most = config.max_new_tokens or config.max_length - 1
         return Budget(config.min_new_tokens or max(0, config.min_length - 1), most)
 
+    @property
+    def beams(self) -> int:
+        """From the checkpoint's generation config."""
+        return int(self.model.generation_config.num_beams)
+
     def fit(self, source: int, budget: Budget | None, settings: Mapping[str, Any]) -> int:
         """Return how many jobs of so many tokens can be computed together.
 
@@ -131,6 +177,22 @@ class ModelWriter:
 
     def write(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> list[Draft]:
         """Summarize a batch of jobs that have the same budget and n-gram size."""
+        options = self._options(batch, settings)
+        return self._drafts(self.model.generate(**options), options)
+
+    def begin(self, batch: Sequence[Job], settings: Mapping[str, Any], tell: Tell | None = None) -> Writing:
+        """Begin what `write` does, to be stepped; see `Writer`.
+
+        Raises:
+            NotOffered: the settings choose a search that goes text by text.
+        """
+        options = self._options(batch, settings)
+        streamer = None if tell is None else _TokenStreamer(tell, self.model.to_host)
+        generation = self.model.start_generate(**options, streamer=streamer)
+        return _ModelWriting(generation, lambda found: self._drafts(found, options))
+
+    def _options(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `generate` is told."""
         options = {**settings, **self._limits(batch[0], settings)}
         if "faithful" in options:
             assert self.faithful is not None
@@ -139,12 +201,9 @@ class ModelWriter:
             said = options.get("suppress_tokens", self.model.generation_config.suppress_tokens)
             options["suppress_tokens"] = [*(said or ()), *self.unsaid]
         tokens_BS, mask_BS = _padded([job.tokens for job in batch], self.model.config.pad_token_id)
-        found = self.model.generate(
-            tokens_BS,
-            attention_mask=mask_BS,
-            return_dict_in_generate=True,
-            **options,
-        )
+        return {"inputs": tokens_BS, "attention_mask": mask_BS, "return_dict_in_generate": True, **options}
+
+    def _drafts(self, found: Any, options: Mapping[str, Any]) -> list[Draft]:
         most = options.get("max_new_tokens", self.usual.most)
         rows = self.model.to_host(found.sequences)
         scores = self.model.to_host(found.sequences_scores)
@@ -196,6 +255,40 @@ class ModelWriter:
         while tokens and tokens[-1] == pad:
             tokens.pop()
         return Draft(tuple(tokens), score, "length" if len(tokens) >= most else "eos")
+
+
+@dataclass(frozen=True)
+class _ModelWriting:
+    """A call of `generate` under way."""
+
+    generation: Any
+    finish: Callable[[Any], list[Draft]]
+
+    def step(self) -> bool:
+        return bool(self.generation.step())
+
+    def drop(self, jobs: Sequence[int]) -> None:
+        # Some searches keep all their texts; what they then write of these is thrown away.
+        with contextlib.suppress(NotOffered):
+            self.generation.drop(jobs)
+
+    def drafts(self) -> list[Draft]:
+        return self.finish(self.generation.result())
+
+
+class _TokenStreamer(BaseStreamer):
+    """Passes tokens on, without the prompt that comes first."""
+
+    def __init__(self, tell: Tell, to_host: Callable[[Any], np.ndarray]) -> None:
+        self._tell, self._to_host, self._at_prompt = tell, to_host, True
+
+    def put(self, value: Any) -> None:
+        prompt, self._at_prompt = self._at_prompt, False
+        for token in () if prompt else self._to_host(value).reshape(-1).tolist():
+            self._tell(token)
+
+    def end(self) -> None:
+        """What comes after the last token is in the draft."""
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[np.ndarray, np.ndarray]:

@@ -44,6 +44,10 @@ class InferenceModel(Protocol):
         """See ``GenerationMixin.generate``."""
         ...
 
+    def start_generate(self, inputs: Any = None, *, deadline: float | None = None, **settings: Any) -> Any:
+        """See ``GenerationMixin.start_generate``."""
+        ...
+
     def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
         """Read a source and a summary of it once more, and return where the decoder looked.
 

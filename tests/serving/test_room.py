@@ -1,0 +1,180 @@
+"""Queues, deadlines, clients that leave, and how a server ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from pegasus.errors import Overloaded
+from pegasus.serving.interleaving import Sharing
+from pegasus.serving.options import ServeOptions
+from pegasus.serving.room import EngineRoom
+
+TEXT = "One two three four five six. Seven eight nine ten."
+
+
+def post(served, **body):
+    return served.client.post("/v1/summarize", json={"document": TEXT, **body})
+
+
+def test_many_clients_share_batches_and_each_gets_its_own(serving):
+    with serving(sharing=Sharing(join_seconds=0.05)) as one, ThreadPoolExecutor(16) as pool:
+        texts = [f"Word{n} two three four. Five six." for n in range(48)]
+        answers = list(pool.map(lambda text: post(one, document=text).json()["summary"], texts))
+        assert answers == [f"Word{n} two three" for n in range(48)]
+        assert max(len(steps.batch) for steps in one.writer.begun) > 1
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back(serving, stepped):
+    with serving(ServeOptions(port=0, most_texts=2)) as one, ThreadPoolExecutor(2) as pool:
+        one.writer.shut_gate()
+        waiting = [pool.submit(post, one) for _ in range(2)]
+        one.wait_for_texts(2)
+        refused = post(one)
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) >= 1
+        one.writer.gate.set()
+        assert [answer.result().status_code for answer in waiting] == [200, 200]
+        assert post(one).status_code == 200
+
+
+def test_a_request_is_taken_whole_or_not_at_all(serving):
+    with serving(ServeOptions(port=0, most_texts=2)) as one:
+        refused = one.client.post("/v1/summarize", json={"documents": [TEXT] * 3})
+        assert refused.status_code == 429
+        assert one.server.room.texts == 0
+        assert one.writer.begun == []
+
+
+@pytest.mark.parametrize("how", ["request", "server"])
+def test_a_deadline_ends_a_request(serving, how):
+    options = ServeOptions(port=0, deadline=0.2 if how == "server" else 30)
+    with serving(options) as one:
+        one.writer.shut_gate()
+        opener = threading.Timer(0.5, one.writer.gate.set)
+        opener.start()
+        response = post(one, **({"timeout": 0.2} if how == "request" else {}))
+        assert response.status_code == 504
+        assert response.json()["error"]["code"] == "deadline_exceeded"
+        assert one.server.room.texts == 0
+        assert len(one.writer.steps) < 6  # a summary of as many tokens is not written to its end
+        opener.join()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_client_that_left_asked_for_is_not_computed(serving, stream):
+    with serving() as one:
+        one.writer.shut_gate()
+        with pytest.raises(httpx.ReadTimeout):
+            one.client.post("/v1/summarize", json={"document": TEXT, "stream": stream}, timeout=0.3)
+        one.wait_for_texts(0)
+        one.writer.gate.set()
+        assert post(one, document="Two words.").status_code == 200
+        given_up, other = one.writer.begun
+        assert given_up.done <= 1
+        assert other.done == len(other.made[0].tokens)
+        ended = one.client.get("/metrics").text
+        assert 'pegasus_ended_total{end="left"} 1.0' in ended
+
+
+def test_draining_finishes_what_was_taken_and_refuses_the_rest(serving):
+    with serving() as one, ThreadPoolExecutor(3) as pool:
+        one.writer.shut_gate()
+        waiting = [pool.submit(post, one) for _ in range(3)]
+        one.wait_for_texts(3)
+        one.server.handle_exit(signal.SIGTERM)
+        deadline = time.monotonic() + 20
+        while one.client.get("/readyz").status_code == 200:
+            assert time.monotonic() < deadline
+        assert one.client.get("/healthz").status_code == 200
+        refused = post(one)
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) >= 1
+        one.writer.gate.set()
+        assert [answer.result().status_code for answer in waiting] == [200] * 3
+
+
+def test_what_does_not_end_in_time_is_told_so(serving):
+    with serving(ServeOptions(port=0, drain_seconds=0.2)) as one, ThreadPoolExecutor(1) as pool:
+        one.writer.shut_gate()
+        waiting = pool.submit(post, one)
+        one.wait_for_texts(1)
+        one.server.handle_exit(signal.SIGTERM)
+        threading.Timer(0.6, one.writer.gate.set).start()
+        assert waiting.result().status_code == 503
+
+
+def test_nothing_is_taken_before_the_model_is_there():
+    opened = threading.Event()
+    room = EngineRoom(lambda: opened.wait(20) and None)
+    room.start()
+    with pytest.raises(Overloaded, match="not there yet"):
+        room.submit([])
+    opened.set()
+    room.stop()
+    assert room.state == "failed"
+
+
+def test_a_model_that_cannot_be_opened_ends_the_server(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "pegasus", "serve", "--port", "0", "--model", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert str(tmp_path) in run.stderr
+
+
+def test_the_bundled_model_is_served_and_a_signal_ends_it_in_order(tmp_path):
+    """The whole command: real tokens, a signal while requests are under way, and an exit code of 0."""
+    command = [sys.executable, "-m", "pegasus", "serve", "--port", "0", "--threads", "1"]
+    environment = {**os.environ, "PEGASUS_API_KEYS": "a-key-of-more-than-sixteen"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if json.loads(line)["message"] == "ready":
+                break
+        else:
+            pytest.fail("".join(lines))
+        url = re.search(r"http://[\d.:]+", lines[0])[0]
+        head = {"Authorization": "Bearer a-key-of-more-than-sixteen"}
+        text = "A new bridge opened in Paris. Thousands came to see it. The mayor spoke of a great day."
+
+        def ask(beams):
+            body = {"document": text, "num_beams": beams, "min_new_tokens": 60}
+            return httpx.post(f"{url}/v1/summarize", json=body, headers=head, timeout=60, trust_env=False)
+
+        def running():
+            told = httpx.get(f"{url}/metrics", headers=head, trust_env=False).text
+            return float(re.search(r"^pegasus_texts (\S+)", told, re.MULTILINE)[1])
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(ask, beams) for beams in (1, 2, 4, 4)]
+            while running() == 0 and not all(answer.done() for answer in answers):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            results = [answer.result() for answer in answers]
+        assert {result.status_code for result in results} <= {200, 503}
+        assert any(result.status_code == 200 for result in results)
+        assert all(len(one.json()["summary"]) > 20 for one in results if one.status_code == 200)
+        rest = process.stderr.read()
+        assert process.wait(30) == 0
+        assert "bridge" not in "".join(lines) + rest
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
