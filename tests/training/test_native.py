@@ -213,6 +213,7 @@ def test_other_settings_are_taught_plainly(monkeypatch):
 def test_tokens_beyond_the_vocabulary_are_an_error(monkeypatch, name, token):
     watched, batch = Watched(model_of()), batch_of()
     batch[name][0, 3] = token
-    with pytest.raises((IndexError, RuntimeError, BadSetting), match=r"out of (range|bounds)|knows the tokens"):
+    said = r"out of (range|bounds)|knows the tokens"
+    with pytest.raises((IndexError, RuntimeError, BadSetting), match=said):
         watched.learn(batch, monkeypatch)
     assert not watched.native
