@@ -167,3 +167,9 @@ def module_serving() -> Any:
 def stand_in() -> Any:
     """Makes a summarizer of such a writer."""
     return make_summarizer
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Summarizer:
+    """The bundled model."""
+    return Summarizer.from_pretrained("pegasus-mini", threads=1)

@@ -232,3 +232,37 @@ def test_memory_limits_a_batch(bench):
     one.clock.time = 1
     one.finish()
     assert one.sizes == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_beams": 1},
+        {"faithful": "words"},
+        {"num_beams": 4, "generate": {"num_beam_groups": 2, "diversity_penalty": 0.5}},
+    ],
+)
+def test_real_texts_that_share_a_batch_come_out_as_alone(bundled, changes):
+    texts = [
+        "A new bridge opened in Paris on Monday. Thousands came to see it.",
+        "Police in Leeds arrested a man of 34 after a shop was robbed on Friday night.",
+        "Scientists found a new kind of frog in Peru. It is the size of a coin.",
+    ]
+    told = {text: [] for text in texts}
+    interleaver = Interleaver(bundled, Sharing(), clock=Clock())
+    settings = bundled.settings.changed(**changes)
+    orders = [Order(text, settings, 1e9, told[text].append) for text in texts]
+    for order in orders:
+        interleaver.take(order)
+    for _ in texts:
+        interleaver.step()
+    interleaver.clock.time = 1  # what waited for company begins
+    for _ in range(4):
+        interleaver.step()
+    assert interleaver.give_up(orders[1])
+    while interleaver.busy:
+        interleaver.step()
+    assert told.pop(texts[1]) == []
+    for text, (summary,) in told.items():
+        assert summary.text == bundled(text, **changes).text

@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 _MOST = 2**31 - 1
 Document = Annotated[str, StringConstraints(min_length=1)]
-_Positive = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+# Beyond these bounds scores are no numbers any more, whatever the model.
+_Penalty = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
+_Temperature = Annotated[float, Field(ge=0.0001, le=100, allow_inf_nan=False)]
+_LengthPenalty = Annotated[float, Field(ge=-10, le=10, allow_inf_nan=False)]
 _Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 _Cutoff = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0, le=_MOST)]
@@ -48,7 +51,7 @@ class SettingsFields(Strict):
         None, description="Write so many sentences."
     )
     num_beams: _AtLeastOne | None = Field(None, description="Beams of the search; 1 streams words.")
-    length_penalty: Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)] | None = None
+    length_penalty: _LengthPenalty | None = None
     no_repeat_ngram_size: _Count | None = None
     retry_repetition: bool | None = Field(None, description="Write a repetitive summary again.")
     explain: bool | None = Field(None, description="Find the source sentences each sentence leans on.")
@@ -63,7 +66,7 @@ class SettingsFields(Strict):
     max_input_tokens: Annotated[int, Field(ge=8, le=_MOST)] | None = None
     extend_limit: _AtLeastOne | None = None
     do_sample: bool | None = None
-    temperature: _Positive | None = None
+    temperature: _Temperature | None = None
     top_k: _Count | None = None
     top_p: _Share | None = None
     typical_p: _Share | None = None
@@ -77,11 +80,11 @@ class SettingsFields(Strict):
     max_new_tokens: _AtLeastOne | None = None
     min_new_tokens: _Count | None = None
     early_stopping: bool | Literal["never"] | None = None
-    repetition_penalty: _Positive | None = None
-    encoder_repetition_penalty: _Positive | None = None
+    repetition_penalty: _Penalty | None = None
+    encoder_repetition_penalty: _Penalty | None = None
     encoder_no_repeat_ngram_size: _Count | None = None
     num_beam_groups: _AtLeastOne | None = None
-    diversity_penalty: _Positive | None = None
+    diversity_penalty: _Penalty | None = None
     renormalize_logits: bool | None = None
 
     def changes(self) -> dict[str, Any]:
@@ -98,7 +101,7 @@ class SummarizeRequest(SettingsFields):
     documents: Annotated[list[Document], Field(min_length=1)] | None = None
     model: str | None = Field(None, description="Must be the model that is served.")
     stream: bool = Field(False, description="Answer as server-sent events: words, and whole summaries.")
-    timeout: _Positive | Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] | None = Field(
+    timeout: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] | None = Field(
         None, description="Seconds; at most the server's own deadline."
     )
 
@@ -143,7 +146,7 @@ class OpenAiFields(SettingsFields):
     model: str
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = Field(
+    temperature: Annotated[float, Field(ge=0, le=0)] | _Temperature | None = Field(
         None, description="Above 0: words are drawn; 0: they are searched for."
     )
     max_tokens: _AtLeastOne | None = None
