@@ -22,8 +22,12 @@ from pegasus import (
     TFPegasusForConditionalGeneration,
     TFPegasusModel,
 )
+from pegasus.backends.tensorflow.datasets import dataset_of
 from pegasus.backends.tensorflow.inference.serving import Served, to_tflite
 from pegasus.backends.tensorflow.model.activations import ACTIVATIONS
+from pegasus.data.loader import Loader
+from pegasus.data.records import Rows
+from pegasus.data.sources import PairSource
 from pegasus.errors import BadSetting, NotOffered, UnsupportedArgument
 from pegasus.spec.config_fields import ACTIVATIONS as NAMED
 
@@ -208,6 +212,25 @@ def test_fit_learns_the_loss_of_the_model():
     assert histories[0][-1] < histories[0][0] - 1
     for other in histories[1:]:
         np.testing.assert_allclose(other, histories[0][:2], rtol=1e-5)
+
+
+def test_a_pipeline_of_our_loader():
+    """A stream goes on in each pass where it stood; sizes of batches differ; fit learns from it."""
+    inputs = Rows.join([[5 + row % 9] * (3 + row % 7) for row in range(20)])
+    source = PairSource(inputs, Rows.join([[5 + row % 9, 1] for row in range(20)]))
+    pipeline, expected = dataset_of(Loader(source, 4, seed=1), steps=3), Loader(source, 4, seed=1)
+    for _ in range(2):
+        found = list(pipeline.as_numpy_iterator())
+        assert len(found) == 3
+        for batch in found:
+            wanted = next(expected)
+            assert batch.keys() == wanted.keys()
+            for name, array in batch.items():
+                np.testing.assert_array_equal(array, wanted[name])
+    model = TFPegasusForConditionalGeneration(tiny(dropout=0.0), seed=3)
+    model.compile(keras.optimizers.Adam(0.02))
+    history = model.fit(dataset_of(Loader(source, 4), steps=5), epochs=4, shuffle=False, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0] - 0.5
 
 
 def test_a_loss_and_metrics_of_the_caller():
