@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pegasus import FlaxPegasusForConditionalGeneration, FlaxPegasusModel, PegasusConfig, PegasusModel
-from pegasus.backends.jax.model.layers import ACTIVATIONS
+from pegasus.backends.jax.model.activations import ACTIVATIONS
 from pegasus.backends.torch.model.activations import ACTIVATIONS as TORCH
 from pegasus.errors import BadSetting
 from pegasus.spec.config_fields import ACTIVATIONS as NAMED

@@ -18,7 +18,7 @@ import numpy as np
 from pegasus.backends.jax.inference.buckets import LEAST_PLACES, doubled, padded, stepped
 from pegasus.backends.jax.inference.scores import Found, JaxScores, find
 from pegasus.backends.jax.model.kv_cache import past_of
-from pegasus.backends.jax.model.layers import Mode
+from pegasus.backends.jax.model.mode import Mode
 from pegasus.backends.jax.model.modules import Encoded, Memory, Past
 from pegasus.errors import BadSetting, NotOffered
 from pegasus.generation.model_inputs import Request

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from pegasus.backends.contract import IGNORED, DistillationSettings
-from pegasus.backends.jax.model.layers import Mode
+from pegasus.backends.jax.model.mode import Mode
 from pegasus.errors import BadSetting, NotOffered
 from pegasus.spec.config import PegasusConfig
 from pegasus.spec.layer_maps import compared_layers

@@ -32,7 +32,7 @@ from pegasus.backends.jax.learning.distillation import Guide, guide_of
 from pegasus.backends.jax.learning.loss import losses, rounded
 from pegasus.backends.jax.learning.optim import Leaf, fresh_state, rule_for, update_all
 from pegasus.backends.jax.model import weights
-from pegasus.backends.jax.model.layers import Mode
+from pegasus.backends.jax.model.mode import Mode
 from pegasus.backends.jax.model.sharding import tensor_spec
 from pegasus.backends.learning.accounting import (
     count_tokens,

@@ -13,7 +13,7 @@ import numpy as np
 from pegasus.backends.contract import IGNORED, PARTS, Batch
 from pegasus.backends.jax.inference.buckets import doubled, padded, stepped
 from pegasus.backends.jax.learning.distillation import Guide, compared, divergence
-from pegasus.backends.jax.model.layers import Mode
+from pegasus.backends.jax.model.mode import Mode
 from pegasus.errors import BadSetting
 
 #: Logits that exist at a time: 2**24 float32 numbers are 64 MiB.

@@ -15,7 +15,7 @@ import numpy as np
 from pegasus.backends.jax.inference.generation import JaxGeneration
 from pegasus.backends.jax.model import outputs as outputs  # registers the records
 from pegasus.backends.jax.model.kv_cache import past_of
-from pegasus.backends.jax.model.layers import Mode
+from pegasus.backends.jax.model.mode import Mode
 from pegasus.backends.jax.model.modules import BareModule, ConditionalModule, Decoded, Encoded, Past
 from pegasus.backends.jax.model.pretrained import FlaxPegasusPreTrainedModel
 from pegasus.errors import BadSetting

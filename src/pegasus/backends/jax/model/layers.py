@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from pegasus.backends.jax.model.activations import ACTIVATIONS
+from pegasus.backends.jax.model.mode import Looks, Mode
 from pegasus.spec.config import PegasusConfig
 
 #: How much larger than 65,504 a change to the residual may be in float16.
@@ -78,42 +79,6 @@ class Sizes:
             padding=config.pad_token_id,
             zero_start=config.decoder_start_token_id if config.decoder_start == "zeros" else None,
         )
-
-
-@dataclass(frozen=True)
-class Mode:
-    """What is done beside the plain pass; fixed when it is compiled.
-
-    Attributes:
-        train: whether dropout and layerdrop are drawn, from the random numbers named "dropout".
-        attentions: whether probabilities are returned.
-        hidden: whether the states of every layer are returned.
-        shared_dropout: one dropout mask for all positions of a text, as the authors.
-    """
-
-    train: bool = False
-    attentions: bool = False
-    hidden: bool = False
-    shared_dropout: bool = False
-
-
-PLAIN = Mode()
-
-
-@dataclass(frozen=True)
-class Looks:
-    """Who may look where in an attention; a pytree.
-
-    Attributes:
-        allowed: booleans that broadcast to [B, 1, T, S]. A query that may look nowhere looks everywhere.
-        there: booleans [S]: places that hold something at all; None: all. Others do not exist.
-    """
-
-    allowed: jax.Array | None = None
-    there: jax.Array | None = None
-
-
-jax.tree_util.register_dataclass(Looks, data_fields=["allowed", "there"], meta_fields=[])
 
 
 def precision(dtype: Any) -> lax.Precision | None:

@@ -17,19 +17,17 @@ import jax
 import jax.numpy as jnp
 
 from pegasus.backends.jax.model.layers import (
-    PLAIN,
     DecoderLayer,
     Dense,
     EncoderLayer,
     LayerNorm,
-    Looks,
-    Mode,
     Sizes,
     by_rows,
     dropout,
     precision,
     turned,
 )
+from pegasus.backends.jax.model.mode import PLAIN, Looks, Mode
 from pegasus.spec import masks
 from pegasus.spec.positions import sinusoid_table
 
