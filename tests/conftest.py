@@ -22,6 +22,34 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
+#: Tests that compile whole programs for a minute or hold up everything else: for ``scripts/test --slow``.
+_COMPILING = (
+    "conformance/test_engine.py::test_micro_batches_change_nothing[jax]",
+    "conformance/test_session.py::test_a_long_random_talk[jax]",
+    "conformance/test_session.py::test_a_long_random_talk[tensorflow]",
+    "conformance/test_session.py::test_the_words_of_transformers[jax-0]",
+    "conformance/test_session.py::test_the_words_of_transformers[jax-2]",
+    "jax/test_engine.py::test_a_teacher",
+    "jax/test_engine.py::test_lora",
+    "jax/test_engine.py::test_precisions_and_gradient_checkpointing",
+    "jax/test_engine.py::test_two_devices_equal_one",
+    "jax/test_heads.py::test_pmap_shard_map_and_tensor_parallelism",
+    "jax/test_jobs.py::test_fifty_steps",
+    "tensorflow/test_engine.py::test_forty_steps",
+    "tensorflow/test_engine.py::test_precisions_and_computing_again",
+    "tensorflow/test_engine.py::test_two_devices_equal_one",
+    "tensorflow/test_keras.py::test_a_loss_and_metrics_of_the_caller",
+    "tensorflow/test_keras.py::test_a_pipeline_of_our_loader",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark those as slow."""
+    for item in items:
+        if any(name in item.nodeid for name in _COMPILING):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """End with what was skipped on this machine, and why."""
     reasons = Counter(
