@@ -185,8 +185,8 @@ def test_a_teacher_that_does_not_fit_is_refused(tiny, change, error, told):
 
 
 def test_a_backend_that_compares_with_no_teacher_says_so():
-    pytest.importorskip("jax")
-    backend = load_learning_backend("jax")
+    pytest.importorskip("tensorflow")
+    backend = load_learning_backend("tensorflow")
     with pytest.raises(NotOffered, match="pseudo-labels"):
         backend.engine(None, OptimSettings(), Objective(), Placement(), Alone(), object())
 

@@ -104,7 +104,7 @@ class Characters:
 
     @functools.cached_property
     def _in_pieces(self) -> set[str]:
-        return set("".join(self._tokenizer.get_vocab()))
+        return set("".join(getattr(self._tokenizer, "get_vocab", dict)()))
 
     def make_legible(self, text: str) -> str:
         """Return a text as the tokenizer should be given it, so that nothing in it is taken for a command.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
@@ -100,8 +99,7 @@ class Summarizer:
         rows, tokens = int(model.config.vocab_size), len(tokenizer)
         if rows != tokens:
             logger.warning("%s: %s", name, _sizes(rows, tokens))
-        faithful = functools.cache(functools.partial(_faithful, tokenizer, folder))
-        writer = ModelWriter(model, folder, tuple(range(tokens, rows)), faithful)
+        writer = ModelWriter(model, folder, tuple(range(tokens, rows)), _FaithfulRules(tokenizer, folder))
         return cls(writer, TextCodec(tokenizer, rows), name=os.fspath(name), settings=settings)
 
     @overload
@@ -182,10 +180,22 @@ class Summarizer:
         return in_order(scheduler, [summarize_text(text, context) for text in texts])
 
 
-def _faithful(tokenizer: Any, folder: Path, mode: FaithfulMode) -> Any:
-    from pegasus.summarizer.faithful import faithful_to  # only who asks for it waits for its lists
+class _FaithfulRules:
+    """What `generate` takes for each mode of faithful decoding; copies make it anew."""
 
-    return faithful_to(tokenizer, mode, folder)
+    def __init__(self, tokenizer: Any, folder: Path) -> None:
+        self.tokenizer, self.folder = tokenizer, folder
+        self._made: dict[FaithfulMode, Any] = {}
+
+    def __call__(self, mode: FaithfulMode) -> Any:
+        from pegasus.summarizer.faithful import faithful_to  # only who asks for it waits for its lists
+
+        if mode not in self._made:
+            self._made[mode] = faithful_to(self.tokenizer, mode, self.folder)
+        return self._made[mode]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_made": {}}
 
 
 def _take(source: Iterator[str], most: int) -> tuple[list[str], Exception | None]:
