@@ -129,7 +129,8 @@ def _numbers(text: str) -> Iterator[str]:
         if match["scale"]:
             yield match.group().replace("-", " ").replace("\u00a0", " ")
             continue
-        yield match.group().rstrip("s") if attached == "s" else match.group()
+        if attached == "s":  # the 1990s
+            yield match.group()[:-1]
         if not attached or attached.lower() not in _SHORT_SCALES:
             yield from _SINGLE.findall(match.group())
     for number in find_numbers(text):

@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 from pegasus.backends.jax.model.flax_classes import FlaxPegasusForConditionalGeneration
-from pegasus.spec.config import PegasusConfig
+from pegasus.checkpoint.auto import Auto
 
 
-class FlaxAutoModelForSeq2SeqLM:
-    """:class:`FlaxPegasusForConditionalGeneration`; it is never made itself."""
+class FlaxAutoModelForSeq2SeqLM(Auto[FlaxPegasusForConditionalGeneration]):
+    """:class:`FlaxPegasusForConditionalGeneration`."""
 
-    def __init__(self) -> None:
-        name = type(self).__name__
-        raise TypeError(f"{name} is not made directly. Use {name}.from_pretrained(name) or .from_config.")
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
-    ) -> Any:
-        """Load a PEGASUS checkpoint; takes the keywords of the model's own ``from_pretrained``."""
-        kwargs.pop("trust_remote_code", None)  # there is no code in what this package loads
-        return FlaxPegasusForConditionalGeneration.from_pretrained(
-            pretrained_model_name_or_path, *model_args, **kwargs
-        )
-
-    @classmethod
-    def from_config(cls, config: PegasusConfig, **kwargs: Any) -> FlaxPegasusForConditionalGeneration:
-        """A model with fresh parameters.
-
-        Raises:
-            BadSetting: when it is no configuration of PEGASUS.
-        """
-        kwargs.pop("trust_remote_code", None)
-        return FlaxPegasusForConditionalGeneration(config, **kwargs)
+    head = FlaxPegasusForConditionalGeneration

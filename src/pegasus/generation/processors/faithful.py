@@ -56,7 +56,6 @@ class AllowedWords(Processor):
         self._first = len(self.refused)
         self.refused += [0] * len(sources)
         self._states: list[State] | None = None
-        self._texts: list[int] = []
 
     def fork(self) -> AllowedWords:
         """A processor that goes on from here on its own."""
@@ -69,9 +68,8 @@ class AllowedWords(Processor):
         """Asks about the best tokens, but where one is forced."""
         if self._states is None:
             self._states = self._from(history)
-        self._texts = history.texts_R.tolist()
         if history.length not in self.free:
-            rows = _Rows(self.wordings, self._states, self._texts, self.refused, self._first)
+            rows = _Rows(self.wordings, self._states, history.texts_R.tolist(), self.refused, self._first)
             yield Edit("accept", accept=rows)
 
     def carry(self, history: TokenHistory, parents_R: np.ndarray) -> None:
