@@ -64,7 +64,7 @@ public:
         if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
             arrived_.store(0, std::memory_order_relaxed);
             round_.store(round + 1, std::memory_order_release);
-            round_.notify_all();
+            wake(round_);
         } else {
             await_change(round_, round);
         }
@@ -81,6 +81,14 @@ private:
             PG_PAUSE();
         }
         while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
+    }
+
+    // notify_all() looks whether anybody sleeps and spares the system call where nobody does. A processor may look before
+    // others see the new value, which is still in its store buffer; a thread that goes to sleep in between, on the old
+    // value, would sleep for ever. The fence puts the store before the look.
+    static void wake(std::atomic<uint32_t>& value) {
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        value.notify_all();
     }
 
     void start() {
@@ -112,7 +120,7 @@ private:
 
     void release() {
         started_.fetch_add(1, std::memory_order_release);
-        started_.notify_all();
+        wake(started_);
     }
 
     void work(int tid, uint32_t started) {
