@@ -45,7 +45,7 @@ def ours(checkpointing: bool, precision: str) -> Callable[[], float]:
     import torch
 
     from pegasus import PegasusConfig
-    from pegasus.backends.contract import Objective, OptimSettings, Placement
+    from pegasus.backends.contract.learning import Objective, OptimSettings, Placement
     from pegasus.backends.torch import backend
 
     torch.manual_seed(0)

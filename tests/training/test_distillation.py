@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
 from pegasus.backends import load_learning_backend
-from pegasus.backends.contract import DistillationSettings, Objective, OptimSettings, Placement
+from pegasus.backends.contract.learning import DistillationSettings, Objective, OptimSettings, Placement
 from pegasus.backends.learning.alone import Alone
 from pegasus.backends.torch.learning.distillation import attention_divergence, state_difference
 from pegasus.backends.torch.learning.engine import TorchEngine

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pegasus.backends.contract import Measures, Objective, OptimSettings, Placement
+from pegasus.backends.contract.learning import Measures, Objective, OptimSettings, Placement
 from pegasus.backends.learning.alone import Alone
 from pegasus.backends.learning.scale import LossScale
 from pegasus.backends.torch import backend

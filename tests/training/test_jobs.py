@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from pegasus.backends.contract import LoraSettings
+from pegasus.backends.contract.learning import LoraSettings
 from pegasus.errors import BadSetting
 from pegasus.training.distill import read_distill_job
 from pegasus.training.finetune import read_finetune_job

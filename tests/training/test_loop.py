@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from pegasus.backends.contract import Measures
+from pegasus.backends.contract.learning import Measures
 from pegasus.backends.learning.alone import Alone
 from pegasus.errors import BadSetting, PegasusError
 from pegasus.training.checkpoints import Checkpoints, seal

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pegasus.backends.contract import OptimSettings
+from pegasus.backends.contract.learning import OptimSettings
 from pegasus.backends.torch.learning.muon import Muon, orthogonal
 from pegasus.backends.torch.learning.optim import make_optimizer
 

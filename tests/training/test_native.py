@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration
-from pegasus.backends.contract import IGNORED, Objective
+from pegasus.backends.contract import IGNORED
+from pegasus.backends.contract.learning import Objective
 from pegasus.backends.native import batches
 from pegasus.backends.native.learning import not_offered
 from pegasus.backends.torch.learning.learner import Learner, to_device

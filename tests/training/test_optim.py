@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from pegasus.backends.contract import OptimSettings
+from pegasus.backends.contract.learning import OptimSettings
 from pegasus.backends.torch.learning.optim import AuthorsAdafactor, make_optimizer
 from pegasus.errors import BadSetting
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pegasus.backends.contract import OptimSettings
+from pegasus.backends.contract.learning import OptimSettings
 from pegasus.backends.learning.schedules import learning_rate
 from pegasus.errors import BadSetting
 

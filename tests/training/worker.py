@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch._dynamo  # before the forks: each process would import its hundreds of modules again
 
-from pegasus.backends.contract import Objective, OptimSettings, Placement
+from pegasus.backends.contract.learning import Objective, OptimSettings, Placement
 from pegasus.backends.torch import backend
 from pegasus.backends.torch.learning import engine as _engine  # noqa: F401  likewise
 from pegasus.spec.config import PegasusConfig

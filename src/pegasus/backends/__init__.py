@@ -17,7 +17,8 @@ from pegasus.errors import BackendMissing, BadSetting
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from pegasus.backends.contract import Backend, LearningBackend
+    from pegasus.backends.contract import Backend
+    from pegasus.backends.contract.learning import LearningBackend
 
 #: The group of entry points by which other packages add backends.
 GROUP = "pegasus.backends"

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pegasus.checkpoint.bin_writing import write_bin
 from pegasus.checkpoint.files import (
     Format,
     Tensors,
@@ -22,9 +21,6 @@ from pegasus.checkpoint.files import (
     read_spelled_safetensors,
     with_variant,
 )
-from pegasus.checkpoint.flax_file import msgpack_parts, read_msgpack
-from pegasus.checkpoint.foreign import read_bin
-from pegasus.checkpoint.keras_file import read_h5, shard_name, write_h5, write_h5_shard
 from pegasus.checkpoint.raw import RawTensor, TurnedTensor
 from pegasus.checkpoint.writing import Staging, shard_names
 from pegasus.errors import CheckpointCorrupt, CheckpointNotFound
@@ -63,16 +59,55 @@ def _add_safetensors(staging: Staging, name: str, tensors: Tensors) -> None:
     staging.add_tensors(name, tensors, {"format": "pt"})
 
 
+# Who opens safetensors, which is nearly everybody, does not wait for what reads and writes the others.
+
+
+def _read_bin(path: Path) -> tuple[Tensors, Spelling]:
+    from pegasus.checkpoint.foreign import read_bin
+
+    return read_bin(path), PYTORCH
+
+
+def _add_bin(staging: Staging, name: str, tensors: Tensors) -> None:
+    from pegasus.checkpoint.bin_writing import write_bin
+
+    staging.add_written(name, lambda path: write_bin(path, tensors))
+
+
+def _read_msgpack(path: Path) -> tuple[Tensors, Spelling]:
+    from pegasus.checkpoint.flax_file import read_msgpack
+
+    return read_msgpack(path), FLAX
+
+
 def _add_msgpack(staging: Staging, name: str, tensors: Tensors) -> None:
+    from pegasus.checkpoint.flax_file import msgpack_parts
+
     staging.add_parts(name, msgpack_parts(tensors))
 
 
-def _written(write: Callable[[Path, Tensors], None]) -> Add:
-    return lambda staging, name, tensors: staging.add_written(name, lambda path: write(path, tensors))
+def _read_h5(path: Path) -> tuple[Tensors, Spelling]:
+    from pegasus.checkpoint.keras_file import read_h5
+
+    return read_h5(path), KERAS
 
 
-def _spelled(read: Callable[[Path], Tensors], spelling: Spelling) -> Read:
-    return lambda path: (read(path), spelling)
+def _add_h5(staging: Staging, name: str, tensors: Tensors) -> None:
+    from pegasus.checkpoint.keras_file import write_h5
+
+    staging.add_written(name, lambda path: write_h5(path, tensors))
+
+
+def _add_h5_shard(staging: Staging, name: str, tensors: Tensors) -> None:
+    from pegasus.checkpoint.keras_file import write_h5_shard
+
+    staging.add_written(name, lambda path: write_h5_shard(path, tensors))
+
+
+def _listed_in_h5(name: str) -> str:
+    from pegasus.checkpoint.keras_file import shard_name
+
+    return shard_name(name)
 
 
 #: In the order in which they are looked for: safe and mapped formats first.
@@ -85,31 +120,19 @@ FORMATS: tuple[Row, ...] = (
         PYTORCH,
         _add_safetensors,
     ),
+    Row("bin", "pytorch_model.bin", "pytorch_model.bin.index.json", _read_bin, PYTORCH, _add_bin),
     Row(
-        "bin",
-        "pytorch_model.bin",
-        "pytorch_model.bin.index.json",
-        _spelled(read_bin, PYTORCH),
-        PYTORCH,
-        _written(write_bin),
-    ),
-    Row(
-        "msgpack",
-        "flax_model.msgpack",
-        "flax_model.msgpack.index.json",
-        _spelled(read_msgpack, FLAX),
-        FLAX,
-        _add_msgpack,
+        "msgpack", "flax_model.msgpack", "flax_model.msgpack.index.json", _read_msgpack, FLAX, _add_msgpack
     ),
     Row(
         "h5",
         "tf_model.h5",
         "tf_model.h5.index.json",
-        _spelled(read_h5, KERAS),
+        _read_h5,
         KERAS,
-        _written(write_h5),
-        _written(write_h5_shard),
-        shard_name,
+        _add_h5,
+        _add_h5_shard,
+        _listed_in_h5,
     ),
 )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pegasus.backends import load_learning_backend
-from pegasus.backends.contract import Batch, Engine, LearningBackend, Ranks
+from pegasus.backends.contract import Batch
+from pegasus.backends.contract.learning import Engine, LearningBackend, Ranks
 from pegasus.data.loader import Loader, once
 from pegasus.data.sources import Source
 from pegasus.errors import BadSetting

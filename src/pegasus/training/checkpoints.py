@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pegasus.backends.contract import Engine, Ranks
+from pegasus.backends.contract.learning import Engine, Ranks
 from pegasus.checkpoint.writing import sync_folder
 from pegasus.errors import CheckpointCorrupt
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from pegasus.backends.contract import Engine
+from pegasus.backends.contract.learning import Engine
 from pegasus.data.sources import Source
 from pegasus.errors import BadSetting, PegasusError
 from pegasus.evaluation.rouge import KINDS, score_rows, warn_of_unseen

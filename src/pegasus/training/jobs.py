@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from pegasus.backends.contract import Objective, OptimSettings, Placement
+from pegasus.backends.contract.learning import Objective, OptimSettings, Placement
 from pegasus.data.pretraining import PretrainingSettings
 from pegasus.errors import BadSetting
 from pegasus.evaluation.rouge import KINDS

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pegasus.backends.contract import Batch, BatchStream, Engine, Measures, Ranks
+from pegasus.backends.contract import Batch, BatchStream
+from pegasus.backends.contract.learning import Engine, Measures, Ranks
 from pegasus.errors import BadSetting, PegasusError
 from pegasus.training.checkpoints import Checkpoints
 from pegasus.training.journal import Journal, progress_line

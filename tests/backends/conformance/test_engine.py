@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from pegasus import PegasusConfig
 from pegasus.backends import BACKENDS, load_learning_backend
-from pegasus.backends.contract import Objective, OptimSettings, Placement
+from pegasus.backends.contract.learning import Objective, OptimSettings, Placement
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 EXPECTED = load_file(GOLDEN / "model-relu.expected.safetensors")

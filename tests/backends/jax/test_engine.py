@@ -16,7 +16,7 @@ import torch
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration
 from pegasus.backends import load_learning_backend
-from pegasus.backends.contract import (
+from pegasus.backends.contract.learning import (
     DistillationSettings,
     LoraSettings,
     Objective,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pegasus.backends.contract import LoraSettings, Objective
+from pegasus.backends.contract.learning import LoraSettings, Objective
 from pegasus.backends.learning.accounting import count_tokens, part_scales, source_tokens, update_totals
 from pegasus.backends.learning.alone import Alone
 from pegasus.backends.learning.drawing import embedding_deviation, matrix_bound

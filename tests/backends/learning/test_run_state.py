@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pegasus import PegasusConfig
-from pegasus.backends.contract import LoraSettings
+from pegasus.backends.contract.learning import LoraSettings
 from pegasus.backends.learning import lora
 from pegasus.backends.learning.run_state import SavedState, Spot, write_state
 from pegasus.checkpoint.raw import RawTensor

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
 from pegasus.backends import load_learning_backend
-from pegasus.backends.contract import LoraSettings, Objective, OptimSettings, Placement
+from pegasus.backends.contract.learning import LoraSettings, Objective, OptimSettings, Placement
 from pegasus.cli.app import main
 from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointMismatch, NotOffered
 from pegasus.training.finetune import finetune

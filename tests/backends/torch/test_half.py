@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pegasus import PegasusForCausalLM, PegasusForConditionalGeneration
-from pegasus.backends.contract import Objective, OptimSettings, Placement
+from pegasus.backends.contract.learning import Objective, OptimSettings, Placement
 from pegasus.backends.learning.alone import Alone
 from pegasus.backends.torch.learning.engine import TorchEngine
 from pegasus.backends.torch.model import half

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.contract.learning import Engine, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.jax.devices import device_named
 from pegasus.backends.jax.model.flax_classes import FlaxPegasusForConditionalGeneration, FlaxPegasusModel
 from pegasus.errors import BadSetting, UnsupportedArgument

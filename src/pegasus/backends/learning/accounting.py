@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from pegasus.backends.contract import IGNORED, PARTS, Batch, Objective, Ranks
+from pegasus.backends.contract import IGNORED, PARTS, Batch
+from pegasus.backends.contract.learning import Objective, Ranks
 
 #: Tokens by the part of the loss that counts them.
 Counts = dict[str, int]

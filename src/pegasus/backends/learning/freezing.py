@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pegasus.backends.contract import Objective
+from pegasus.backends.contract.learning import Objective
 from pegasus.errors import BadSetting
 
 #: Positions never learn. Neither do the biases of keys: a number added to all scores of a query changes no

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pegasus.errors import BadSetting
 
 if TYPE_CHECKING:
-    from pegasus.backends.contract import LoraSettings
+    from pegasus.backends.contract.learning import LoraSettings
     from pegasus.spec.parameters import Parameter
 
 #: What the pair of matrices is called in names: peft wants a name for each pair that a layer has.

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 
-from pegasus.backends.contract import OptimSettings
+from pegasus.backends.contract.learning import OptimSettings
 from pegasus.errors import BadSetting
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.contract.learning import Engine, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.tensorflow.devices import device_named, set_threads
 from pegasus.backends.tensorflow.model.tf_classes import TFPegasusForConditionalGeneration, TFPegasusModel
 from pegasus.errors import BadSetting, NotOffered

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from pegasus.backends.contract import Engine, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.contract.exporting import Runtime
+from pegasus.backends.contract.learning import Engine, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.torch.model.causal import PegasusForCausalLM
 from pegasus.backends.torch.model.heads import (
     PegasusForConditionalGeneration,

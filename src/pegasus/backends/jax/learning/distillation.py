@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pegasus.backends.contract import IGNORED, DistillationSettings
+from pegasus.backends.contract import IGNORED
+from pegasus.backends.contract.learning import DistillationSettings
 from pegasus.backends.jax.model.mode import Mode
 from pegasus.errors import BadSetting, NotOffered
 from pegasus.spec.config import PegasusConfig

@@ -25,7 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from pegasus.backends.contract import Batch, Measures, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.contract import Batch
+from pegasus.backends.contract.learning import Measures, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.jax.devices import device_named
 from pegasus.backends.jax.learning import lora
 from pegasus.backends.jax.learning.distillation import Guide, guide_of

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pegasus.backends.contract import LoraSettings
+from pegasus.backends.contract.learning import LoraSettings
 from pegasus.backends.jax.model import weights
 from pegasus.backends.jax.model.weights import Path
 from pegasus.backends.learning.lora import adapted_layers, first_bound, side_name, side_shapes

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pegasus.backends.contract import OptimSettings
+from pegasus.backends.contract.learning import OptimSettings
 from pegasus.errors import BadSetting
 
 State = dict[str, jax.Array]

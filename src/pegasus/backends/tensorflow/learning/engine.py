@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pegasus.backends.contract import Batch, Measures, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.contract import Batch
+from pegasus.backends.contract.learning import Measures, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.learning.accounting import (
     count_tokens,
     part_scales,

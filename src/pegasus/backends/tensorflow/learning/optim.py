@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pegasus.backends.contract import OptimSettings
+from pegasus.backends.contract.learning import OptimSettings
 from pegasus.errors import BadSetting
 
 State = dict[str, Any]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
 
-    from pegasus.backends.contract import DistillationSettings
+    from pegasus.backends.contract.learning import DistillationSettings
     from pegasus.spec.config import PegasusConfig
 
 #: Below this a probability is taken for it: its logarithm is asked for.

@@ -23,7 +23,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
-from pegasus.backends.contract import Batch, Measures, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.contract import Batch
+from pegasus.backends.contract.learning import Measures, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.learning.accounting import (
     count_tokens,
     part_scales,

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pegasus.backends.contract import IGNORED, PARTS, Batch, Objective
+from pegasus.backends.contract import IGNORED, PARTS, Batch
+from pegasus.backends.contract.learning import Objective
 from pegasus.backends.learning.freezing import learns
 from pegasus.backends.torch.learning.loss import chunked_cross_entropy
 from pegasus.backends.torch.learning.native_loss import NativeLoss, reason_against

@@ -14,7 +14,7 @@ from pegasus.errors import BackendMissing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pegasus.backends.contract import LoraSettings
+    from pegasus.backends.contract.learning import LoraSettings
 
 
 def insert(model: Any, settings: LoraSettings) -> None:

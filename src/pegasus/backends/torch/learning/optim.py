@@ -28,7 +28,7 @@ from pegasus.errors import BadSetting
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from pegasus.backends.contract import OptimSettings
+    from pegasus.backends.contract.learning import OptimSettings
 
 #: State that belongs to a whole weight even where the weight's rows are spread over processes.
 WHOLE = frozenset({"column", "step"})

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from pegasus.backends.contract import Placement
+from pegasus.backends.contract.learning import Placement
 from pegasus.backends.learning.alone import Alone
 from pegasus.errors import BadSetting, NotOffered
 from pegasus.spec.kinds import shown

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pegasus.backends.contract import Ranks
+    from pegasus.backends.contract.learning import Ranks
 
 
 def spot(tensor: Tensor) -> Spot | None:
