@@ -163,6 +163,12 @@ def module_serving() -> Any:
     return served
 
 
+@pytest.fixture(scope="module")
+def module_stepped() -> Any:
+    """The same for fixtures of a module."""
+    return make_writer
+
+
 @pytest.fixture
 def stand_in() -> Any:
     """Makes a summarizer of such a writer."""

@@ -18,6 +18,7 @@ from pegasus.serving.guard import Guard
 from pegasus.serving.openai_routes import openai_routes
 from pegasus.serving.options import ServeOptions
 from pegasus.serving.own_routes import own_routes
+from pegasus.serving.page_routes import page_routes
 from pegasus.serving.pipeline_routes import pipeline_routes
 from pegasus.serving.problems import JsonResponse, Problem, problem_of, problem_of_fields
 from pegasus.serving.room import EngineRoom
@@ -42,7 +43,7 @@ def create_app(room: EngineRoom, options: ServeOptions) -> Guard:
     )
     desk = Desk(room, options)
     routes = [*app.routes]
-    for router in (own_routes(desk), openai_routes(desk), pipeline_routes(desk)):
+    for router in (own_routes(desk), openai_routes(desk), pipeline_routes(desk), page_routes()):
         app.include_router(router)
         routes += router.routes
     app.add_exception_handler(RequestValidationError, _bad_fields)

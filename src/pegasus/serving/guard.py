@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pegasus.serving.options import ServeOptions
+from pegasus.serving.page_routes import PAGE_FILES
 from pegasus.serving.problems import Problem, problem_of, seconds_shown
 from pegasus.serving.watching import Watcher
 
@@ -81,7 +82,7 @@ class Guard:
         try:
             self._measure(scope)
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            self._admit(scope["path"], headers)
+            self._admit(scope["method"], scope["path"], headers)
             body = await self._read(headers, receive)
         except Problem as problem:
             await problem.response()(scope, receive, send)
@@ -104,14 +105,15 @@ class Guard:
                 431, f"The head is larger than {self.options.most_head:,} bytes.", "head_too_large"
             )
 
-    def _admit(self, path: str, headers: dict[str, str]) -> None:
+    def _admit(self, method: str, path: str, headers: dict[str, str]) -> None:
         host = headers.get("host", "")
         if not self.options.calls_us(host):
             raise Problem(403, "This server is not called by that name (header Host).", "wrong_host")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             raise Problem(403, "Pages of other origins may not ask this server.", "cross_origin")
-        if path in OPEN_PATHS or not self.options.keys.digests:
+        is_page = path in PAGE_FILES and method in ("GET", "HEAD")
+        if path in OPEN_PATHS or is_page or not self.options.keys.digests:
             return
         if not self.options.keys.admit(headers.get("authorization", "")):
             raise Problem(401, "A key is needed: send the header Authorization: Bearer KEY.", "bad_key")

@@ -48,7 +48,8 @@ def own_routes(desk: Desk) -> APIRouter:
 
     @router.get("/healthz", summary="Whether the process lives", responses=_HEALTH)
     async def healthz() -> Response:
-        return JsonResponse({"status": "ok"})
+        key_needed = bool(desk.options.keys.digests)
+        return JsonResponse({"status": "ok", "state": desk.room.state, "key_needed": key_needed})
 
     @router.get("/readyz", summary="Whether documents are taken", responses=_HEALTH | {503: REFUSALS[503]})
     async def readyz() -> Response:
