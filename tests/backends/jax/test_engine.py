@@ -23,7 +23,7 @@ from pegasus.backends.contract.learning import (
     OptimSettings,
     Placement,
 )
-from pegasus.errors import BadSetting, CheckpointMismatch, CheckpointNotFound, NotOffered
+from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointMismatch, NotOffered
 
 VOCABULARY = 61
 OPTIMIZERS = {
@@ -222,7 +222,7 @@ def test_going_on_gives_the_same_bits(start, tmp_path):
     )
     with pytest.raises(CheckpointMismatch, match="optimizer 'adamw'"):
         engine("jax", start, {}, {}).load(tmp_path / "state")
-    with pytest.raises(CheckpointNotFound, match=r"state\.safetensors"):
+    with pytest.raises(CheckpointCorrupt, match="no saved run"):
         again.load(tmp_path)
 
 
@@ -329,5 +329,5 @@ def test_what_is_refused(start, monkeypatch):
         engine("jax", start, {}, {})
     monkeypatch.delenv("WORLD_SIZE")
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(NotOffered, match=r"jax\.distributed"):
+    with pytest.raises(NotOffered, match="another launcher"):
         engine("jax", start, {}, {})

@@ -9,13 +9,7 @@ drawn.
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import resource
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pegasus.backends.contract import Batch
-from pegasus.backends.contract.learning import Measures, Objective, OptimSettings, Placement, Ranks
+from pegasus.backends.contract.learning import Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.jax.devices import device_named
 from pegasus.backends.jax.learning import lora
 from pegasus.backends.jax.learning.distillation import Guide, guide_of
@@ -35,51 +29,30 @@ from pegasus.backends.jax.learning.optim import Leaf, fresh_state, rule_for, upd
 from pegasus.backends.jax.model import weights
 from pegasus.backends.jax.model.mode import Mode
 from pegasus.backends.jax.model.sharding import tensor_spec
-from pegasus.backends.learning.accounting import (
-    count_tokens,
-    part_scales,
-    part_weights,
-    source_tokens,
-    update_totals,
-)
 from pegasus.backends.learning.alone import Alone
-from pegasus.backends.learning.freezing import learns
-from pegasus.backends.learning.scale import LossScale
-from pegasus.backends.learning.schedules import learning_rate
-from pegasus.checkpoint.files import read_safetensors
-from pegasus.checkpoint.raw import RawTensor
-from pegasus.checkpoint.writing import Staging
-from pegasus.errors import BadSetting, CheckpointMismatch, CheckpointNotFound, NotOffered, PegasusError
+from pegasus.backends.learning.values_engine import ValuesEngine, is_table, join_alone, thawed
+from pegasus.errors import BadSetting
 from pegasus.spec.parameters import Parameter
-
-STATE = "state.safetensors"
 
 
 def join(placement: Placement) -> Alone:
-    """This process alone: its devices learn together.
-
-    Raises:
-        NotOffered: a launcher started several processes.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or jax.process_count() > 1:
-        raise NotOffered(
-            "the JAX backend learns in one process, on all of its devices: start it without torchrun and "
-            "without jax.distributed"
-        )
-    return Alone()
+    """This process alone, with all of its devices."""
+    return join_alone("JAX", jax.process_count())
 
 
-class JaxEngine:
-    """Teaches one model; see ``pegasus.backends.contract.Engine``.
+class JaxEngine(ValuesEngine):
+    """Teaches one Flax model, whose parameters are replaced after each update.
 
     Args:
-        model: a Flax model with a head. Its parameters are replaced after each update.
+        model: a Flax model with a head.
         optim: how weights are changed.
         objective: what is learned.
         placement: where, and in which numbers.
         ranks: this process.
         teacher: the model that ``objective.distillation`` compares with, whole on each device.
     """
+
+    framework = "jax"
 
     def __init__(
         self,
@@ -90,21 +63,14 @@ class JaxEngine:
         ranks: Ranks,
         teacher: Any = None,
     ) -> None:
-        _refuse(model, objective)
-        self.model, self.optim, self.objective, self.ranks = model, optim, objective, ranks
-        self.updates = self.applied = 0
-        self.scale = LossScale(placement.precision == "float16")
+        super().__init__(model, optim, objective, ranks, placement.precision)
         model.dtype = jnp.dtype(placement.precision)
         model.gradient_checkpointing = placement.gradient_checkpointing or model.gradient_checkpointing
         self.mesh, self.spread = _mesh(placement), placement.spread
         leaves = weights.leaves(model.config, model.kind)
         small = lora.side_leaves(leaves, objective.lora)
         leaves |= small
-        self.learning = {path: leaf for path, leaf in leaves.items() if _learns(leaf, objective)}
-        if not self.learning:
-            raise BadSetting(
-                "nothing is left to learn: every parameter is frozen, thaw a part of the model"
-            )
+        self.learning = thawed(leaves, objective)
         known = {path: _known(leaf) for path, leaf in self.learning.items()}
         self.rules = {path: rule_for(one, optim) for path, one in known.items()}
         flat = weights.flat(model.params)
@@ -122,49 +88,43 @@ class JaxEngine:
 
     # -- learning ------------------------------------------------------------------------------------------
 
-    def step(self, batches: Sequence[Batch], progress: float = 0.0) -> Measures:
-        """One update over all these micro-batches."""
-        parts = self.objective.all_parts
-        counts = [count_tokens(batch, parts) for batch in batches]
-        totals, sources = update_totals(batches, counts, parts, self.ranks)
-        sums: dict[str, float] = dict.fromkeys(parts, 0.0)
-        gradients = None
-        for number, (batch, count) in enumerate(zip(batches, counts)):
-            scales = part_scales(self.objective, count, totals, len(batches), self.ranks.count)
-            found, slopes = self._differentiate(batch, scales, number)
-            gradients = slopes if gradients is None else _add(gradients, slopes)
-            for part, value in found.items():
-                sums[part] += float(value)
-        rate = learning_rate(self.optim, self.updates, progress)
-        norm = self._update(gradients, rate)
-        rest = {"norm": norm, "rate": rate, "skipped": not math.isfinite(norm)}
-        return self._measures(sums, totals, sources, **rest)
-
-    def measure(self, batch: Batch) -> Measures:
-        """The loss of one batch without smoothing or dropout."""
-        count = count_tokens(batch, self.objective.parts)
-        arrays = self._on_devices(batch)
-        found = _evaluate(
-            self.model.module,
-            self._variables(self.weights, arrays),
-            arrays,
-            self.objective.parts,
-            self._starts(),
-        )
-        sums: dict[str, float] = {part: float(found.get(part, 0.0)) for part in self.objective.parts}
-        found = self._measures(sums, count, source_tokens(batch))
-        # Held-out loss is comparable with that of a model which learned without a teacher.
-        return found if self.guide is None else replace(found, weights={"target": 1.0})
-
-    def _differentiate(self, batch: Batch, scales: dict[str, float], number: int) -> tuple[Any, Any]:
+    def differentiate(
+        self, batch: Batch, scales: dict[str, float], number: int
+    ) -> tuple[Mapping[str, Any], Any]:
+        """The sums of the losses of a micro-batch, and gradients by path."""
         key = jax.random.key(self.objective.seed)
         for part in (self.updates, number):
             key = jax.random.fold_in(key, part)
-        factors = {part: np.float32(scale * self.scale.value) for part, scale in scales.items()}
+        factors = {part: np.float32(scale) for part, scale in scales.items()}
         arrays = self._on_devices(batch)
         taught = self._taught(arrays)
         (_, found), slopes = self._slopes(self.weights, arrays, factors, key, taught, train=True)
         return found, slopes
+
+    def evaluate(self, batch: Batch) -> Mapping[str, Any]:
+        """The sums of the losses without smoothing or dropout."""
+        arrays = self._on_devices(batch)
+        variables = self._variables(self.weights, arrays)
+        found: dict[str, jax.Array] = _evaluate(
+            self.model.module, variables, arrays, self.objective.parts, self._starts()
+        )
+        return found
+
+    def added(self, gradients: Any, more: Any) -> Any:
+        """The sum of two gradients."""
+        return _add(gradients, more)
+
+    def norm(self, gradients: Any) -> float:
+        """The root of the sum of their squares."""
+        return float(_norm(gradients))
+
+    def apply(self, gradients: Any, factor: float, rate: float) -> None:
+        """New weights and optimizer state in the place of the old."""
+        if factor != 1:
+            gradients = _scaled(gradients, np.float32(factor))
+        self.weights, self.states = self._change(
+            self.weights, gradients, self.states, np.float32(rate), np.float32(self.applied)
+        )
 
     def _taught(self, arrays: Any) -> Any:
         if self.guide is None:
@@ -191,30 +151,6 @@ class JaxEngine:
             if leaf.kind == "embedding" and pad is not None:
                 slopes[path] = slopes[path].at[pad].set(0)  # the row of padding stays what it is
         return value, slopes
-
-    def _update(self, gradients: Any, rate: float) -> float:
-        """Clip and apply the gradients, if they are finite. Returns their norm."""
-        norm = float(_norm(gradients)) / self.scale.value
-        self.updates += 1
-        if math.isfinite(norm):
-            factor = 1 / self.scale.value
-            if self.optim.clip_norm is not None:
-                factor *= min(1.0, self.optim.clip_norm / (norm + 1e-6))
-            if factor != 1:
-                gradients = _scaled(gradients, np.float32(factor))
-            self.weights, self.states = self._change(
-                self.weights, gradients, self.states, np.float32(rate), np.float32(self.applied)
-            )
-            self.applied += 1
-        self.scale.update(math.isfinite(norm))
-        return norm
-
-    def _measures(
-        self, sums: dict[str, float], counts: dict[str, int], source_tokens: int, **rest: Any
-    ) -> Measures:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        memory = peak if sys.platform == "darwin" else peak * 1024
-        return Measures(sums, counts, part_weights(self.objective), source_tokens, memory=memory, **rest)
 
     # -- places --------------------------------------------------------------------------------------------
 
@@ -252,63 +188,24 @@ class JaxEngine:
 
     # -- remembering ---------------------------------------------------------------------------------------
 
-    def save(self, folder: Path) -> None:
-        """Write weights, the optimizer's state and how far the run is."""
-        notes = {"updates": self.updates, "applied": self.applied, "scale": self.scale.state()}
-        notes["optimizer"] = self.optim.name
-        tensors = {name: RawTensor.from_array(np.asarray(one)) for name, one in self._named().items()}
-        metadata = {"notes": json.dumps(notes), "format": "pegasus-run-jax"}
-        with Staging(folder) as staging:
-            staging.add_tensors(STATE, tensors, metadata)
-
-    def load(self, folder: Path) -> None:
-        """Read what ``save`` wrote, on as many devices or on another number.
-
-        Raises:
-            CheckpointNotFound: it is not there.
-            CheckpointMismatch: it was saved by another kind of model or optimizer.
-        """
-        if not (folder / STATE).is_file():
-            raise CheckpointNotFound(f"{folder} holds no {STATE}: it is no run that JAX saved")
-        tensors, metadata = read_safetensors(folder / STATE)
-        notes = json.loads(metadata["notes"])
-        mine = self._named()
-        if notes["optimizer"] != self.optim.name or tensors.keys() != mine.keys():
-            raise CheckpointMismatch(
-                f"{folder} was saved by the optimizer {notes['optimizer']!r} with {len(tensors)} tensors, "
-                f"this job has {self.optim.name!r} with {len(mine)}: go on with the same job, or start a "
-                "new run from the exported model"
-            )
-        if wrong := [name for name, raw in tensors.items() if raw.shape != mine[name].shape]:
-            raise CheckpointMismatch(
-                f"{len(wrong)} tensors of {folder} have another shape, such as {wrong[0]}"
-            )
-        found = {name: np.array(raw.array()) for name, raw in tensors.items()}
-        for path, state in self.states.items():
-            name = "/".join(path)
-            self.weights[path] = self._place(found[f"model/{name}"], path)
-            self.states[path] = {key: self._place(found[f"optim/{name}/{key}"], path, key) for key in state}
-        self.updates, self.applied = int(notes["updates"]), int(notes["applied"])
-        self.scale.restore(notes["scale"])
-
-    def _named(self) -> dict[str, jax.Array]:
+    def named(self) -> Mapping[str, Any]:
+        """Arrays by their names in a saved run."""
         named = {f"model/{'/'.join(path)}": one for path, one in self.weights.items()}
         for path, state in self.states.items():
             named |= {f"optim/{'/'.join(path)}/{key}": one for key, one in state.items()}
         return named
 
-    def export(self, folder: Path) -> None:
-        """Write the model as a checkpoint.
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take the arrays of a saved run, spread as this run spreads them."""
+        for path, state in self.states.items():
+            name = "/".join(path)
+            self.weights[path] = self._place(arrays[f"model/{name}"], path)
+            self.states[path] = {
+                key: self._place(arrays[f"optim/{name}/{key}"], path, key) for key in state
+            }
 
-        Raises:
-            PegasusError: weights are not finite.
-        """
-        broken = ["/".join(path) for path, one in self.weights.items() if not np.isfinite(one).all()]
-        if broken:
-            raise PegasusError(
-                f"after {self.updates:,} updates {len(broken)} of {len(self.weights)} weights are not "
-                f"finite, such as {broken[0]}: nothing was exported. Use a lower rate, or clip_norm"
-            )
+    def write_model(self, folder: Path) -> None:
+        """Write the model as a checkpoint, LoRA merged."""
         plain = lora.merged({**self.still, **self.weights}, self.objective.lora)
         self.model.save_pretrained(folder, weights.nested(plain))
 
@@ -339,16 +236,8 @@ def _mesh(placement: Placement) -> Mesh:
     return Mesh(np.array(devices), ("data",))
 
 
-def _learns(leaf: Parameter, objective: Objective) -> bool:
-    return leaf.kind != "logits_bias" and learns(leaf.name, objective, embedding=_is_table(leaf))
-
-
-def _is_table(leaf: Parameter) -> bool:
-    return leaf.kind == "embedding" or leaf.name == "lm_head.weight"
-
-
 def _known(leaf: Parameter) -> Leaf:
-    return Leaf(leaf.kind, _is_table(leaf), len(leaf.shape))
+    return Leaf(leaf.kind, is_table(leaf), len(leaf.shape))
 
 
 def _guide(teacher: Any, model: Any, objective: Objective) -> Guide | None:
@@ -357,8 +246,3 @@ def _guide(teacher: Any, model: Any, objective: Objective) -> Guide | None:
     if teacher is None:
         raise BadSetting("objective.distillation needs a teacher: use a job of pegasus distill")
     return guide_of(teacher, model.config, objective.distillation)
-
-
-def _refuse(model: Any, objective: Objective) -> None:
-    if getattr(model, "kind", None) != "conditional":
-        raise BadSetting(f"a {type(model).__name__} has no head to learn with: use one that has")

@@ -8,11 +8,7 @@ on draws what it would have drawn. Graphs are traced once, for batches of any si
 
 from __future__ import annotations
 
-import math
-import os
-import resource
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +16,24 @@ import numpy as np
 import tensorflow as tf
 
 from pegasus.backends.contract import Batch
-from pegasus.backends.contract.learning import Measures, Objective, OptimSettings, Placement, Ranks
-from pegasus.backends.learning.accounting import (
-    count_tokens,
-    part_scales,
-    part_weights,
-    source_tokens,
-    update_totals,
-)
+from pegasus.backends.contract.learning import Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.learning.alone import Alone
-from pegasus.backends.learning.freezing import learns
-from pegasus.backends.learning.run_state import SavedState, write_state
-from pegasus.backends.learning.scale import LossScale
-from pegasus.backends.learning.schedules import learning_rate
+from pegasus.backends.learning.values_engine import ValuesEngine, is_table, join_alone, thawed
 from pegasus.backends.tensorflow.devices import device_named
 from pegasus.backends.tensorflow.inference.programs import opened
 from pegasus.backends.tensorflow.learning.loss import losses, tensors_of
 from pegasus.backends.tensorflow.learning.optim import Leaf, rule_for, state_shapes
 from pegasus.backends.tensorflow.model.layers import Draws, Mode, exact
-from pegasus.checkpoint.raw import RawTensor
-from pegasus.errors import BadSetting, CheckpointMismatch, NotOffered, PegasusError
-from pegasus.spec.parameters import Parameter
+from pegasus.errors import NotOffered
 
 
 def join(placement: Placement) -> Alone:
-    """This process alone: its devices learn together.
-
-    Raises:
-        NotOffered: a launcher started several processes.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise NotOffered(
-            "the TensorFlow backend learns in one process, on all of its devices: start it without torchrun"
-        )
-    return Alone()
+    """This process alone, with all of its devices."""
+    return join_alone("TensorFlow", 1)
 
 
-class TfEngine:
-    """Teaches one model; see ``pegasus.backends.contract.Engine``.
+class TfEngine(ValuesEngine):
+    """Teaches one TF model.
 
     Args:
         model: a TF model with a head. On one device in float32 it is changed itself, else a copy of it.
@@ -67,24 +43,20 @@ class TfEngine:
         ranks: this process.
     """
 
+    framework = "tensorflow"
+
     def __init__(
         self, model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
     ) -> None:
-        _refuse(model, objective, placement)
-        self.optim, self.objective, self.ranks = optim, objective, ranks
-        self.updates = self.applied = 0
-        self.scale = LossScale(placement.precision == "float16")
+        super().__init__(model, optim, objective, ranks, placement.precision)
+        _refuse(objective, placement)
         self.strategy = _strategy(placement)
         self.model = _placed(model, placement.precision, self.strategy)
         self.remat = placement.gradient_checkpointing or model.gradient_checkpointing
         spec, mine = self.model._spec(), self.model.variables_by_name()
-        self.leaves = {name: leaf for name, leaf in spec.items() if _learns(leaf, objective)}
-        if not self.leaves:
-            raise BadSetting(
-                "nothing is left to learn: every parameter is frozen, thaw a part of the model"
-            )
+        self.leaves = thawed(spec, objective)
         self.weights = {name: exact(mine[name]) for name in self.leaves}
-        known = {name: Leaf(_is_table(leaf), tuple(mine[name].shape)) for name, leaf in self.leaves.items()}
+        known = {name: Leaf(is_table(leaf), tuple(mine[name].shape)) for name, leaf in self.leaves.items()}
         self.rules = {name: rule_for(one, optim) for name, one in known.items()}
         with self.strategy.scope():
             self.states = {
@@ -96,47 +68,41 @@ class TfEngine:
 
     # -- learning ------------------------------------------------------------------------------------------
 
-    def step(self, batches: Sequence[Batch], progress: float = 0.0) -> Measures:
-        """One update over all these micro-batches."""
-        parts = self.objective.parts
-        counts = [count_tokens(batch, parts) for batch in batches]
-        totals, sources = update_totals(batches, counts, parts, self.ranks)
-        sums: dict[str, float] = dict.fromkeys(parts, 0.0)
-        gradients: Any = None
-        for number, (batch, count) in enumerate(zip(batches, counts)):
-            scales = part_scales(self.objective, count, totals, len(batches), self.ranks.count)
-            found, slopes = self._differentiate(batch, scales, number)
-            gradients = slopes if gradients is None else tf.nest.map_structure(tf.add, gradients, slopes)
-            for part, value in found.items():
-                sums[part] += float(value)
-        rate = learning_rate(self.optim, self.updates, progress)
-        norm = self._update(gradients, rate)
-        rest = {"norm": norm, "rate": rate, "skipped": not math.isfinite(norm)}
-        return self._measures(sums, totals, sources, **rest)
+    def differentiate(
+        self, batch: Batch, scales: dict[str, float], number: int
+    ) -> tuple[Mapping[str, Any], Any]:
+        """The sums of the losses of a micro-batch, and gradients by name."""
+        seed = tf.constant([self.objective.seed & 0x7FFFFFFF, 0], tf.int32)
+        for part in (self.updates, number):
+            seed = tf.random.experimental.stateless_fold_in(seed, part)
+        factors = {part: tf.constant(scale) for part, scale in scales.items()}
+        tensors = tensors_of(batch)
+        key = tuple(sorted(tensors))
+        if key not in self._programs:
+            self._programs[key] = opened(self._differentiated)
+        return self._programs[key](tensors, factors, seed)  # type: ignore[no-any-return]
 
-    def measure(self, batch: Batch) -> Measures:
-        """The loss of one batch without smoothing or dropout."""
-        count = count_tokens(batch, self.objective.parts)
+    def evaluate(self, batch: Batch) -> Mapping[str, Any]:
+        """The sums of the losses without smoothing or dropout."""
         tensors = tensors_of(batch)
         key = ("measure", *sorted(tensors))
         if key not in self._programs:
             self._programs[key] = opened(
                 lambda batch: losses(self.model, batch, Mode(), self.objective.parts, 0.0)
             )
-        found = self._programs[key](tensors)
-        sums: dict[str, float] = {part: float(found.get(part, 0.0)) for part in self.objective.parts}
-        return self._measures(sums, count, source_tokens(batch))
+        return self._programs[key](tensors)  # type: ignore[no-any-return]
 
-    def _differentiate(self, batch: Batch, scales: dict[str, float], number: int) -> tuple[Any, Any]:
-        seed = tf.constant([self.objective.seed & 0x7FFFFFFF, 0], tf.int32)
-        for part in (self.updates, number):
-            seed = tf.random.experimental.stateless_fold_in(seed, part)
-        factors = {part: tf.constant(scale * self.scale.value) for part, scale in scales.items()}
-        tensors = tensors_of(batch)
-        key = tuple(sorted(tensors))
-        if key not in self._programs:
-            self._programs[key] = opened(self._differentiated)
-        return self._programs[key](tensors, factors, seed)  # type: ignore[no-any-return]
+    def added(self, gradients: Any, more: Any) -> Any:
+        """The sum of two gradients."""
+        return tf.nest.map_structure(tf.add, gradients, more)
+
+    def norm(self, gradients: Any) -> float:
+        """The root of the sum of their squares."""
+        return float(tf.linalg.global_norm(tf.nest.flatten(gradients)))
+
+    def apply(self, gradients: Any, factor: float, rate: float) -> None:
+        """Change weights and optimizer state in place."""
+        self._change(gradients, *(tf.constant(one, tf.float32) for one in (factor, rate, self.applied)))
 
     def _differentiated(self, batch: Any, factors: Any, seed: tf.Tensor) -> tuple[Any, Any]:
         """Losses and gradients of a batch, added over all devices."""
@@ -174,19 +140,6 @@ class TfEngine:
                 slopes[name] = tf.where(others[:, None], slopes[name], 0.0)
         return found, slopes
 
-    def _update(self, gradients: Any, rate: float) -> float:
-        """Clip and apply the gradients, if they are finite. Returns their norm."""
-        norm = float(tf.linalg.global_norm(tf.nest.flatten(gradients))) / self.scale.value
-        self.updates += 1
-        if math.isfinite(norm):
-            factor = 1 / self.scale.value
-            if self.optim.clip_norm is not None:
-                factor *= min(1.0, self.optim.clip_norm / (norm + 1e-6))
-            self._change(gradients, *(tf.constant(one, tf.float32) for one in (factor, rate, self.applied)))
-            self.applied += 1
-        self.scale.update(math.isfinite(norm))
-        return norm
-
     def _changed(self, gradients: Any, factor: tf.Tensor, rate: tf.Tensor, applied: tf.Tensor) -> None:
         for name, variable in self.weights.items():
             keys, rule = list(self.states[name]), self.rules[name]
@@ -202,65 +155,22 @@ class TfEngine:
             slope = tf.ensure_shape(gradients[name] * factor, variable.shape)
             self.strategy.extended.update(variable, change, args=(slope, *self.states[name].values()))
 
-    def _measures(
-        self, sums: dict[str, float], counts: dict[str, int], source_tokens: int, **rest: Any
-    ) -> Measures:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        memory = peak if sys.platform == "darwin" else peak * 1024
-        return Measures(sums, counts, part_weights(self.objective), source_tokens, memory=memory, **rest)
-
     # -- remembering ---------------------------------------------------------------------------------------
 
-    def save(self, folder: Path) -> None:
-        """Write weights, the optimizer's state and how far the run is; matrices are [in, out]."""
-        notes = {"updates": self.updates, "applied": self.applied, "scale": self.scale.state()}
-        notes |= {"optimizer": self.optim.name, "framework": "tensorflow"}
-        tensors = {name: RawTensor.from_array(one.numpy()) for name, one in self._named().items()}
-        write_state(folder, 0, 1, tensors, notes)
-
-    def load(self, folder: Path) -> None:
-        """Read what ``save`` wrote, on as many devices or on another number.
-
-        Raises:
-            CheckpointCorrupt: it is not there.
-            CheckpointMismatch: it was saved by another kind of model or optimizer, or by another backend.
-        """
-        saved, mine = SavedState(folder), self._named()
-        saved.require_optimizer(self.optim.name)
-        if saved.notes.get("framework") != "tensorflow":
-            raise CheckpointMismatch(
-                f"{folder} was saved by another backend: go on with that one, or start a new run from the "
-                "exported model"
-            )
-        found = {name: saved.read(name).array() for name in mine}
-        if wrong := [name for name, array in found.items() if array.shape != tuple(mine[name].shape)]:
-            raise CheckpointMismatch(
-                f"{len(wrong)} tensors of {folder} have another shape, such as {wrong[0]}: it belongs to "
-                "another job"
-            )
-        for name, array in found.items():
-            mine[name].assign(np.array(array))
-        self.updates, self.applied = int(saved.notes["updates"]), int(saved.notes["applied"])
-        self.scale.restore(saved.notes["scale"])
-
-    def _named(self) -> dict[str, Any]:
+    def named(self) -> Mapping[str, Any]:
+        """Variables by their names in a saved run; matrices are [in, out]."""
         named = {f"model/{name}": one for name, one in self.weights.items()}
         for name, state in self.states.items():
             named |= {f"optim/{name}/{key}": one for key, one in state.items()}
         return named
 
-    def export(self, folder: Path) -> None:
-        """Write the model as a checkpoint.
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take the arrays of a saved run."""
+        for name, variable in self.named().items():
+            variable.assign(arrays[name])
 
-        Raises:
-            PegasusError: weights are not finite.
-        """
-        broken = [name for name, one in self.weights.items() if not np.isfinite(one.numpy()).all()]
-        if broken:
-            raise PegasusError(
-                f"after {self.updates:,} updates {len(broken)} of {len(self.weights)} weights are not "
-                f"finite, such as {broken[0]}: nothing was exported. Use a lower rate, or clip_norm"
-            )
+    def write_model(self, folder: Path) -> None:
+        """Write the model as a checkpoint."""
         self.model.save_pretrained(folder)
 
 
@@ -287,17 +197,7 @@ def _placed(model: Any, precision: str, strategy: Any) -> Any:
     return copied
 
 
-def _learns(leaf: Parameter, objective: Objective) -> bool:
-    return leaf.kind != "logits_bias" and learns(leaf.name, objective, embedding=_is_table(leaf))
-
-
-def _is_table(leaf: Parameter) -> bool:
-    return leaf.kind == "embedding" or leaf.name == "lm_head.weight"
-
-
-def _refuse(model: Any, objective: Objective, placement: Placement) -> None:
-    if getattr(model, "kind", None) != "conditional":
-        raise BadSetting(f"a {type(model).__name__} has no head to learn with: use one that has")
+def _refuse(objective: Objective, placement: Placement) -> None:
     if objective.lora is not None:
         raise NotOffered(
             "the TensorFlow backend has no LoRA: leave objective.lora out, or learn with torch"
