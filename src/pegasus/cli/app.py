@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: Each verb is a module of this package with `declare(parser)` and `run(arguments) -> exit code`.
 VERBS = {
     "summarize": "summarize texts: files, JSON lines, or what is piped in",
+    "join": "join the parts of a bulk job into one file",
     "finetune": "fine-tune a model on pairs of texts, as a job file says",
     "prepare": "turn a corpus into shards for pre-training",
     "inspect": "look into a checkpoint, a training run, shards, or an example of pre-training",

@@ -48,13 +48,22 @@ def choose_form(name: str, sink: Sink, *, single: bool) -> Form:
 
 def to_record(item: Item, end: Summary | PegasusError) -> dict[str, Any]:
     """Return a result for JSON: where it comes from, then the summary and its facts, or the error."""
-    record: dict[str, Any] = {"file": item.file}
-    if item.line is not None:
-        record = {"id": item.id, "file": item.file, "line": item.line}
+    return {**origin_of(item), **to_facts(end)}
+
+
+def origin_of(item: Item) -> dict[str, Any]:
+    """Return where a result comes from."""
+    if item.line is None:
+        return {"file": item.file}
+    return {"id": item.id, "file": item.file, "line": item.line}
+
+
+def to_facts(end: Summary | PegasusError) -> dict[str, Any]:
+    """Return a summary and its facts, or the error."""
     if isinstance(end, PegasusError):
-        return {**record, "error": str(end)}
+        return {"error": str(end)}
     facts = end.to_dict()
-    return {**record, "summary": facts.pop("text"), **facts}
+    return {"summary": facts.pop("text"), **facts}
 
 
 def to_line(record: Record) -> str:

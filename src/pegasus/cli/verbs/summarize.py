@@ -15,6 +15,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pegasus.cli.bulk.options import declare_bulk, is_bulk
 from pegasus.cli.exits import FAILED, OK, PARTLY, USAGE, say
 from pegasus.cli.model_options import (
     declare_backend,
@@ -42,6 +43,7 @@ examples:
   pegasus summarize *.txt -o summaries/ --format json
   pegasus summarize papers/ -o summaries/ --format json
   pegasus summarize news.csv.gz --column body -o news.summaries.jsonl
+  pegasus summarize big.jsonl -o summaries/ --bulk
   pegasus summarize book.txt --long chunk --length 300 --explain
 """
 _SETTINGS = (
@@ -58,6 +60,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("files", nargs="*", metavar="FILE", help="files or folders; - or nothing: stdin")
     _declare_files(parser.add_argument_group("input and output"))
+    declare_bulk(parser.add_argument_group("many rows, many machines"))
     _declare_summary(parser.add_argument_group("the summary"))
     _declare_model(parser.add_argument_group("the model"))
 
@@ -150,13 +153,18 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     reading = make_reading(arguments, column=arguments.column)
     inputs = find_inputs(arguments.files or ["-"], reading)
+    identity = _identity(arguments, settings)
+    if is_bulk(arguments):
+        from pegasus.cli.bulk.summarize import run_bulk
+
+        return run_bulk(arguments, inputs, identity, settings)
     bar = Bar.on_stderr(quiet=arguments.quiet)
     most = min(_WINDOW_BATCHES * settings["batch_size"], _LARGEST_WINDOW)
     opened = open_output(
         inputs,
         arguments.output,
         arguments.format,
-        _identity(arguments, settings),
+        identity,
         overwrite=arguments.overwrite,
         report=_silence if arguments.quiet else say,
     )

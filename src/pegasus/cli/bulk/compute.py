@@ -1,0 +1,60 @@
+"""What a worker of a bulk job does: opens the model, then makes summaries of texts, as plain facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pegasus.errors import BadSetting
+
+Texts = list[str]
+#: For each text the facts of its summary, or its error.
+Ends = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a worker opens the model; it can be sent to another machine.
+
+    Attributes:
+        model: its name, which every machine must know it by.
+        weights: what its folder held where the job was started (`pegasus.cli.weights`).
+        backend: what computes.
+        device: where.
+        dtype: how numbers are kept.
+        threads: of the CPU.
+        settings: of each summary.
+    """
+
+    model: str
+    weights: str | None
+    backend: str | None
+    device: str
+    dtype: str
+    threads: int | None
+    settings: Mapping[str, Any]
+
+    def __call__(self) -> Callable[[Texts], Ends]:
+        """Open it.
+
+        Raises:
+            BadSetting: this machine has other weights under that name.
+            PegasusError: it cannot be opened.
+        """
+        from pegasus.cli.formats import to_facts
+        from pegasus.cli.weights import name_weights
+        from pegasus.summarizer import Summarizer
+
+        if name_weights(self.model) != self.weights:
+            raise BadSetting(
+                f"{self.model} holds other weights on one of the machines, or none: put the same there."
+            )
+        summarizer = Summarizer.from_pretrained(
+            self.model, backend=self.backend, device=self.device, dtype=self.dtype, threads=self.threads
+        )
+        return lambda texts: [to_facts(end) for end in summarizer.attempt(texts, **self.settings)]
+
+    def with_threads(self, threads: int) -> Opening:
+        """Return the same with so many threads."""
+        return replace(self, threads=threads)
