@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,4 +54,6 @@ def is_bulk(arguments: argparse.Namespace) -> bool:
 
 
 def _is_job(target: str) -> bool:
-    return target not in ("", "-") and (Path(target) / JOB).is_file()
+    with suppress(OSError):  # a name may be too long to be looked for
+        return target not in ("", "-") and (Path(target) / JOB).is_file()
+    return False
