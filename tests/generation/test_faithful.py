@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pegasus.generation.config import GenerationConfig
+from pegasus.generation.processors.allowed_tokens import AllowedTokens
 from pegasus.generation.processors.faithful import AllowedWords, Faithful
 from pegasus.generation.processors.logits_processors import Diversity, LogitsProcessors, MinLength
 from pegasus.generation.processors.phrase_processors import NoRepeatedNgrams
-from pegasus.generation.processors.wording import Lexicon, SourceWords, WordList
+from pegasus.generation.processors.word_list import WordList
+from pegasus.generation.processors.wording import Lexicon, SourceWords, Wording
 from pegasus.generation.search.search_settings import SearchSettings
 from pegasus.generation.search.strategies import choose
 from pegasus.generation.session import DecoderSession, HostScores, Reading, log_softmax, run_search
@@ -82,7 +84,7 @@ def faithful() -> Faithful:
 def processors(*others) -> LogitsProcessors:
     one = faithful()
     words = AllowedWords(one, [np.array([12])] * TEXTS)
-    words.wordings = [type(words.wordings[0])(one.lexicon, source) for source in SOURCES]
+    words.allowed = [AllowedTokens(Wording(one.lexicon, source), one.shared) for source in SOURCES]
     return LogitsProcessors([*others, words])
 
 
@@ -125,17 +127,17 @@ def test_every_word_that_ends_is_allowed(seed, name):
     config = CONFIGS[name]
     session = DecoderSession(TableDecoder(logits_of(seed)), np.asarray, np.asarray)
     hypotheses = found(session, config.num_beams, config)
-    own = processors().processors[-1].wordings
+    own = [one.wording for one in processors().processors[-1].allowed]
     for text, (row, ended) in enumerate(zip(hypotheses.sequences_NT.tolist(), hypotheses.finished_N)):
-        state = own[text].read(frozenset({("", True, 0)}), text_of(row))
+        state = own[text].read(own[text].start, text_of(row))
         assert state
-        assert not ended or own[text].may_end(state)
+        assert not ended or state.may_end
     assert np.isfinite(hypotheses.scores_N).all()
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_many_beams_find_what_brute_force_finds(seed):
-    logits, own = logits_of(seed), processors().processors[-1].wordings
+    logits, own = logits_of(seed), [one.wording for one in processors().processors[-1].allowed]
     config = GenerationConfig(num_beams=64, length_penalty=0.0)
     settings_ = SearchSettings(
         max_length=5,
@@ -153,7 +155,7 @@ def test_many_beams_find_what_brute_force_finds(seed):
             (score(logits, text, row), row)
             for length in range(4)
             for row in product(range(2, len(PIECES)), repeat=length)
-            if own[text].may_end(own[text].read(frozenset({("", True, 0)}), text_of(row)))
+            if own[text].read(own[text].start, text_of(row)).may_end
         )
         said = [token for token in hypotheses.sequences_NT[text].tolist()[1:] if token > EOS]
         assert hypotheses.scores_N[text] == pytest.approx(max(best[0], hypotheses.scores_N[text]), abs=1e-4)

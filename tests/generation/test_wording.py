@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pegasus.generation.processors.wording import START, Lexicon, SourceWords, Wording, WordList
+from pegasus.generation.processors.allowed_tokens import AllowedTokens, SharedTokens
+from pegasus.generation.processors.word_list import WordList
+from pegasus.generation.processors.wording import Lexicon, SourceWords, Wording
 
 COMMON = WordList(["the", "then", "in", "of", "person", "people", "came", "isn't", "street", "for", "may"])
 SMALL = WordList(["one", "two", "first"])
@@ -32,7 +34,7 @@ def wording(*, common=COMMON, free=False, source=SOURCE) -> Wording:
 def is_allowed(text: str, **options) -> bool:
     """Whether a text may be written and may end there."""
     one = wording(**options)
-    return one.may_end(one.read(START, text))
+    return one.read(one.start, text).may_end
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_words_are_those_of_the_lists(common, source, text):
     common = [word.lower() for word in common]
     given_words = SourceWords(words=WordList(source))
     one = wording(common=WordList(common), source=given_words)
-    state, opens, good = START, True, True
+    state, opens, good = one.start, True, True
     for word in re.findall(r"[abAB]+|[ .,]", text):
         if word in " .,":
             opens = word == "." or (opens and word == " ")
@@ -89,7 +91,7 @@ def test_words_are_those_of_the_lists(common, source, text):
         good = good and (word in source or plain in common)
         opens = False
     state = one.read(state, text)
-    assert one.may_end(state) == good
+    assert state.may_end == good
 
 
 @settings(max_examples=100)
@@ -104,9 +106,10 @@ def test_whatever_is_begun_can_be_ended(source, numbers, seed):
         Lexicon(pieces=[None, None, *letters, "ab", "A", " a", "1,"], ends=frozenset({1})),
         SourceWords(words=WordList(source), numbers=WordList(numbers)),
     )
-    random, state = np.random.default_rng(seed), START
+    every = AllowedTokens(one, SharedTokens(one.lexicon))
+    random, state = np.random.default_rng(seed), one.start
     for _ in range(12):
-        allowed = np.flatnonzero(one.allowed(state))
+        allowed = every.tokens(state)
         assert len(allowed)
         assert [token for token in range(len(one.lexicon.pieces)) if one.accepts(state, token)] == list(
             allowed
@@ -115,7 +118,7 @@ def test_whatever_is_begun_can_be_ended(source, numbers, seed):
             break
         state = one.after(state, token)
     for _ in range(10):  # the shortest way out: letters until a word is whole
-        if one.may_end(state):
+        if state.may_end:
             break
-        state = next(s for c in letters if (s := one.read(state, c)) and any(t[0] for t in s))
+        state = next(s for c in letters if (s := one.read(state, c)) and any(t[0] for t in s.threads))
     assert state

@@ -10,7 +10,7 @@ import pytest
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
 from pegasus.errors import BadSetting
-from pegasus.generation.processors.wording import START, Wording
+from pegasus.generation.processors.wording import Wording
 from pegasus.summarizer import Summarizer
 from pegasus.summarizer.faithful import COMMON_WORDS, faithful_to, list_common_words, read_common_words
 from pegasus.summarizer.numbers import known_values, unknown_numbers
@@ -47,7 +47,7 @@ def wording(tokenizer, tmp_path, mode="words", text=TEXT) -> Wording:
 )  # fmt: skip
 def test_what_the_text_says_may_be_said(tokenizer, tmp_path, text):
     one = wording(tokenizer, tmp_path)
-    assert one.may_end(one.read(START, text))
+    assert one.read(one.start, text).may_end
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_what_the_text_says_may_be_said(tokenizer, tmp_path, text):
 )  # fmt: skip
 def test_what_it_does_not_say_may_not(tokenizer, tmp_path, text):
     one = wording(tokenizer, tmp_path)
-    assert not one.may_end(one.read(START, text))
+    assert not one.read(one.start, text).may_end
 
 
 def test_names_alone(tokenizer, tmp_path):
     one = wording(tokenizer, tmp_path, "names")
-    assert one.may_end(one.read(START, "the qwertz mayor of Northbridge"))
+    assert one.read(one.start, "the qwertz mayor of Northbridge").may_end
     for text in ("the Qwertz", "18 floods", "eighteen floods"):
-        assert not one.may_end(one.read(START, text))
+        assert not one.read(one.start, text).may_end
 
 
 def random_model(tokenizer):

@@ -111,7 +111,7 @@ def _accepted(scores_RV: np.ndarray, edit: Edit) -> np.ndarray:
     assert edit.accept is not None
     rows = np.arange(len(scores_RV)) if edit.rows_N is None else edit.rows_N
     for row, number in zip(rows, rows if edit.numbers_N is None else edit.numbers_N):
-        places = list(edit.accept.accepted(int(number), range(scores_RV.shape[1])))
+        places = edit.accept.tokens(int(number)).tolist()
         if not np.isfinite(scores_RV[row, places]).any():
             places = list(edit.accept.ends)
         kept = scores_RV[row, places]

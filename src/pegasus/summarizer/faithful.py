@@ -11,7 +11,8 @@ from typing import Any
 
 from pegasus.errors import BadData
 from pegasus.generation.processors.faithful import Faithful
-from pegasus.generation.processors.wording import Lexicon, SourceWords, WordList
+from pegasus.generation.processors.word_list import WordList
+from pegasus.generation.processors.wording import Lexicon, SourceWords
 from pegasus.summarizer.number_words import DECADES, ORDINALS, SCALES, TENS, UNITS
 from pegasus.summarizer.numbers import dated_months, find_numbers
 from pegasus.summarizer.proper_names import opens_sentence
@@ -26,6 +27,7 @@ _SMALL_NUMBERS = frozenset(
     word for words in (UNITS, ORDINALS) for word, value in words.items() if value < _LEAST_SPOKEN
 )
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_APOSTROPHES = re.compile("['’]")
 _SCALE = "hundred|thousand|million|billion|trillion|mn|bn|tn|trn|lakh|lakhs|crore|crores|dozen"
 # Figures, whatever joins them ("1,200", "2019-20", "10:30"), what is attached ("20th", "5km"), their scale.
 _FIGURES = re.compile(
@@ -107,16 +109,33 @@ def read_source(text: str, lexicon: Lexicon, letters: frozenset[str]) -> SourceW
 
 
 def _names_and_words(text: str) -> Iterator[str]:
+    seen: set[str] = set()
     for match in _WORD.finditer(text):
-        for word in {match.group(), *re.split("['’]", match.group())}:
-            if word[:1].isdigit() or not word or word.lower() in _NUMBER_WORDS:
-                continue
-            yield word
-            if word.isupper() and len(word) > 3:
-                yield word.capitalize()
-            if word.istitle() and opens_sentence(text[max(0, match.start() - 8) : match.start()]):
-                yield word.lower()
+        whole = match.group()
+        if whole in seen and not whole.istitle():
+            continue
+        parts = {whole, *_APOSTROPHES.split(whole)}
+        opens = any(map(str.istitle, parts)) and opens_sentence(
+            text[max(0, match.start() - 8) : match.start()]
+        )
+        if whole not in seen:
+            yield from _forms(parts)
+            seen.add(whole)
+        if opens:
+            yield from (word.lower() for word in parts if word.istitle() and not _is_number(word))
     yield from (month.capitalize() for month in dated_months(text))
+
+
+def _forms(words: Iterable[str]) -> Iterator[str]:
+    for word in words:
+        if word and not _is_number(word):
+            yield word
+            if len(word) > 3 and word.isupper():
+                yield word.capitalize()
+
+
+def _is_number(word: str) -> bool:
+    return word[0].isdigit() or word.lower() in _NUMBER_WORDS
 
 
 def _numbers(text: str) -> Iterator[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from pegasus.generation.processors.allowed_tokens import AllowedTokens, SharedTokens
 from pegasus.generation.processors.logits_processors import Processor
-from pegasus.generation.processors.wording import START, Lexicon, SourceWords, State, Wording
+from pegasus.generation.processors.wording import Lexicon, SourceWords, State, Wording
 from pegasus.generation.search.token_history import TokenHistory
 from pegasus.generation.session import Edit
 
@@ -24,6 +26,11 @@ class Faithful:
 
     lexicon: Lexicon
     read_source: Callable[[str], SourceWords]
+
+    @cached_property
+    def shared(self) -> SharedTokens:
+        """What is allowed whatever a source says, found once."""
+        return SharedTokens(self.lexicon)
 
     def wording(self, source_S: np.ndarray) -> Wording:
         """What may be written about a source, given its tokens."""
@@ -50,7 +57,7 @@ class AllowedWords(Processor):
         free: Iterable[int] = (),
         refused: list[int] | None = None,
     ) -> None:
-        self.wordings = [faithful.wording(source) for source in sources]
+        self.allowed = [AllowedTokens(faithful.wording(source), faithful.shared) for source in sources]
         self.free = frozenset(free)
         self.refused = [] if refused is None else refused
         self._first = len(self.refused)
@@ -69,7 +76,7 @@ class AllowedWords(Processor):
         if self._states is None:
             self._states = self._from(history)
         if history.length not in self.free:
-            rows = _Rows(self.wordings, self._states, history.texts_R.tolist(), self.refused, self._first)
+            rows = _Rows(self.allowed, self._states, history.texts_R.tolist(), self.refused, self._first)
             yield Edit("accept", accept=rows)
 
     def carry(self, history: TokenHistory, parents_R: np.ndarray) -> None:
@@ -79,7 +86,7 @@ class AllowedWords(Processor):
             return
         tokens = history.window(1)[:, 0].tolist()
         self._states = [
-            self.wordings[text].after(self._states[parent], token)
+            self.allowed[text].wording.after(self._states[parent], token)
             for text, parent, token in zip(history.texts_R.tolist(), parents_R.tolist(), tokens)
         ]
 
@@ -87,18 +94,19 @@ class AllowedWords(Processor):
         """The states after what has been written; the start token says nothing."""
         states = []
         for text, row in zip(history.texts_R.tolist(), history.ids_RT.tolist()):
-            state = START
+            wording = self.allowed[text].wording
+            state = wording.start
             for token in row[1:]:
-                state = self.wordings[text].after(state, token)
+                state = wording.after(state, token)
             states.append(state)
         return states
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What may be said next in each row, as it is now."""
+    """What may be said next in each row, as it is now; a row that is over may say anything."""
 
-    wordings: Sequence[Wording]
+    texts_allowed: Sequence[AllowedTokens]
     states: Sequence[State]
     texts: Sequence[int]
     refused: list[int]
@@ -107,22 +115,22 @@ class _Rows:
     @property
     def ends(self) -> frozenset[int]:
         """The tokens that end a text."""
-        return self.wordings[0].lexicon.ends
+        return self.texts_allowed[0].lexicon.ends
 
-    def accepted(self, row: int, tokens: Sequence[int]) -> Sequence[int]:
-        """The places of those tokens that may be said; a row that is over may say anything."""
+    def verdict(self, row: int) -> Callable[[int], bool] | None:
+        """Whether a token may be said; None: every one."""
         state = self.states[row]
-        return self.wordings[self.texts[row]].accepted(state, tokens) if state else range(len(tokens))
+        return state.verdicts.__getitem__ if state else None
 
     def few(self, row: int) -> np.ndarray | None:
         """All tokens that may be said, where they are few."""
         state = self.states[row]
-        return self.wordings[self.texts[row]].few(state) if state else None
+        return self.texts_allowed[self.texts[row]].few(state) if state else None
 
-    def allowed(self, row: int) -> np.ndarray:
-        """bool [V]: which tokens may be said."""
-        state, wording = self.states[row], self.wordings[self.texts[row]]
-        return wording.allowed(state) if state else np.ones(len(wording.lexicon.pieces), dtype=bool)
+    def tokens(self, row: int) -> np.ndarray:
+        """All tokens that may be said, sorted."""
+        state, allowed = self.states[row], self.texts_allowed[self.texts[row]]
+        return allowed.tokens(state) if state else np.arange(len(allowed.lexicon.pieces))
 
     def note_refused(self, row: int) -> None:
         """Counts what was prevented."""

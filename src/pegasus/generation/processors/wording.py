@@ -9,78 +9,24 @@ always a way to go on. Blanks and punctuation stand between words; in a number t
 
 from __future__ import annotations
 
-import unicodedata
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
+from pegasus.generation.processors.token_table import Parts, TokenTable, is_letter, is_plain, plain_form
+from pegasus.generation.processors.word_list import WordList
 
-_APOSTROPHES = "'’"
+APOSTROPHES = "'’"
 #: What may stand behind an apostrophe: John's, don't, we've.
-_SUFFIXES = frozenset({"s", "t", "re", "ve", "ll", "d", "m"})
+SUFFIXES = WordList(["s", "t", "re", "ve", "ll", "d", "m"])
 _SENTENCE_ENDS = ".!?…:;\n"
 _OPENING = " \"'“”‘’«([{-–—•*#>\t"
 #: After a number: what another number may not follow at once, for both together would be a third.
-_MOST_REMEMBERED = 1_000_000
 _IN_NUMBERS = ".,:'’٫٬_"
 _BETWEEN_NUMBERS = " -–—/⁄\u00a0\u202f"
 
 #: What stands before the word at hand: no number; one, and a blank or hyphen; one, and a point or comma.
-_NONE, _BESIDE, _TOUCHING = 0, 1, 2
-
-
-class WordList:
-    """Words that are looked up whole and by their beginning.
-
-    Args:
-        words: any order, each as often as it likes.
-    """
-
-    def __init__(self, words: Iterable[str] = ()) -> None:
-        self._words = frozenset(words)
-        self._sorted = sorted(self._words)
-        self._begun: dict[str, bool] = {}
-        self._followed: dict[str, str] = {}
-
-    def __contains__(self, word: str) -> bool:
-        return word in self._words
-
-    def __len__(self) -> int:
-        return len(self._sorted)
-
-    def begins(self, prefix: str) -> bool:
-        """Whether some word begins so, or is this."""
-        found = self._begun.get(prefix)
-        if found is None:
-            place = bisect_left(self._sorted, prefix)
-            found = place < len(self._sorted) and self._sorted[place].startswith(prefix)
-            if len(self._begun) < _MOST_REMEMBERED:
-                self._begun[prefix] = found
-        return found
-
-    def following(self, prefix: str) -> str:
-        """The characters that come next in words which begin so."""
-        found = self._followed.get(prefix)
-        if found is None:
-            place, characters = bisect_left(self._sorted, prefix), []
-            while place < len(self._sorted) and self._sorted[place].startswith(prefix):
-                if len(self._sorted[place]) == len(prefix):
-                    place += 1
-                    continue
-                characters.append(self._sorted[place][len(prefix)])
-                place = bisect_left(self._sorted, prefix + chr(ord(characters[-1]) + 1), place)
-            found = "".join(characters)
-            if len(self._followed) < _MOST_REMEMBERED:
-                self._followed[prefix] = found
-        return found
-
-    def goes_on(self, word: str) -> bool:
-        """Whether some longer word begins with this one."""
-        place = bisect_left(self._sorted, word)
-        place += place < len(self._sorted) and self._sorted[place] == word
-        return place < len(self._sorted) and self._sorted[place].startswith(word)
+NONE, BESIDE, TOUCHING = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -127,21 +73,56 @@ class Lexicon:
         return [*self.ends, *(token for token, piece in enumerate(self.pieces) if piece == "")]
 
     @cached_property
-    def by_text(self) -> list[tuple[str, int]]:
-        """The text of every token that is ever said and the token, sorted."""
-        return sorted((piece, token) for token, piece in enumerate(self.pieces) if piece)
+    def table(self) -> TokenTable:
+        """The tokens, taken apart."""
+        return TokenTable(self.pieces)
+
+    @cached_property
+    def anyway(self) -> Anyway:
+        """What is allowed whatever the source says, as far as anybody asked."""
+        return Anyway(self)
 
 
 #: The word so far, whether it opens a sentence, and what stands before it.
 Thread = tuple[str, bool, int]
-#: All ways to read what has been written; empty: it should not have been.
-State = frozenset[Thread]
 
-START: State = frozenset({("", True, _NONE)})
-_NOWHERE: State = frozenset()
 
-#: A word of so many letters is begun by few words, and fewer tokens than this can go on with it.
-_NARROW, _FEW = 2, 512
+class State:
+    """All ways to read what has been written; none: it should not have been.
+
+    Attributes:
+        threads: those ways.
+        verdicts: whether a token may come next, by token.
+        begun: the same of tokens whose lead is what was read last, as far as anybody asked.
+        tokens: what tokens lead to, as far as they were written.
+        characters: what characters lead to, likewise.
+    """
+
+    __slots__ = ("begun", "characters", "may_end", "threads", "tokens", "verdicts")
+
+    def __init__(self, threads: frozenset[Thread], wording: Wording) -> None:
+        self.threads = threads
+        self.may_end = any(not thread[0] or wording.is_whole(thread) for thread in threads)
+        self.verdicts = _Verdicts(self, wording)
+        self.begun: dict[int, bool] = {}
+        self.tokens: dict[int, State] = {}
+        self.characters: dict[str, State] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.threads)
+
+
+class _Verdicts(dict[int, bool]):
+    """Whether tokens may be written, each found when it is first asked about."""
+
+    __slots__ = ("state", "wording")
+
+    def __init__(self, state: State, wording: Wording) -> None:
+        self.state, self.wording = state, wording
+
+    def __missing__(self, token: int) -> bool:
+        found = self[token] = self.wording.accepts(self.state, token)
+        return found
 
 
 class Wording:
@@ -154,160 +135,137 @@ class Wording:
 
     def __init__(self, lexicon: Lexicon, source: SourceWords) -> None:
         self.lexicon, self.source = lexicon, source
-        self._next: dict[tuple[State, str], State] = {}
-        self._good: dict[State, set[int]] = {}
-        self._bad: dict[State, set[int]] = {}
-        self._all: dict[State, np.ndarray] = {}
+        self._states: dict[frozenset[Thread], State] = {}
+        self.nowhere = self.state(frozenset())
+        self.start = self.state(frozenset({("", True, NONE)}))
+
+    def state(self, threads: frozenset[Thread]) -> State:
+        """The one state of these threads."""
+        found = self._states.get(threads)
+        if found is None:
+            found = self._states[threads] = State(threads, self)
+        return found
 
     def after(self, state: State, token: int) -> State:
-        """The state once a token has been written; empty where it must not be."""
-        piece = self.lexicon.pieces[token]
-        if not piece:  # the unknown token is no part of a word, nor does it part two
-            return state if piece is not None and self.may_end(state) else _NOWHERE
-        return self.read(state, piece)
-
-    def may_end(self, state: State) -> bool:
-        """Whether the text may end here."""
-        return any(not thread[0] or self._is_whole(thread) for thread in state)
+        """The state once a token has been written; one without threads where it must not be."""
+        found = state.tokens.get(token)
+        if found is None:
+            found = state.tokens[token] = self._after(state, token)
+        return found
 
     def accepts(self, state: State, token: int) -> bool:
         """Whether a token may be written."""
         if token in self.lexicon.ends:
-            return self.may_end(state)
-        return bool(self.after(state, token))
+            return state.may_end
+        if not self.lexicon.pieces[token]:
+            return bool(self._after(state, token).threads)
+        parts = self.lexicon.table.parts(token)
+        if parts.lead:  # what follows a blank is the same after every word that it ends
+            state = self.read(state, parts.lead)
+            if not (parts.run and state.threads):
+                return bool(state.threads)
+            found = state.begun.get(token)
+            if found is None:
+                found = state.begun[token] = self._accepts_run(state, token, parts)
+            return found
+        return self._accepts_run(state, token, parts)
 
-    def accepted(self, state: State, tokens: Sequence[int]) -> list[int]:
-        """The places of those tokens that may be written."""
-        good, bad = self._good.get(state), self._bad.get(state)
-        if good is None or bad is None:
-            good, bad = self._good.setdefault(state, set()), self._bad.setdefault(state, set())
-        for token in tokens:
-            if token not in good and token not in bad:
-                (good if self.accepts(state, token) else bad).add(token)
-        return [place for place, token in enumerate(tokens) if token in good]
-
-    def few(self, state: State) -> np.ndarray | None:
-        """All tokens that may be written, if a word is begun and not whole; None: they may be many."""
-        if any(len(word) < _NARROW or self._is_free(word) for word, _, _ in state) or self.may_end(state):
-            return None
-        tokens = self._tokens(state)
-        return tokens if len(tokens) <= _FEW else None
-
-    def allowed(self, state: State) -> np.ndarray:
-        """bool [V]: which tokens may be written."""
-        allowed_V = np.zeros(len(self.lexicon.pieces), dtype=bool)
-        allowed_V[self._tokens(state)] = True
-        return allowed_V
-
-    def _tokens(self, state: State) -> np.ndarray:
-        found = self._all.get(state)
-        if found is None:
-            silent = self.lexicon.silent if self.may_end(state) else ()
-            found = np.array(sorted([*self._reachable(state), *silent]), dtype=np.int64)
-            self._all[state] = found
-        return found
-
-    def _reachable(self, state: State) -> Iterator[int]:
-        """All tokens whose characters can be read, each beginning of several read once."""
-        texts = self.lexicon.by_text
-        stack = [(state, "", 0, len(texts))]
-        while stack:
-            state, beginning, first, last = stack.pop()
-            while first < last and texts[first][0] == beginning:
-                yield texts[first][1]
-                first += 1
-            for character in self._following(state) or _characters(texts, beginning, first, last):
-                if first < last and (following := self.read(state, character)):
-                    longer = beginning + character
-                    start = bisect_left(texts, (longer, -1), first, last)
-                    end = bisect_left(texts, (beginning + chr(ord(character) + 1), -1), start, last)
-                    stack.append((following, longer, start, end))
-
-    def _following(self, state: State) -> str | None:
-        """The characters that may come next, some of which perhaps not; None: too many to be listed."""
-        if any(not word or self._is_free(word) for word, _, _ in state) or self.may_end(state):
-            return None
-        found: set[str] = set()
-        for word, opens, _ in state:
-            if word[0] in _APOSTROPHES:
-                return None
-            for one in (self.source.words, self.source.numbers):
-                found.update(one.following(word))
-            if (plain := _plain(word, opens)) is not None:
-                lists = (self.lexicon.common, self.lexicon.small_numbers, self.source.openers)
-                for one in (*lists, self.source.numbers):
-                    found.update(one.following(plain))
-        return "".join(found)
-
-    def _is_free(self, word: str) -> bool:
-        return self.lexicon.free and _is_plain(word)
+    def _accepts_run(self, state: State, token: int, parts: Parts) -> bool:
+        """Whether a token may be written, its lead having been."""
+        for word, opens, before in state.threads:
+            if not word and self.lexicon.anyway.accepts(opens, before, token):
+                return True
+        if parts.rest:
+            return bool(self.read(self._grown(state, parts.run), parts.rest).threads)
+        return any(self.begins((word + parts.run, opens, before)) for word, opens, before in state.threads)
 
     def read(self, state: State, text: str) -> State:
         """The state after some characters."""
         for character in text:
-            following = self._next.get((state, character))
+            following = state.characters.get(character)
             if following is None:
-                letter = _is_letter(character)
-                threads = (one for before in state for one in self._threads(before, character, letter))
-                following = self._next[state, character] = frozenset(threads)
+                letter = is_letter(character)
+                threads = (
+                    one for before in state.threads for one in self._threads(before, character, letter)
+                )
+                following = state.characters[character] = self.state(frozenset(threads))
             state = following
-            if not state:
+            if not state.threads:
                 break
         return state
+
+    def _after(self, state: State, token: int) -> State:
+        if not self.lexicon.pieces[token]:  # the unknown token is no part of a word, nor does it part two
+            return state if self.lexicon.pieces[token] == "" and state.may_end else self.nowhere
+        parts = self.lexicon.table.parts(token)
+        state = self.read(state, parts.lead) if parts.lead else state
+        if parts.run and state.threads:
+            state = self._grown(state, parts.run)
+        return self.read(state, parts.rest) if parts.rest else state
+
+    def _grown(self, state: State, run: str) -> State:
+        """The state after letters and figures, which all go on with the word at hand."""
+        threads = [(word + run, opens, before) for word, opens, before in state.threads]
+        alive = [thread for thread in threads if self.begins(thread)]
+        return self.state(frozenset(alive)) if alive else self.nowhere
 
     def _threads(self, thread: Thread, character: str, letter: bool) -> Iterable[Thread]:
         word, opens, before = thread
         if word or letter:
             grown = (word + character, opens, before)
-            if self._begins(grown):
+            if self.begins(grown):
                 yield grown
         if letter:
             return
         if not word:
             yield "", _opens_after(opens, character), _before_after(before, character)
-        elif self._is_whole(thread):
-            number = _before_after(_NONE, character, new=True) if self._is_number(word) else _NONE
+        elif self.is_whole(thread):
+            number = _before_after(NONE, character, new=True) if self._is_number(word) else NONE
             yield "", character in _SENTENCE_ENDS, number
-            if character in _APOSTROPHES and not any(one in _APOSTROPHES for one in word):
-                yield character, False, _NONE
+            if character in APOSTROPHES and not any(one in APOSTROPHES for one in word):
+                yield character, False, NONE
 
-    def _begins(self, thread: Thread) -> bool:
+    def begins(self, thread: Thread) -> bool:
         """Whether some word that is allowed here begins so."""
         word, opens, before = thread
-        if word[0] in _APOSTROPHES:
-            return any(suffix.startswith(word[1:]) for suffix in _SUFFIXES)
-        plain = _plain(word, opens)
-        if before == _NONE and self._is_begun_number(word, plain):
+        if word[0] in APOSTROPHES:
+            return len(word) == 1 or SUFFIXES.begins(word[1:])
+        plain = plain_form(word, opens)
+        if before == NONE and self._is_begun_number(word, plain):
             return True
-        if before == _TOUCHING and word[0].isdigit():
+        if before == TOUCHING and word[0].isdigit():
             return False
-        if self.source.words.begins(word) and not (before != _NONE and word[0].isdigit()):
+        if self.source.words.begins(word) and not (before != NONE and word[0].isdigit()):
             return True
         if plain is None:
             return False
-        if self.lexicon.common.begins(plain) or self._is_free(word):
+        if self.lexicon.common.begins(plain) or self.is_free(word):
             return True
         return plain is not word and self.source.openers.begins(plain)
 
-    def _is_whole(self, thread: Thread) -> bool:
+    def is_whole(self, thread: Thread) -> bool:
         """Whether a word is allowed here as it stands."""
         word, opens, before = thread
-        if word[0] in _APOSTROPHES:
-            return word[1:] in _SUFFIXES
-        plain = _plain(word, opens)
-        if before == _NONE and self._is_allowed_number(word, plain):
+        if word[0] in APOSTROPHES:
+            return word[1:] in SUFFIXES
+        plain = plain_form(word, opens)
+        if before == NONE and self._is_allowed_number(word, plain):
             return True
         if word in self.source.words:
-            return not (before != _NONE and word[0].isdigit())
+            return not (before != NONE and word[0].isdigit())
         if plain is None:
             return False
         if plain is not word and self.source.names.goes_on(word):
             return False  # what begins as a name of the source shall be that name: "Person2", not "Person"
         if plain in self.lexicon.common:
             return True
-        if self._is_free(word) and word not in self.lexicon.number_words:
+        if self.is_free(word) and word not in self.lexicon.number_words:
             return True
         return plain is not word and plain in self.source.openers
+
+    def is_free(self, word: str) -> bool:
+        """Whether a word needs neither a source nor a list; it may still be a number."""
+        return self.lexicon.free and is_plain(word)
 
     def _is_begun_number(self, word: str, plain: str | None) -> bool:
         numbers, small = self.source.numbers, self.lexicon.small_numbers
@@ -327,27 +285,50 @@ class Wording:
         )
 
 
-def _characters(texts: Sequence[tuple[str, int]], beginning: str, first: int, last: int) -> Iterator[str]:
-    """The characters that come next in a range of sorted texts, which all begin so and go on."""
-    while first < last:
-        character = texts[first][0][len(beginning)]
-        yield character
-        first = bisect_left(texts, (beginning + chr(ord(character) + 1), -1), first, last)
+class Anyway:
+    """Which tokens may be written where a word begins, whatever the source says.
 
+    Each lead has been written already. Where that depends on the source (a word is ended by the token that
+    begins it, and has a capital or is followed by letters) the answer is no.
 
-def _is_letter(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character)[0] == "M"
+    Args:
+        lexicon: what is allowed without a source.
+    """
 
+    def __init__(self, lexicon: Lexicon) -> None:
+        self.lexicon, self._wording = lexicon, Wording(lexicon, SourceWords())
+        self._found: dict[tuple[bool, int], dict[int, bool]] = {}
 
-def _is_plain(word: str) -> bool:
-    return word.islower() and all(_is_letter(one) and not one.isdigit() for one in word)
+    def accepts(self, opens: bool, before: int, token: int) -> bool:
+        """Whether a token with a run of letters may be written.
 
+        Args:
+            opens: whether the word opens a sentence.
+            before: what stands before it.
+            token: the token.
+        """
+        found = self._found.get((opens, before))
+        if found is None:
+            found = self._found[opens, before] = {}
+        verdict = found.get(token)
+        if verdict is None:
+            verdict = found[token] = self._accepts(opens, before, token)
+        return verdict
 
-def _plain(word: str, opens: bool) -> str | None:
-    """A word as lists have it: where it opens a sentence its capital counts for nothing; None: a name."""
-    if word[0].isupper():
-        return word[0].lower() + word[1:] if opens else None
-    return word
+    def begins(self, thread: Thread) -> bool:
+        """Whether some word that is allowed anyway begins so."""
+        return self._wording.begins(thread)
+
+    def _accepts(self, opens: bool, before: int, token: int) -> bool:
+        parts, one = self.lexicon.table.parts(token), self._wording
+        thread = (parts.run, opens, before)
+        if not one.begins(thread):
+            return False
+        if not parts.rest:
+            return True
+        if parts.run[0].isupper() or any(map(is_letter, parts.rest)):
+            return False
+        return bool(one.read(one.state(frozenset({thread})), parts.rest).threads)
 
 
 def _opens_after(opens: bool, character: str) -> bool:
@@ -364,8 +345,8 @@ def _before_after(before: int, character: str, *, new: bool = False) -> int:
         character: no letter.
         new: whether a number ends right before the character.
     """
-    if not new and before != _BESIDE:
-        return _NONE
+    if not new and before != BESIDE:
+        return NONE
     if character in _BETWEEN_NUMBERS:
-        return _BESIDE
-    return _TOUCHING if character in _IN_NUMBERS else _NONE
+        return BESIDE
+    return TOUCHING if character in _IN_NUMBERS else NONE

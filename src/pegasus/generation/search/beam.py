@@ -52,12 +52,14 @@ class Beam:
 
     def ask(self) -> Ask | None:
         """The best continuations of each beam."""
-        return self._ask(self.considered)
+        return self._ask(self.considered, best_of_texts=True)
 
-    def _ask(self, count: int | None) -> Ask | None:
+    def _ask(self, count: int | None, *, best_of_texts: bool = False) -> Ask | None:
         if self.over:
             return None
         parents_R, texts_B = self._next
+        # The first step may have a single row a text, which stands for all its beams.
+        all_rows = len(self.history.texts_R) == self.sums_BM.size
         return Ask(
             self.history.window(1) if self.history.steps else self.history.prompt_RT,
             parents_R=parents_R,
@@ -65,6 +67,7 @@ class Beam:
             edits=self.search_settings.processors.edits(self.history),
             count=count,
             scores="log_probs",
+            sums_BM=self.sums_BM if all_rows and best_of_texts else None,
         )
 
     def update(self, answer: Answer) -> None:

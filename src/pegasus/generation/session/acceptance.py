@@ -1,14 +1,16 @@
 """Tokens that a rule refuses: only those are asked about that would be among the best.
 
 A rule that allows some ten thousand of the tokens in one place and three in the next is neither a short
-list of bans nor a short list of what is allowed. Where few are allowed their scores are looked at. Where
-many are, nearly always the best are among them: these are found first and asked about then; the few that
-are refused get −∞, and the best are found again.
+list of bans nor a short list of what is allowed. Nearly always the best are among those allowed: they are
+found first and asked about then. In rows that lack some, and in rows where few tokens are allowed, the
+scores of all that is allowed are looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     from pegasus.generation.session.ask import Edit
     from pegasus.generation.session.decoder import Scores
 
-#: How many more than are wanted are looked at, in each turn; then all tokens of a row are asked about.
-_MORE = (8, 32, 128)
+#: How many more than are wanted are found, to be asked about where some are refused.
+MORE = 16
 
 
 class Acceptance(Protocol):
@@ -33,16 +35,16 @@ class Acceptance(Protocol):
         """The tokens that end a row."""
         ...
 
-    def accepted(self, row: int, tokens: Sequence[int]) -> Sequence[int]:
-        """The places of those tokens that may be said, in order."""
+    def verdict(self, row: int) -> Callable[[int], bool] | None:
+        """Whether a token may be said; None: every one may."""
         ...
 
     def few(self, row: int) -> np.ndarray | None:
-        """All tokens that may be said, where they are few; None: they are many."""
+        """All tokens that may be said, sorted, where they are few; None: they are many."""
         ...
 
-    def allowed(self, row: int) -> np.ndarray:
-        """bool [V]: which tokens may be said."""
+    def tokens(self, row: int) -> np.ndarray:
+        """All tokens that may be said, sorted."""
         ...
 
     def note_refused(self, row: int) -> None:
@@ -52,8 +54,6 @@ class Acceptance(Protocol):
 
 #: For each row who is asked about it, and the number that the row has there; None: everything is accepted.
 Askable = Sequence[tuple[Acceptance, int] | None]
-#: What gives numbers back that were changed.
-_Undo = tuple[Any, Any]
 
 
 def askable(edits: Sequence[Edit], rows: int) -> Askable:
@@ -68,139 +68,238 @@ def askable(edits: Sequence[Edit], rows: int) -> Askable:
     return found
 
 
-def refuse_all(scores: Scores, asked: Askable) -> None:
+def refuse_all(scores: Scores, asked: Askable, to_host: Callable[[Any], np.ndarray]) -> None:
     """Gives every refused token −∞: for those who look at all tokens."""
     for row, one in enumerate(asked):
-        if one is not None:
-            _refuse_in_row(scores, row, one)
+        if one is None:
+            continue
+        accept, number = one
+        allowed = accept.tokens(number)
+        values = _values(scores, [row], [allowed], to_host)[0]
+        if not np.isfinite(values).any():
+            allowed = _with_ends(allowed, accept)
+        refused_V = np.ones(scores.vocabulary, dtype=bool)
+        refused_V[allowed] = False
+        tokens = np.flatnonzero(refused_V)
+        scores.put(scores.places(np.full(len(tokens), row), tokens), -np.inf)
 
 
 def best_accepted(
-    scores: Scores, asked: Askable, count: int, shift: Any
-) -> tuple[np.ndarray, np.ndarray, list[_Undo]]:
+    scores: Scores,
+    asked: Askable,
+    count: int,
+    shift: Any,
+    to_host: Callable[[Any], np.ndarray],
+    sums_BM: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """The ``count`` best of the tokens that are accepted.
 
     Where fewer are accepted than are wanted the rest have −∞.
 
+    Args:
+        scores: those of all rows.
+        asked: who is asked about each row.
+        count: C.
+        shift: taken off the numbers of each row, as ``Scores.best`` takes it.
+        to_host: makes NumPy's arrays of the backend's.
+        sums_BM: see ``Ask``: with it nobody is asked about what cannot be among the best of its text.
+
     Returns:
-        float32 [N, count] and int64 [N, count], as from ``Scores.best``; and what was changed (``undo``).
+        float32 [N, count] and int64 [N, count], as from ``Scores.best``.
     """
-    values_NC, tokens_NC = scores.best(min(count + _MORE[0], scores.vocabulary), shift)
-    best_NK = values_NC[:, :count].copy(), tokens_NC[:, :count].copy()
-    narrow = _where_few(asked)
+    values_NC, tokens_NC = scores.best(min(count + MORE, scores.vocabulary), shift)
     _note_refusals(asked, tokens_NC[:, 0].tolist())
-    lacking = _take(best_NK, values_NC, tokens_NC, asked, narrow)
-    undone: list[_Undo] = []
-    for more in _MORE[1:]:
-        if not lacking:
-            break
-        undone += _ban(scores, [(row, token) for row, refused in lacking.items() for token in refused])
-        values_NC, tokens_NC = scores.best(min(count + more, scores.vocabulary), shift)
-        rows = [one if row in lacking else None for row, one in enumerate(asked)]
-        lacking = _take(best_NK, values_NC, tokens_NC, rows, narrow)
+    if sums_BM is None:
+        best_NK, lacking = _best_of_rows(values_NC, tokens_NC, asked, count)
+    else:
+        best_NK, lacking = _best_of_texts(values_NC, tokens_NC, asked, count, sums_BM)
     if lacking:
-        for row in lacking:
-            one = asked[row]
-            assert one is not None
-            undone.append(_refuse_in_row(scores, row, one))
-        values_NC, tokens_NC = scores.best(count, shift)
-        for row in lacking:
-            best_NK[0][row], best_NK[1][row] = values_NC[row], tokens_NC[row]
-    if narrow:
-        _take_few(best_NK, scores, asked, narrow, shift)
-    return *best_NK, undone
-
-
-def _where_few(asked: Askable) -> dict[int, np.ndarray]:
-    found = {}
-    for row, one in enumerate(asked):
-        if one is not None and (few := one[0].few(one[1])) is not None:
-            found[row] = few
-    return found
+        _take_allowed(best_NK, scores, asked, lacking, shift, to_host)
+    return best_NK
 
 
 def _note_refusals(asked: Askable, likeliest: Sequence[int]) -> None:
     for one, token in zip(asked, likeliest):
-        if one is not None and not one[0].accepted(one[1], [token]):
+        if one is not None and (verdict := one[0].verdict(one[1])) is not None and not verdict(token):
             one[0].note_refused(one[1])
 
 
-def _take(
-    best_NK: tuple[np.ndarray, np.ndarray],
-    values_NC: np.ndarray,
-    tokens_NC: np.ndarray,
-    asked: Askable,
-    narrow: dict[int, np.ndarray],
-) -> dict[int, list[int]]:
-    """Takes what is accepted of the tokens found; returns what was refused in rows that lack some.
+def _best_of_texts(
+    values_NC: np.ndarray, tokens_NC: np.ndarray, asked: Askable, count: int, sums_BM: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], dict[int, np.ndarray | None]]:
+    """The best of each text's rows together, as a beam search compares them.
 
-    An end is never given −∞: it may be all that is left. Rows in which few are allowed are passed over.
+    Returns:
+        What was accepted, −∞ elsewhere; and the rows of which more may be among the best than was found.
     """
-    count, lacking = best_NK[0].shape[1], {}
-    for row, one in enumerate(asked):
-        if one is None or row in narrow:
+    texts, beams = sums_BM.shape
+    width = values_NC.shape[1]
+    totals_BN = (values_NC.reshape(texts, beams, width) + sums_BM[:, :, None]).reshape(texts, -1)
+    order_BN = np.argsort(-totals_BN, axis=1, kind="stable")
+    kept: list[int] = []
+    lacking: dict[int, np.ndarray | None] = {}
+    for text, order in enumerate(order_BN):
+        first = text * beams
+        verdicts = [None if one is None else one[0].verdict(one[1]) for one in asked[first : first + beams]]
+        found = _first_of_text(order, tokens_NC[first : first + beams], verdicts, count)
+        kept += [first * width + place for place in found.kept]
+        lacking.update({first + row: None for row in found.exhausted})
+    best_NK = np.full((len(values_NC), count), -np.inf, dtype=values_NC.dtype), tokens_NC[:, :count].copy()
+    rows, places = np.divmod(np.array(sorted(kept)), width)
+    ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    best_NK[0][rows, ranks], best_NK[1][rows, ranks] = values_NC[rows, places], tokens_NC[rows, places]
+    for row in np.unique(rows[np.isneginf(values_NC[rows, places])]).tolist():
+        lacking.setdefault(row, None)
+    return best_NK, lacking
+
+
+@dataclass
+class _OfText:
+    """What is accepted of a text's best tokens: their places, and the rows that were seen to their end."""
+
+    kept: list[int]
+    exhausted: list[int]
+
+
+def _first_of_text(
+    order: np.ndarray,
+    tokens_MC: np.ndarray,
+    verdicts: Sequence[Callable[[int], bool] | None],
+    count: int,
+) -> _OfText:
+    found, tokens_N, width = _OfText([], []), tokens_MC.reshape(-1), tokens_MC.shape[1]
+    for start in range(0, len(order), 2 * count):  # nearly always the first of these parts is enough
+        some = order[start : start + 2 * count]
+        for place, token in zip(some.tolist(), tokens_N[some].tolist()):
+            row = place // width
+            verdict = verdicts[row]
+            if verdict is None or verdict(token):
+                found.kept.append(place)
+            if (place + 1) % width == 0 and verdict is not None:
+                found.exhausted.append(row)
+            if len(found.kept) == count:
+                return found
+    return found
+
+
+def _best_of_rows(
+    values_NC: np.ndarray, tokens_NC: np.ndarray, asked: Askable, count: int
+) -> tuple[tuple[np.ndarray, np.ndarray], dict[int, np.ndarray | None]]:
+    """The best of each row; and the rows that have too few, with all that they may say if it is known."""
+    places_NK, lacking = _accepted_places(tokens_NC, asked, count)
+    if places_NK is None:
+        best_NK = values_NC[:, :count].copy(), tokens_NC[:, :count].copy()
+    else:
+        best_NK = (
+            np.take_along_axis(values_NC, places_NK, axis=1),
+            np.take_along_axis(tokens_NC, places_NK, axis=1),
+        )
+    for row in np.flatnonzero(np.isneginf(best_NK[0][:, 0])).tolist():
+        if asked[row] is not None:  # others have forbidden all that was found
+            lacking.setdefault(row, None)
+    return best_NK, lacking
+
+
+def _accepted_places(
+    tokens_NC: np.ndarray, asked: Askable, count: int
+) -> tuple[np.ndarray | None, dict[int, np.ndarray | None]]:
+    """Where in each row the best tokens stand that are accepted.
+
+    Returns:
+        [N, count], or None where these are the first of each row; and the rows that have too few of them,
+        each with all that it may say, where that is known already.
+    """
+    places: list[list[int] | range] = []
+    lacking: dict[int, np.ndarray | None] = {}
+    first, changed = range(count), False
+    for row, (tokens, one) in enumerate(zip(tokens_NC.tolist(), asked)):
+        places.append(first)
+        if one is None or (verdict := one[0].verdict(one[1])) is None:
             continue
-        tokens = tokens_NC[row].tolist()
-        places = one[0].accepted(one[1], tokens)[:count]
-        if len(places) == count:
-            best_NK[0][row], best_NK[1][row] = values_NC[row, places], tokens_NC[row, places]
+        if (few := one[0].few(one[1])) is not None:
+            lacking[row] = few
+            continue
+        if all(map(verdict, tokens[:count])):
+            continue
+        found = _first_accepted(tokens, verdict, count)
+        if len(found) == count:
+            places[row], changed = found, True
         else:
-            good = {*places}
-            lacking[row] = [
-                token
-                for place, token in enumerate(tokens)
-                if place not in good and token not in one[0].ends
-            ]
-    return lacking
+            lacking[row] = None
+    return (np.array(places) if changed else None), lacking
 
 
-def _take_few(
+def _first_accepted(tokens: Sequence[int], verdict: Callable[[int], bool], count: int) -> list[int]:
+    found = []
+    for place, token in enumerate(tokens):
+        if verdict(token):
+            found.append(place)
+            if len(found) == count:
+                break
+    return found
+
+
+def _take_allowed(
     best_NK: tuple[np.ndarray, np.ndarray],
     scores: Scores,
     asked: Askable,
-    narrow: dict[int, np.ndarray],
+    lacking: dict[int, np.ndarray | None],
     shift: Any,
+    to_host: Callable[[Any], np.ndarray],
 ) -> None:
-    """In rows where few tokens are allowed: the best of these; an end where none of them can be said."""
-    ends = next(list(one[0].ends) for one in asked if one is not None)
-    width, count = max(map(len, narrow.values())), best_NK[0].shape[1]
-    tokens_NK = np.zeros((scores.rows, width + len(ends)), dtype=np.int64)
-    tokens_NK[:, width:] = ends
-    for row, few in narrow.items():
-        tokens_NK[row, : len(few)] = few
-    values_NK = scores.gather(tokens_NK, shift)
-    for row, few in narrow.items():
-        values, tokens = values_NK[row, : len(few)], few
+    """In some rows: the best of all that may be said; an end where nothing of that can be."""
+    known: list[np.ndarray] = []
+    for row, few in lacking.items():
+        accept, number = _asked(asked, row)
+        known.append(accept.tokens(number) if few is None else few)
+    shift_N = None if shift is None else to_host(shift)
+    found = _values(scores, list(lacking), known, to_host)
+    count = best_NK[0].shape[1]
+    for row, tokens, values in zip(lacking, known, found):
+        ends = _asked(asked, row)[0].ends
         if not np.isfinite(values).any():
-            values, tokens = values_NK[row, width:], tokens_NK[row, width:]
-        order = np.lexsort((tokens, -values))[:count]
-        # What is not there is made up for by tokens with −∞ that end nothing.
-        spare = np.setdiff1d(np.arange(count + len(few) + len(ends)), [*tokens[order], *ends])
-        best_NK[0][row] = -np.inf
-        best_NK[0][row, : len(order)] = values[order]
-        best_NK[1][row] = np.concatenate([tokens[order], spare])[:count]
+            tokens = np.array(sorted(ends))
+            values = _values(scores, [row], [tokens], to_host)[0]
+        if shift_N is not None:
+            values = values - shift_N[row]
+        best_NK[0][row], best_NK[1][row] = _best_of(values, tokens, count, scores.vocabulary, ends)
 
 
-def _refuse_in_row(scores: Scores, row: int, one: tuple[Acceptance, int]) -> _Undo:
-    """Gives −∞ to all that a row may not say; where nothing else is left it may end."""
-    refused_V = ~one[0].allowed(one[1])
-    left = np.flatnonzero(~refused_V)
-    finite = scores.get(scores.places(np.full(len(left), row), left)) > -np.inf
-    if not bool(finite.any()):
-        refused_V[list(one[0].ends)] = False
-    tokens = np.flatnonzero(refused_V)
-    return _put(scores, np.full(len(tokens), row), tokens)
+def _best_of(
+    values_K: np.ndarray, tokens_K: np.ndarray, count: int, vocabulary: int, ends: frozenset[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best of sorted tokens, of equal ones the lower first; what lacks is made up with −∞."""
+    if len(values_K) > 4 * count:
+        least = np.partition(values_K, -count)[-count]
+        kept = np.flatnonzero(values_K >= least)
+        values_K, tokens_K = values_K[kept], tokens_K[kept]
+    order = np.argsort(-values_K, kind="stable")[:count]
+    values, tokens = values_K[order], tokens_K[order]
+    if lack := count - len(tokens):
+        known = {*tokens.tolist(), *ends}
+        others = (token for token in range(vocabulary - 1, -1, -1) if token not in known)
+        tokens = np.append(tokens, [*islice(chain(others, ends), lack)])
+        values = np.append(values, np.full(lack, -np.inf, dtype=values.dtype))
+    return values, tokens
 
 
-def _ban(scores: Scores, places: Sequence[tuple[int, int]]) -> list[_Undo]:
-    if not places:
-        return []
-    rows, tokens = (np.array(part) for part in zip(*places))
-    return [_put(scores, rows, tokens)]
+def _values(
+    scores: Scores,
+    rows: Sequence[int],
+    tokens: Sequence[np.ndarray],
+    to_host: Callable[[Any], np.ndarray],
+) -> list[np.ndarray]:
+    """The numbers of some tokens of each of some rows, all asked for at once."""
+    sizes = [len(some) for some in tokens]
+    places = scores.places(np.repeat(np.array(rows), sizes), np.concatenate(tokens))
+    return np.split(to_host(scores.get(places)), np.cumsum(sizes)[:-1])
 
 
-def _put(scores: Scores, rows_K: np.ndarray, tokens_K: np.ndarray) -> _Undo:
-    places = scores.places(rows_K, tokens_K)
-    old = scores.get(places)
-    scores.put(places, -np.inf)
-    return places, old
+def _with_ends(tokens: np.ndarray, accept: Acceptance) -> np.ndarray:
+    return np.union1d(tokens, np.array(sorted(accept.ends)))
+
+
+def _asked(asked: Askable, row: int) -> tuple[Acceptance, int]:
+    one = asked[row]
+    assert one is not None
+    return one

@@ -80,6 +80,9 @@ class Ask:
     """Tokens whose scores are wanted whatever their rank."""
     hidden: bool = False
     """Whether the last hidden states of the tokens read are wanted."""
+    sums_BM: np.ndarray | None = None
+    """What is added to the scores of each row before those of one text are compared. Where it is given only
+    the C best of each *text* are wanted, and what cannot be among them may have −∞ in the answer."""
 
 
 @dataclass(frozen=True)

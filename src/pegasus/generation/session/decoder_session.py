@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.generation.session.acceptance import Askable, askable, best_accepted, refuse_all
+from pegasus.generation.session.acceptance import MORE, Askable, askable, best_accepted, refuse_all
 from pegasus.generation.session.ask import Answer, Ask
 from pegasus.generation.session.decoder import Decoder, Reading, Scores, Step
-from pegasus.generation.session.edits import SHIFTLESS, SINGLE, Undo, edit, edit_and_keep, undo
+from pegasus.generation.session.edits import SHIFTLESS, SINGLE, edit, edit_and_keep, undo
 from pegasus.generation.session.recording import Recorded, Records
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class DecoderSession:
                 texts_B=ask.texts_B,
                 keep=keep,
                 positions=ask.positions,
-                count=min(ask.count or 0, self.vocab_size),
+                count=min(_count(ask), self.vocab_size),
                 hidden=ask.hidden,
                 mask_RT=self._mask(ask, keep + tokens_RT.shape[1]),
             )
@@ -139,10 +139,8 @@ class DecoderSession:
         edits, screens = _apart(ask.edits)
         undone = edit_and_keep(scores, edits)
         asked = askable(screens, scores.rows) if screens else None
-        answer, refused = _read_off(
-            scores, ask, scores.logsumexp() if shift is None else shift, reading, asked
-        )
-        undo(scores, undone + refused)
+        answer = self._read_off(scores, ask, scores.logsumexp() if shift is None else shift, reading, asked)
+        undo(scores, undone)
         return answer
 
     def _answer_on_copy(self, ask: Ask, reading: Reading) -> Answer:
@@ -153,11 +151,27 @@ class DecoderSession:
         edit(scores, edits, self.to_native)
         asked = askable(screens, scores.rows) if screens else None
         if asked is not None and (self.records.scores or ask.count is None):
-            refuse_all(scores, asked)  # they are looked at one by one
+            refuse_all(scores, asked, self.to_host)  # they are looked at one by one
         if self.records.scores:
             self._record(scores, ask)
         shift = scores.logsumexp() if ask.scores == "logits" else None
-        return _read_off(scores, ask, shift, reading, asked)[0]
+        return self._read_off(scores, ask, shift, reading, asked)
+
+    def _read_off(
+        self, scores: Scores, ask: Ask, shift: Any, reading: Reading, asked: Askable | None
+    ) -> Answer:
+        """What the ask wants to know of scores that all edits were made on."""
+        also_RK = None if ask.also_RK is None else scores.gather(ask.also_RK, shift)
+        count = scores.vocabulary if ask.count is None else min(ask.count, scores.vocabulary)
+        if ask.count is None:
+            values_NC = scores.whole(shift)
+            tokens_NC = np.broadcast_to(np.arange(scores.vocabulary), values_NC.shape)
+        elif asked is None:
+            values_NC, tokens_NC = scores.best(count, shift)
+        else:
+            sums_BM = ask.sums_BM if ask.rows is None and ask.positions == 1 else None
+            values_NC, tokens_NC = best_accepted(scores, asked, count, shift, self.to_host, sums_BM)
+        return Answer(values_NC, tokens_NC, also_RK, reading.hidden_RTD)
 
     def _record(self, scores: Scores, ask: Ask) -> None:
         """Keeps the scores of a step; of a search that asks about some rows at a time they are joined."""
@@ -176,6 +190,13 @@ def _moved(values_RT: np.ndarray, ask: Ask) -> np.ndarray:
     return kept_RT if ask.parents_R is None else kept_RT[ask.parents_R]
 
 
+def _count(ask: Ask) -> int:
+    """How many of the best tokens will be looked at; 0: not known, or all."""
+    if not ask.count:
+        return 0
+    return ask.count + MORE if any(one.kind == "accept" for one in ask.edits) else ask.count
+
+
 def _are_single(ask: Ask) -> bool:
     kinds = SHIFTLESS if ask.scores == "log_probs" else SINGLE
     edits, screens = _apart(ask.edits)
@@ -188,20 +209,3 @@ def _apart(edits: Sequence[Edit]) -> tuple[Sequence[Edit], Sequence[Edit]]:
     """Edits that are made, and those that are asked once all others have been made."""
     screens = [one for one in edits if one.kind == "accept"]
     return ([one for one in edits if one.kind != "accept"], screens) if screens else (edits, ())
-
-
-def _read_off(
-    scores: Scores, ask: Ask, shift: Any, reading: Reading, asked: Askable | None
-) -> tuple[Answer, list[Undo]]:
-    """What the ask wants to know of scores that all edits were made on, and what was changed for it."""
-    also_RK = None if ask.also_RK is None else scores.gather(ask.also_RK, shift)
-    refused: list[Undo] = []
-    if ask.count is None:
-        values_NC = scores.whole(shift)
-        tokens_NC = np.broadcast_to(np.arange(scores.vocabulary), values_NC.shape)
-    elif asked is None:
-        values_NC, tokens_NC = scores.best(min(ask.count, scores.vocabulary), shift)
-    else:
-        count = min(ask.count, scores.vocabulary)
-        values_NC, tokens_NC, refused = best_accepted(scores, asked, count, shift)
-    return Answer(values_NC, tokens_NC, also_RK, reading.hidden_RTD), refused
