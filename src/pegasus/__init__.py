@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM,
     )
     from pegasus.backends.torch.compatibility.adafactor import Adafactor as Adafactor
+    from pegasus.backends.torch.compatibility.adamw import AdamW as AdamW
     from pegasus.backends.torch.compatibility.logits_processors import (
         EncoderNoRepeatNGramLogitsProcessor as EncoderNoRepeatNGramLogitsProcessor,
         EncoderRepetitionPenaltyLogitsProcessor as EncoderRepetitionPenaltyLogitsProcessor,
@@ -191,6 +192,7 @@ __version__ = "0.1.0"
 #: public name → the module it lives in
 _HOME = {
     "Adafactor": "pegasus.backends.torch.compatibility.adafactor",
+    "AdamW": "pegasus.backends.torch.compatibility.adamw",
     "AddedToken": "tokenizers",
     "AutoConfig": "pegasus.spec.auto",
     "AutoModel": "pegasus.backends.torch.auto",

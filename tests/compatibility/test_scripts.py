@@ -142,19 +142,66 @@ def test_schedules_refuse_what_is_missing() -> None:
         get_scheduler("polynomial", optimizer, 1, 2)
 
 
-@pytest.mark.parametrize(
-    ("made", "answer"), rows("adafactor", "made", "answers"), ids=lambda x: str(x)[:50]
-)
-def test_adafactor(made: dict, answer: list) -> None:
-    content = GOLDEN["adafactor"]
-    weights = [torch.nn.Parameter(torch.tensor(weight)) for weight in content["weights"]]
-    optimizer = Adafactor(weights, **made)
-    for step in content["gradients"]:
+def after_steps(optimizer: torch.optim.Optimizer, part: str, answer: list) -> None:
+    """The weights are those that transformers had."""
+    weights = optimizer.param_groups[0]["params"]
+    for step in GOLDEN[part]["gradients"]:
         for weight, gradient in zip(weights, step):
             weight.grad = torch.tensor(gradient)
         optimizer.step()
     for weight, wanted in zip(weights, answer):
         torch.testing.assert_close(weight.data, torch.tensor(wanted), rtol=1e-5, atol=1e-6)
+
+
+def parameters(part: str) -> list[torch.nn.Parameter]:
+    return [torch.nn.Parameter(torch.tensor(weight)) for weight in GOLDEN[part]["weights"]]
+
+
+@pytest.mark.parametrize(
+    ("made", "answer"), rows("adafactor", "made", "answers"), ids=lambda x: str(x)[:50]
+)
+def test_adafactor(made: dict, answer: list) -> None:
+    after_steps(Adafactor(parameters("adafactor"), **made), "adafactor", answer)
+
+
+@pytest.mark.parametrize(("made", "answer"), rows("adamw", "made", "answers"), ids=lambda x: str(x)[:50])
+def test_adamw(made: dict, answer: list) -> None:
+    with pytest.warns(FutureWarning, match=r"torch\.optim\.AdamW"):
+        optimizer = pegasus.AdamW(parameters("adamw"), **made)
+    after_steps(optimizer, "adamw", answer)
+
+
+def test_adamw_goes_on_from_its_state() -> None:
+    """Saved after two steps and loaded into another, as trainers do; the closure's loss is handed on."""
+    whole, saved, again = (
+        pegasus.AdamW(parameters("adamw"), no_deprecation_warning=True) for _ in range(3)
+    )
+
+    def steps(optimizer: torch.optim.Optimizer, which: list) -> Any:
+        for step in which:
+            weights = optimizer.param_groups[0]["params"]
+            for weight, gradient in zip(weights, step):
+                weight.grad = torch.tensor(gradient)
+            loss = optimizer.step(lambda: torch.tensor(3.0))
+        return loss
+
+    gradients = GOLDEN["adamw"]["gradients"]
+    assert steps(whole, gradients) == 3
+    steps(saved, gradients[:2])
+    again.load_state_dict(saved.state_dict())
+    for weight, value in zip(again.param_groups[0]["params"], saved.param_groups[0]["params"]):
+        weight.data = value.data.clone()
+    steps(again, gradients[2:])
+    for one, other in zip(whole.param_groups[0]["params"], again.param_groups[0]["params"]):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"lr": -1.0}, {"betas": (1.0, 0.9)}, {"betas": (0.9, -0.1)}, {"eps": -1}]
+)
+def test_adamw_refuses_what_makes_no_sense(wrong: dict) -> None:
+    with pytest.raises(BadSetting):
+        pegasus.AdamW(parameters("adamw"), no_deprecation_warning=True, **wrong)
 
 
 def test_adafactor_refuses_contradictions() -> None:

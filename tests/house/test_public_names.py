@@ -42,6 +42,7 @@ PUBLIC = {
     "is_torch_available",
     "top_k_top_p_filtering",
     "Adafactor",
+    "AdamW",
     "AddedToken",
     "AutoConfig",
     "AutoModel",

@@ -192,6 +192,16 @@ def test_layers_have_no_graph_break(exact, relu):
             assert (found[1] is not None) == exact
 
 
+def test_a_decoder_layer_without_a_cache(relu):
+    _, layer = layers(relu.config())
+    states = torch.randn(2, 5, 16)
+    with torch.no_grad():
+        kept, left = (layer(states, encoder_hidden_states=states, use_cache=use) for use in (True, False))
+    assert torch.equal(kept[0], left[0])
+    assert len(kept[3]) == 4
+    assert left[3] is None
+
+
 def test_a_decoder_layer_with_a_cache_has_no_graph_break(relu):
     _, layer = layers(relu.config())
     memory = torch.randn(2, 7, 16)
@@ -212,11 +222,22 @@ def test_a_decoder_layer_with_a_cache_has_no_graph_break(relu):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 def test_a_whole_model_compiles(load, batch):
-    model = load()
+    """By inductor, which makes C++ or Triton of it: forward and backward."""
+    model = load().eval()  # dropout would draw other numbers
     torch._dynamo.reset()
-    compiled = torch.compile(model, fullgraph=True)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(**batch).logits, model(**batch).logits, atol=1e-4, rtol=1e-4)
+    compiled = torch.compile(model, fullgraph=True, backend="inductor")
+    answers = []
+    for one in (model, compiled):
+        model.zero_grad()
+        out = one(**batch)
+        out.loss.backward()
+        gradients = {
+            name: weight.grad.clone()
+            for name, weight in model.named_parameters()
+            if weight.grad is not None
+        }
+        answers.append((out.loss.detach(), out.logits.detach(), gradients))
+    torch.testing.assert_close(answers[1], answers[0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("bfloat16", 0.15), ("float16", 0.02), ("float64", 1e-5)])

@@ -90,10 +90,12 @@ def _device(device: str) -> torch.device:
 def export(folder: Path, output: Path, to: Runtime, int8: bool = False) -> None:
     """Write a model for ONNX Runtime, or as archives of ``torch.export``; see ``ExportingBackend``."""
     if to == "onnx":
-        from pegasus.backends.torch.export.onnx_files import require_packages, write_onnx
+        from pegasus.backends.torch.export.onnx_files import quantize_onnx, require_packages, write_onnx
 
         require_packages(int8)
         write_onnx(open_model(folder, device="cpu", dtype="float32"), output, int8)
+        if int8:
+            quantize_onnx(output)
     else:
         from pegasus.backends.torch.export.archive import write_archives
 

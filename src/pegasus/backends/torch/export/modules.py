@@ -38,8 +38,12 @@ class Part:
     names: tuple[list[str], list[str]]
 
 
-def parts(model: Any) -> tuple[Part, Part]:
+def parts(model: Any, int8: bool = False) -> tuple[Part, Part]:
     """The encoder and the step of the decoder of a ``PegasusForConditionalGeneration``.
+
+    Args:
+        model: the model.
+        int8: whether embeddings are kept in 8 bits, and logits are made by a matrix of its own.
 
     Raises:
         NotOffered: a model of another kind, or one that has lost heads.
@@ -53,14 +57,15 @@ def parts(model: Any) -> tuple[Part, Part]:
     ids, mask = (torch.ones(_TEXTS, _SOURCE, dtype=torch.int64) for _ in range(2))
     text, remembered, looked_at = {0: free, 1: free}, {0: free, 1: free, 3: free}, {0: free, 2: free}
     made = memory_names("cross", layers)
+    table = EmbeddingBytes(model.get_input_embeddings().weight) if int8 else model.get_input_embeddings()
     encoder = Part(
-        EncoderModule(model).eval(),
+        EncoderModule(model, table).eval(),
         (ids, mask),
         (text, text),
         (["input_ids", "attention_mask"], ["last_hidden_state", *made]),
     )
     decoder = Part(
-        DecoderModule(model).eval(),
+        DecoderModule(model, table, own_head=int8).eval(),
         (torch.ones(_TEXTS, _BEAMS, _TOKENS, dtype=torch.int64), mask, past, cross),
         ({0: free, 1: free, 2: free}, text, [remembered] * len(past), [looked_at] * len(cross)),
         (
@@ -89,12 +94,46 @@ def refuse_to_export(model: Any) -> None:
         )
 
 
+class EmbeddingBytes(nn.Module):
+    """A table of embeddings in 8 bits, a scale for each row.
+
+    Quantizers of graphs take matrices that are multiplied; a table that rows are taken of they would give
+    one scale.
+    """
+
+    rows: Tensor
+    scales: Tensor
+
+    def __init__(self, weight: Float[Tensor, "V D"]) -> None:
+        super().__init__()
+        exact = weight.detach()
+        scales = exact.abs().amax(1, keepdim=True).clamp_min(torch.finfo(exact.dtype).tiny) / 127
+        self.register_buffer("rows", (exact / scales).round_().to(torch.int8))
+        self.register_buffer("scales", scales)
+
+    def forward(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
+        """The rows of these tokens."""
+        return self.rows[ids].to(self.scales.dtype) * self.scales[ids]
+
+
+class TurnedLinear(nn.Module):
+    """A layer without bias whose matrix is kept as it is multiplied, and shared with nobody."""
+
+    def __init__(self, weight: Float[Tensor, "O I"]) -> None:
+        super().__init__()
+        self.register_buffer("turned", weight.detach().t().contiguous())
+
+    def forward(self, states: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
+        """The product."""
+        return states @ self.turned
+
+
 class EncoderModule(nn.Module):
     """Tokens → the last states, and of each layer of the decoder the keys and values that it looks at."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, table: nn.Module) -> None:
         super().__init__()
-        self.encoder = model.get_encoder()
+        self.encoder, self.table = model.get_encoder(), table
         attentions = [layer.encoder_attn for layer in model.get_decoder().layers]
         self.keys = nn.ModuleList(attention.k_proj for attention in attentions)
         self.values = nn.ModuleList(attention.v_proj for attention in attentions)
@@ -106,7 +145,7 @@ class EncoderModule(nn.Module):
         """``last_hidden_state``, then ``cross.0.key`` [B, H, S, E] and so on."""
         encoder = self.encoder
         places = torch.arange(input_ids.shape[1], device=input_ids.device)
-        states = encoder.embed_tokens(input_ids) * encoder.embed_scale
+        states = self.table(input_ids) * encoder.embed_scale
         states = states + encoder.embed_positions.weight.index_select(0, places)
         mask = _hidden(attention_mask[:, None, None, :] == 0, states)
         for layer in encoder.layers:
@@ -121,9 +160,11 @@ class EncoderModule(nn.Module):
 class DecoderModule(nn.Module):
     """New tokens, what is remembered, and what the encoder made → logits, and what is remembered now."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, table: nn.Module, own_head: bool) -> None:
         super().__init__()
-        self.decoder, self.head = model.get_decoder(), model.get_output_embeddings()
+        self.decoder, self.table, self.head = model.get_decoder(), table, model.get_output_embeddings()
+        if own_head:  # turned, as a matrix that is multiplied is kept: quantizers know it by that
+            self.head = TurnedLinear(self.head.weight)
         self.register_buffer("bias", model.final_logits_bias.detach().clone())
 
     def forward(
@@ -137,7 +178,7 @@ class DecoderModule(nn.Module):
         decoder, tokens = self.decoder, decoder_input_ids.shape[2]
         start = past[0].shape[3]
         places = torch.arange(tokens, device=decoder_input_ids.device) + start
-        embeds = decoder.embed_tokens(decoder_input_ids) * decoder.embed_scale
+        embeds = self.table(decoder_input_ids) * decoder.embed_scale
         if decoder.zero_start:
             begins = (places == 0) & (decoder_input_ids == decoder.config.decoder_start_token_id)
             embeds = embeds.masked_fill(begins[..., None], 0.0)

@@ -1,11 +1,18 @@
-"""A folder for ONNX Runtime: ``encoder.onnx``, ``decoder.onnx``, and int8 by its own quantizer."""
+"""A folder for ONNX Runtime: ``encoder.onnx``, ``decoder.onnx``, and int8 by its own quantizer.
+
+Int8 takes two steps, so that what exports is forgotten before the quantizer reads: each holds the weights
+several times over.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
+import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +31,35 @@ def write_onnx(model: Any, folder: Path, int8: bool = False) -> None:
     Args:
         model: a ``PegasusForConditionalGeneration`` on a CPU in float32.
         folder: an existing folder.
-        int8: whether the matrices are kept in 8 bits, and multiplied so.
+        int8: whether ``quantize_onnx`` follows: embeddings have 8 bits then, and the matrix that makes
+            logits of states is one that the quantizer takes, which it does not where it is the embeddings'.
 
     Raises:
         NotOffered: a model of another kind.
-        BackendMissing: onnx, onnxscript or onnxruntime is not installed.
+        BackendMissing: onnx or onnxscript is not installed.
     """
     require_packages(int8)
-    for part, name in zip(parts(model), (ENCODER, DECODER), strict=True):
-        _write(part, folder / name, int8)
+    for part, name in zip(parts(model, int8), (ENCODER, DECODER), strict=True):
+        _write(part, folder / name)
+        gc.collect()  # graphs point at themselves, and at the weights
 
 
-def _write(part: Part, path: Path, int8: bool) -> None:
-    weights = sum(weight.numel() * weight.element_size() for weight in {*part.module.parameters()})
-    external = weights > _EXTERNAL_ABOVE
-    plain = path.with_name(f"plain-{path.name}") if int8 else path
-    # The exporter speaks of its own progress and of its own parts that grow old.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _silenced():
-        warnings.simplefilter("ignore")
+def quantize_onnx(folder: Path) -> None:
+    """Keeps the matrices of both files in 8 bits, a scale for each column, and has them multiplied so."""
+    for name in (ENCODER, DECODER):
+        with tempfile.TemporaryDirectory(prefix=".float32-", dir=folder) as aside, _quiet():
+            # Both files of weights are called alike, and the quantizer would add to the one that is there.
+            files = sorted(folder.glob(f"{name}*"))
+            for file in files:
+                file.rename(Path(aside) / file.name)
+            _quantize(Path(aside) / name, folder / name, external=len(files) > 1)
+        gc.collect()
+
+
+def _write(part: Part, path: Path) -> None:
+    tensors = (*part.module.parameters(), *part.module.buffers())
+    weights = sum(weight.numel() * weight.element_size() for weight in {*tensors})
+    with _quiet():
         program = torch.onnx.export(
             part.module,
             part.inputs,
@@ -52,9 +70,15 @@ def _write(part: Part, path: Path, int8: bool) -> None:
         )
         assert program is not None, "only the other exporter gives nothing back"
         _forget_where(program.model)
-        program.save(str(plain), external_data=external)
-        if int8:
-            _quantize(plain, path, external)
+        program.save(str(path), external_data=weights > _EXTERNAL_ABOVE)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter speaks of its own progress and of its own parts that grow old."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _silenced():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _forget_where(model: Any) -> None:
@@ -82,8 +106,6 @@ def _quantize(plain: Path, path: Path, external: bool) -> None:
         use_external_data_format=external,
         extra_options={"MatMulConstBOnly": True},
     )
-    for old in plain.parent.glob(f"{plain.name}*"):
-        old.unlink()
 
 
 @contextlib.contextmanager

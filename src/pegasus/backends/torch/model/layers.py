@@ -330,8 +330,9 @@ class DecoderLayer(Layer):
         cross_attn_layer_head_mask: Float[Tensor, " H"] | None = None,
         past_key_value: tuple[Tensor, ...] | None = None,
         output_attentions: bool = False,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, tuple[Tensor, ...]]:
-        """The new states, both kinds of attention probabilities (or None), and the keys and values.
+        use_cache: bool = True,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, tuple[Tensor, ...] | None]:
+        """The new states, both kinds of attention probabilities, keys and values: None if not asked for.
 
         ``past_key_value`` and the keys and values returned are (self keys, self values) and, where there
         is an encoder, (cross keys, cross values) behind them.
@@ -359,7 +360,7 @@ class DecoderLayer(Layer):
             )
             states = self._add(states, change, scale)
             present = present + cross_present
-        return self._feed_forward(states), weights, cross_weights, present
+        return self._feed_forward(states), weights, cross_weights, present if use_cache else None
 
 
 def embedding_scale(config: PegasusConfig) -> float:
