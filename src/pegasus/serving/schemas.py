@@ -26,7 +26,16 @@ GENERATE = (
 )
 SUMMARIZER = (
     *("long", "length", "sentences", "num_beams", "length_penalty", "no_repeat_ngram_size"),
-    *("retry_repetition", "explain", "check", "unknown", "faithful", "max_input_tokens", "extend_limit"),
+    *(
+        "retry_repetition",
+        "repair",
+        "explain",
+        "check",
+        "unknown",
+        "faithful",
+        "max_input_tokens",
+        "extend_limit",
+    ),
 )
 
 
@@ -54,6 +63,9 @@ class SettingsFields(Strict):
     length_penalty: _LengthPenalty | None = None
     no_repeat_ngram_size: _Count | None = None
     retry_repetition: bool | None = Field(None, description="Write a repetitive summary again.")
+    repair: bool | None = Field(
+        None, description="Put the text's own word in the place of a near-copy that is no word."
+    )
     explain: bool | None = Field(None, description="Find the source sentences each sentence leans on.")
     check: bool | None = Field(
         None, description="Warn of repetition, and of numbers and names not in the text."

@@ -10,6 +10,7 @@ import numpy as np
 
 from pegasus.data.sentences import Splitter, find_splitter
 from pegasus.errors import BadSetting
+from pegasus.summarizer.repair import Repairer, common_words_of
 from pegasus.summarizer.settings import Settings
 from pegasus.summarizer.text_codec import TextCodec
 from pegasus.summarizer.writer import Draft, Writer
@@ -35,6 +36,16 @@ class Context:
                 "its tokenizer_config.json."
             )
         return min(stated, self.settings.max_input_tokens or stated)
+
+    @cached_property
+    def common_words(self) -> frozenset[str]:
+        """The common words of the checkpoint's language, where it has a list."""
+        folder = getattr(self.writer, "folder", None)
+        return frozenset() if folder is None else common_words_of(folder)
+
+    def repairer(self, text: str) -> Repairer:
+        """What puts right near-copies of a text's words."""
+        return Repairer(text, self.common_words)
 
     @cached_property
     def split(self) -> Splitter:

@@ -26,6 +26,7 @@ from pegasus.summarizer.drafting import BLOCKED_RUN, write_pieces, write_sentenc
 from pegasus.summarizer.explain import explain, token_ends
 from pegasus.summarizer.lengths import Budget, plan_length
 from pegasus.summarizer.records import Chunk, Finish, How, Summary
+from pegasus.summarizer.repair import Repaired
 from pegasus.summarizer.texts import not_a_text
 from pegasus.summarizer.writer import Draft, Job
 
@@ -143,7 +144,7 @@ def _read_at_once(text: Text, how: How, context: Context) -> SummaryTask:
             *notes,
         )
     shares = written[0].shares
-    made = None if shares is None else explain(shares, written[0].sentences, units)
+    made = None if shares is None else explain(shares, _as_told(written[0].sentences, text, context), units)
     truncated = len(used) < len(text.tokens)
     return replace(
         told, long=how, used_tokens=len(used), truncated=truncated, warnings=notes, explanation=made
@@ -177,7 +178,9 @@ def _read_in_pieces(text: Text, context: Context) -> SummaryTask:
         merged=state.rounds,
         seconds=state.seconds,
         warnings=(*state.notes, *told.warnings, *retry),
-        explanation=None if state.trace is None else explain(state.trace, state.units, source),
+        explanation=None
+        if state.trace is None
+        else explain(state.trace, _as_told(state.units, text, context), source),
     )
 
 
@@ -261,6 +264,9 @@ _RETRIED = f"retried: a repetitive draft was written again with no_repeat_ngram_
 def _told(text: Text, written: Sequence[Written], context: Context) -> Summary:
     """Make the record of a summary that is written; how its text was read is added by the caller."""
     summary = "\n".join(each.text for each in written if each.text)
+    repaired: tuple[Repaired, ...] = ()
+    if context.settings.repair:
+        summary, repaired = context.repairer(text.text)(summary)
     finish: Finish = "length" if any(each.draft.finish_reason == "length" for each in written) else "eos"
     warnings = (
         check_summary(summary, text.text, context.reader.looks_like_name) if context.settings.check else ()
@@ -277,6 +283,8 @@ def _told(text: Text, written: Sequence[Written], context: Context) -> Summary:
         warnings = (*warnings, f"sentences: {wanted} asked for, the model wrote {found}")
     if any(each.retried for each in written):
         warnings = (*warnings, _RETRIED)
+    if repaired:
+        warnings = (*warnings, f"repaired: {', '.join(f'{one.written} to {one.now}' for one in repaired)}")
     warnings = (*warnings, *text.notes)
     return Summary(
         text=summary,
@@ -292,7 +300,16 @@ def _told(text: Text, written: Sequence[Written], context: Context) -> Summary:
         seconds=sum(each.seconds for each in written),
         model=context.name,
         prevented=sum(each.draft.prevented for each in written),
+        repaired=repaired,
     )
+
+
+def _as_told(sentences: Sequence[str], text: Text, context: Context) -> Sequence[str]:
+    """A summary's sentences with their near-copies put right, where that was asked for."""
+    if not context.settings.repair:
+        return sentences
+    repairer = context.repairer(text.text)
+    return [repairer(sentence)[0] for sentence in sentences]
 
 
 def _size(summary: str, written: Sequence[Written], context: Context) -> int:

@@ -122,19 +122,20 @@ def _names_and_words(text: str) -> Iterator[str]:
             yield from _forms(parts)
             seen.add(whole)
         if opens:
-            yield from (word.lower() for word in parts if word.istitle() and not _is_number(word))
+            yield from (word.lower() for word in parts if word.istitle() and not is_number_word(word))
     yield from (month.capitalize() for month in dated_months(text))
 
 
 def _forms(words: Iterable[str]) -> Iterator[str]:
     for word in words:
-        if word and not _is_number(word):
+        if word and not is_number_word(word):
             yield word
             if len(word) > 3 and word.isupper():
                 yield word.capitalize()
 
 
-def _is_number(word: str) -> bool:
+def is_number_word(word: str) -> bool:
+    """Whether a word is a number, or begins with figures."""
     return word[0].isdigit() or word.lower() in _NUMBER_WORDS
 
 

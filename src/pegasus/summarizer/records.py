@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pegasus.summarizer.characters import Unknown
+from pegasus.summarizer.repair import Repaired
 
 How = Literal["whole", "truncate", "chunk", "extend"]
 Finish = Literal["eos", "length"]
@@ -77,6 +78,8 @@ class Summary:
         seconds: this text's share of the time spent.
         model: the checkpoint's name.
         prevented: how often faithful decoding refused what a row of the search would have written next.
+        repaired: near-copies of the text's words that were put right, where that was asked for: as they
+            were written, and as they are now.
         explanation: for each summary sentence the source sentences it leans on, where that was asked for.
     """
 
@@ -97,11 +100,12 @@ class Summary:
     model: str = ""
     explanation: tuple[Explanation, ...] | None = None
     prevented: int = 0
+    repaired: tuple[Repaired, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values that JSON can hold; what does not apply is left out."""
         plain = asdict(self)
-        for name, absent in (("explanation", None), ("prevented", 0)):
+        for name, absent in (("explanation", None), ("prevented", 0), ("repaired", ())):
             if plain[name] == absent:
                 del plain[name]
         return plain

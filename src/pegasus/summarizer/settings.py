@@ -57,6 +57,8 @@ class Settings:
         length_penalty: above 1 favours longer summaries, below 1 shorter ones.
         no_repeat_ngram_size: no run of so many tokens comes twice; 0 allows all.
         retry_repetition: write a repetitive summary again with `no_repeat_ngram_size=3`, keep the better.
+        repair: put the text's own word in the place of a near-copy of it ("Perley2" for "Person2") that
+            neither the text nor the checkpoint's list of common words has.
         explain: find for each summary sentence the source sentences it leans on (one more pass a text).
         check: look for repetition, and for numbers and names that the text does not contain.
         unknown: what to do about characters that the vocabulary lacks: "warn", "error" (refuse a text that
@@ -78,6 +80,7 @@ class Settings:
     length_penalty: float | None = None
     no_repeat_ngram_size: int | None = None
     retry_repetition: bool = False
+    repair: bool = False
     explain: bool = False
     check: bool = True
     unknown: OnUnknown | None = None
@@ -103,7 +106,7 @@ class Settings:
         for name, least in _WHOLE.items():
             most = MOST_BEAMS if name == "num_beams" else _MOST_WHOLE
             object.__setattr__(self, name, whole_number(name, getattr(self, name), least, most))
-        for name in ("retry_repetition", "explain", "check"):
+        for name in ("retry_repetition", "repair", "explain", "check"):
             if not isinstance(getattr(self, name), bool):
                 raise BadSetting(f"{name} must be True or False; found {shown(getattr(self, name))}.")
         _check_penalty(self.length_penalty)
