@@ -42,7 +42,7 @@ _HEADERS = {
 def page_routes() -> APIRouter:
     """Return the routes; the files are read now, and no part of a path names one."""
     router = APIRouter(include_in_schema=False)
-    folder = files("pegasus.serving") / "page"
+    folder = files(__name__.rpartition(".")[0]) / "page"
     for path, (name, kind) in PAGE_FILES.items():
         headers = {**_HEADERS, "Content-Type": kind}
         router.add_api_route(path, _teller((folder / name).read_bytes(), headers), methods=["GET", "HEAD"])
