@@ -18,7 +18,9 @@ import pytest
 from pegasus.errors import Overloaded
 from pegasus.serving.interleaving import Sharing
 from pegasus.serving.options import ServeOptions
+from pegasus.serving.orders import Order
 from pegasus.serving.room import EngineRoom
+from pegasus.summarizer import Settings
 
 TEXT = "One two three four five six. Seven eight nine ten."
 
@@ -85,6 +87,55 @@ def test_what_a_client_that_left_asked_for_is_not_computed(serving, stream):
         assert other.done == len(other.made[0].tokens)
         ended = one.client.get("/metrics").text
         assert 'pegasus_ended_total{end="left"} 1.0' in ended
+
+
+@pytest.fixture
+def room(stepped, stand_in, monkeypatch):
+    """A room that no thread works in: pace and what is taken are as a test says."""
+    made = EngineRoom(lambda: stand_in(stepped()), Sharing(batch_size=2, most_batches=2))
+    monkeypatch.setattr(made, "state", "ready")
+    return made
+
+
+def order(seconds):
+    return Order(TEXT, Settings(), time.monotonic() + seconds, lambda event: None)
+
+
+def test_what_could_not_be_finished_in_time_is_refused_at_once(room):
+    room.remember(seconds=20.0, texts=10)
+    room.submit([order(60) for _ in range(20)])  # of two seconds each
+    with pytest.raises(
+        Overloaded, match="20 texts are on their way, and by the pace of late 2 more"
+    ) as told:
+        room.submit([order(60), order(60)])
+    assert told.value.retry_after == 20
+    room.submit([order(64)])  # whoever waits longer may come
+    with pytest.raises(Overloaded, match="could not be finished within 10 s"):
+        room.submit([order(10)])
+    assert room.texts == 21
+
+
+def test_who_comes_alone_is_never_too_late(room):
+    room.remember(seconds=1000.0, texts=1)
+    room.submit([order(1), order(1)])
+    with pytest.raises(Overloaded):
+        room.submit([order(60)])
+
+
+def test_before_a_pace_is_known_no_more_are_taken_than_are_computed_at_once(room):
+    room.submit([order(60) for _ in range(4)])
+    with pytest.raises(Overloaded, match="by the pace of late"):
+        room.submit([order(60)])
+
+
+def test_the_pace_is_that_of_late(room):
+    room.remember(seconds=100.0, texts=100)
+    for _ in range(10):
+        room.remember(seconds=1.0, texts=16)  # a batch of them
+    room.submit([order(60) for _ in range(200)])
+    room.remember(seconds=10_000.0, texts=16)
+    with pytest.raises(Overloaded):
+        room.submit([order(60)])
 
 
 def test_draining_finishes_what_was_taken_and_refuses_the_rest(serving):

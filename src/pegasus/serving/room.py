@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 State = Literal["opening", "ready", "leaving", "failed", "ended"]
 _WARM_UP = "A first text is summarized before any other, so that whoever asks first need not wait longer."
 _LONGEST_WAIT = 60
+#: Of the time that a text has, so much may be spoken for by those before it: pace is never even.
+_SPOKEN_FOR = 0.7
+_FADING = 0.97  # of what is remembered, with each text that ends
 
 
 class EngineRoom:
@@ -54,7 +57,7 @@ class EngineRoom:
         self._arrivals: list[Order] = []
         self._unwanted: list[Order] = []
         self._taken: set[Order] = set()
-        self._worked = self._done = 0.0
+        self._worked = self._done = self._since = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._live, name="pegasus-engine", daemon=True)
         self._on_change: Callable[[], None] = lambda: None
@@ -88,7 +91,8 @@ class EngineRoom:
         """Take orders, all or none.
 
         Raises:
-            Overloaded: there is no room for so many, or nothing is taken at this time.
+            Overloaded: there is no room for so many, they could not be finished in time, or nothing is
+                taken at this time.
         """
         with self._changed:
             if self.state != "ready":
@@ -104,6 +108,7 @@ class EngineRoom:
                     self._seconds_to_wait(),
                 )
             now = time.monotonic()
+            self._refuse_what_would_be_late(orders, now)
             for order in orders:
                 order.arrived, order.tell = now, self._accounted(order, order.tell)
             self._taken.update(orders)
@@ -139,10 +144,30 @@ class EngineRoom:
 
         return told
 
+    def _refuse_what_would_be_late(self, orders: Sequence[Order], now: float) -> None:
+        """Say so at once, and not when somebody has waited for nothing."""
+        texts = len(self._taken) + len(orders)
+        left = min(order.deadline for order in orders) - now
+        if self._done:
+            late = texts * self._pace() > _SPOKEN_FOR * left
+        else:  # no pace is known yet: no more than are computed at once
+            late = texts > self._sharing.batch_size * self._sharing.most_batches
+        if not late or not self._taken:
+            return
+        self.watcher.refused("late", len(orders))
+        raise Overloaded(
+            f"{len(self._taken)} texts are on their way, and by the pace of late {len(orders)} more "
+            f"could not be finished within {left:.0f} s: come back later.",
+            self._seconds_to_wait(),
+        )
+
+    def _pace(self) -> float:
+        """About how many seconds of computing a text takes."""
+        return self._worked / self._done if self._done else 1.0
+
     def _seconds_to_wait(self) -> int:
         """About how long until half of what waits is done."""
-        pace = self._worked / self._done if self._done else 1.0
-        return min(_LONGEST_WAIT, max(1, math.ceil(len(self._taken) * pace / 2)))
+        return min(_LONGEST_WAIT, max(1, math.ceil(len(self._taken) * self._pace() / 2)))
 
     def _become(self, state: State, unless: Sequence[State] = ()) -> None:
         with self._changed:
@@ -201,6 +226,14 @@ class EngineRoom:
         begin, ended = time.monotonic(), interleaver.ended
         interleaver.step()
         ended = interleaver.ended - ended
-        fading = 0.9**ended
-        self._worked = fading * (self._worked + time.monotonic() - begin)
-        self._done = fading * (self._done + ended)
+        self._since += time.monotonic() - begin
+        if ended:  # what is under way counts when it is done, with its whole batch
+            self.remember(self._since, ended)
+            self._since = 0.0
+
+    def remember(self, seconds: float, texts: int) -> None:
+        """Take into the pace that so many texts ended after so many seconds of computing."""
+        fading = _FADING**texts
+        with self._changed:
+            self._worked = fading * self._worked + seconds
+            self._done = fading * self._done + texts
