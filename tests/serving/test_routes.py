@@ -8,6 +8,8 @@ import pytest
 from huggingface_hub import InferenceClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from pegasus.serving import answers
+
 TEXT = "One two three four five six. Seven eight nine ten."
 JSON = {"Content-Type": "application/json"}
 LEAD = "One two three four five"
@@ -63,7 +65,7 @@ def test_settings_reach_the_model(running):
         ("max_new_tokens", 33, "at most 32"),
         ("min_new_tokens", 33, "at most 32"),
         ("max_length", 2**31, "2147483647"),
-        ("timeout", -1, "greater than 0"),
+        ("timeout", 0.01, "greater than or equal to 0.1"),
         ("nun_beams", 2, "did you mean num_beams?"),
         ("num_beams", True, "integer"),
         ("num_beams", "2", "integer"),
@@ -283,6 +285,46 @@ def test_the_interface_describes_itself(running):
     }
     responses = described["paths"]["/v1/summarize"]["post"]["responses"]
     assert {"200", "400", "401", "403", "408", "413", "422", "429", "500", "503", "504"} <= set(responses)
+
+
+ASKED = [
+    ("/v1/summarize", {"document": TEXT, "explain": True, "faithful": "words"}, "SummaryAnswer"),
+    ("/v1/summarize", {"document": "One two three. " * 20}, "SummaryAnswer"),
+    ("/v1/summarize", {"documents": [TEXT, " "]}, "SummariesAnswer"),
+    ("/v1/summarize", {"document": " "}, "ErrorBody"),
+    (
+        "/v1/chat/completions",
+        {"model": "lead", "messages": [{"role": "user", "content": TEXT}]},
+        "ChatAnswer",
+    ),
+    ("/v1/completions", {"model": "lead", "prompt": [TEXT, TEXT]}, "CompletionAnswer"),
+    ("/healthz", None, "Health"),
+    ("/readyz", None, "Readiness"),
+    ("/info", None, "Info"),
+    ("/v1/models", None, "ModelList"),
+    ("/v1/models/lead", None, "ModelCard"),
+    ("/v1/models/other", None, "ErrorBody"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "form"), ASKED)
+def test_answers_have_the_forms_that_are_described(running, path, body, form):
+    client = running.client
+    answer = client.get(path) if body is None else client.post(path, json=body)
+    getattr(answers, form).model_validate(answer.json())
+    paths = client.get("/openapi.json").json()["paths"]
+    described = paths[path.replace("/lead", "/{name}").replace("/other", "/{name}")]
+    content = described["get" if body is None else "post"]["responses"][str(answer.status_code)]["content"]
+    assert f"/{form}" in json.dumps(content["application/json"])
+
+
+def test_the_inference_form_and_metrics_are_described(running):
+    paths = running.client.get("/openapi.json").json()["paths"]
+    schema = paths["/"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert (schema["type"], schema["items"]) == ("array", {"$ref": "#/components/schemas/PipelineSummary"})
+    (answer,) = running.client.post("/", json={"inputs": TEXT}).json()
+    answers.PipelineSummary.model_validate(answer)
+    assert list(paths["/metrics"]["get"]["responses"]["200"]["content"]) == ["text/plain"]
 
 
 @pytest.mark.parametrize(

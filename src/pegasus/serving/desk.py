@@ -10,30 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel
 
+from pegasus.serving.answers import ErrorBody
 from pegasus.serving.asking import Asking, End, Usage
 from pegasus.serving.options import ServeOptions
 from pegasus.serving.problems import Problem, problem_of
 from pegasus.serving.room import EngineRoom
 from pegasus.serving.streaming import while_connected
 from pegasus.summarizer import Summary
-
-
-class ErrorDetail(BaseModel):
-    """Why a request is refused."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class ErrorBody(BaseModel):
-    """The form of every refusal."""
-
-    error: ErrorDetail
-
 
 _STATUSES = {
     400: "The body is no JSON.",

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from pegasus.serving.answers import ChatAnswer, CompletionAnswer, ModelCard, ModelList
 from pegasus.serving.asking import Asking, End, Usage
 from pegasus.serving.desk import REFUSALS, SIMPLE_REFUSALS, Desk, new_name, note, now
 from pegasus.serving.orders import Words
@@ -18,7 +19,7 @@ from pegasus.summarizer import Summary
 
 _EITHER: dict[str, Any] = {
     "description": "The summary, or its pieces as events that end in [DONE].",
-    "content": {"application/json": {}, "text/event-stream": {}},
+    "content": {"text/event-stream": {}},
 }
 _READING = SIMPLE_REFUSALS | {503: REFUSALS[503]}
 #: (number of a choice, text or None, why it ended or None) → a choice of an event.
@@ -30,7 +31,10 @@ def openai_routes(desk: Desk) -> APIRouter:
     router = APIRouter(default_response_class=JsonResponse)
 
     @router.post(
-        "/v1/chat/completions", responses={**REFUSALS, 200: _EITHER}, summary="Chat, as OpenAI has it"
+        "/v1/chat/completions",
+        responses={**REFUSALS, 200: _EITHER},
+        response_model=ChatAnswer,
+        summary="Chat, as OpenAI has it",
     )
     async def chat(body: ChatRequest, request: Request) -> Response:
         desk.check_model(body.model)
@@ -51,7 +55,10 @@ def openai_routes(desk: Desk) -> APIRouter:
         return JsonResponse({**head, "choices": choices, "usage": _usage(list(summaries))})
 
     @router.post(
-        "/v1/completions", responses={**REFUSALS, 200: _EITHER}, summary="Completions, as OpenAI has them"
+        "/v1/completions",
+        responses={**REFUSALS, 200: _EITHER},
+        response_model=CompletionAnswer,
+        summary="Completions, as OpenAI has them",
     )
     async def completions(body: CompletionRequest, request: Request) -> Response:
         desk.check_model(body.model)
@@ -63,12 +70,12 @@ def openai_routes(desk: Desk) -> APIRouter:
         choices = [_text_choice(index, one.text, _reason(one)) for index, one in enumerate(summaries)]
         return JsonResponse({**head, "choices": choices, "usage": _usage(list(summaries))})
 
-    @router.get("/v1/models", responses=_READING, summary="The model served")
+    @router.get("/v1/models", responses=_READING, response_model=ModelList, summary="The model served")
     async def models() -> Response:
         desk.room.opened()
         return JsonResponse({"object": "list", "data": [_model(desk.model)]})
 
-    @router.get("/v1/models/{name:path}", responses=_READING, summary="One model")
+    @router.get("/v1/models/{name:path}", responses=_READING, response_model=ModelCard, summary="One model")
     async def model(name: str) -> Response:
         desk.room.opened()
         desk.check_model(name)

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 import pegasus
+from pegasus.serving.answers import Health, Info, Readiness, SummariesAnswer, SummaryAnswer
 from pegasus.serving.asking import Asking, End, Usage
 from pegasus.serving.desk import REFUSALS, SIMPLE_REFUSALS, Desk, new_name, note
 from pegasus.serving.orders import Words
@@ -23,7 +24,7 @@ _HEALTH: dict[int | str, dict[str, Any]] = {
 }
 _EVENTS: dict[str, Any] = {
     "description": "The summary, or events: `words` {index, text}, `summary` {index, ...}, `error`, `end`.",
-    "content": {"application/json": {}, "text/event-stream": {}},
+    "content": {"text/event-stream": {}},
 }
 
 
@@ -31,7 +32,12 @@ def own_routes(desk: Desk) -> APIRouter:
     """Return the routes."""
     router = APIRouter(default_response_class=JsonResponse)
 
-    @router.post("/v1/summarize", responses={**REFUSALS, 200: _EVENTS}, summary="Summarize documents")
+    @router.post(
+        "/v1/summarize",
+        responses={**REFUSALS, 200: _EVENTS},
+        response_model=SummaryAnswer | SummariesAnswer,
+        summary="Summarize documents",
+    )
     async def summarize(body: SummarizeRequest, request: Request) -> Response:
         desk.check_model(body.model)
         texts = body.documents if body.document is None else [body.document]
@@ -46,22 +52,37 @@ def own_routes(desk: Desk) -> APIRouter:
         answer = {"id": new_name("sum"), "model": desk.model, "results": results, "usage": _usage(ends)}
         return JsonResponse(answer)
 
-    @router.get("/healthz", summary="Whether the process lives", responses=_HEALTH)
+    @router.get("/healthz", summary="Whether the process lives", responses=_HEALTH, response_model=Health)
     async def healthz() -> Response:
         key_needed = bool(desk.options.keys.digests)
         return JsonResponse({"status": "ok", "state": desk.room.state, "key_needed": key_needed})
 
-    @router.get("/readyz", summary="Whether documents are taken", responses=_HEALTH | {503: REFUSALS[503]})
+    @router.get(
+        "/readyz",
+        summary="Whether documents are taken",
+        responses=_HEALTH | {503: REFUSALS[503]},
+        response_model=Readiness,
+    )
     async def readyz() -> Response:
         if desk.room.state != "ready":
             raise Problem(503, f"The server is {desk.room.state}.", "not_ready", retry_after=2)
         return JsonResponse({"status": "ready"})
 
-    @router.get("/metrics", summary="Counts, in Prometheus' form", responses=SIMPLE_REFUSALS)
+    @router.get(
+        "/metrics",
+        summary="Counts, in Prometheus' form",
+        responses=SIMPLE_REFUSALS,
+        response_class=PlainTextResponse,
+    )
     async def metrics() -> Response:
         return Response(desk.room.watcher.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
-    @router.get("/info", summary="What this server is", responses=SIMPLE_REFUSALS | {503: REFUSALS[503]})
+    @router.get(
+        "/info",
+        summary="What this server is",
+        responses=SIMPLE_REFUSALS | {503: REFUSALS[503]},
+        response_model=Info,
+    )
     async def info() -> Response:
         return JsonResponse(_info(desk))
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 from pegasus.errors import (
     BadData,
@@ -34,10 +34,8 @@ _OF_THE_CLIENT = {
 }
 
 
-class JsonResponse(Response):
+class JsonResponse(JSONResponse):
     """JSON of any string: halves of characters, which UTF-8 cannot hold, stay as JSON's own escapes."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """Return the body."""

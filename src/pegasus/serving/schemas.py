@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 _MOST = 2**31 - 1
 Document = Annotated[str, StringConstraints(min_length=1)]
@@ -16,6 +16,16 @@ _Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 _Cutoff = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0, le=_MOST)]
 _AtLeastOne = Annotated[int, Field(ge=1, le=_MOST)]
+# Described here and read by the summarizer, whose message says more.
+_WrittenLength = Annotated[
+    str,
+    StringConstraints(max_length=20),
+    Field(
+        json_schema_extra={
+            "pattern": r"^ *(?:short|medium|long|0*[1-9][0-9]{0,8}|0*(?:[1-9][0-9]?|100)%) *$"
+        }
+    ),
+]
 
 #: Fields that go to `generate`; the others of `Settings` are the summarizer's own.
 GENERATE = (
@@ -53,9 +63,9 @@ class SettingsFields(Strict):
         description="A text of more tokens than the model takes: read all of it in pieces, only its "
         "beginning, all at once with untrained positions, or refuse it.",
     )
-    length: (
-        Annotated[int, Field(ge=1, le=_MOST)] | Annotated[str, StringConstraints(max_length=20)] | None
-    ) = Field(None, description="short, medium, long, a number of words, or a share of the text: 10%.")
+    length: _AtLeastOne | _WrittenLength | None = Field(
+        None, description="short, medium, long, a number of words, or a share of the text: 10%."
+    )
     sentences: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         None, description="Write so many sentences."
     )
@@ -84,7 +94,7 @@ class SettingsFields(Strict):
     typical_p: _Share | None = None
     epsilon_cutoff: _Cutoff | None = None
     eta_cutoff: _Cutoff | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
         None, description="The same seed draws the same summary of the same text, whoever else asks."
     )
     max_length: Annotated[int, Field(ge=2, le=_MOST)] | None = None
@@ -106,14 +116,28 @@ class SettingsFields(Strict):
         return {**named, "generate": told} if told else named
 
 
+_ONE_OF_TWO: list[JsonValue] = [
+    {
+        "required": ["document"],
+        "properties": {"document": {"type": "string"}, "documents": {"type": "null"}},
+    },
+    {
+        "required": ["documents"],
+        "properties": {"documents": {"type": "array"}, "document": {"type": "null"}},
+    },
+]
+
+
 class SummarizeRequest(SettingsFields):
     """One document, or several."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_OF_TWO})
 
     document: Document | None = Field(None, description="The text; or `documents`.")
     documents: Annotated[list[Document], Field(min_length=1)] | None = None
     model: str | None = Field(None, description="Must be the model that is served.")
     stream: bool = Field(False, description="Answer as server-sent events: words, and whole summaries.")
-    timeout: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] | None = Field(
+    timeout: Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)] | None = Field(
         None, description="Seconds; at most the server's own deadline."
     )
 
