@@ -171,7 +171,7 @@ async def _drained(server: Running, seed: int) -> dict[str, Any]:
 def soaked(options: argparse.Namespace) -> dict[str, Any]:
     """Ten minutes of everything at once."""
     with running(ours(options)) as server:
-        found = asyncio.run(soak(server, options.seconds or 600, say))
+        found = asyncio.run(soak(server, options.seconds or 600, options.every, say))
     return {**found, "exit_code": server.process.returncode}
 
 
@@ -195,6 +195,9 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=128, help="in a round; at least two a client")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="of overload (60) and soak (600)")
+    parser.add_argument(
+        "--every", type=float, default=0.0, help="seconds between a client's requests, soak"
+    )
     parser.add_argument("--theirs", default=os.environ.get("PEGASUS_PEER_PYTHON", sys.executable))
     parser.add_argument("--converted", type=Path, help="what CTranslate2's converter made of the model")
     parser.add_argument("--beside", default="transformers,ctranslate2", help="which peers")

@@ -25,13 +25,22 @@ _ORDINARY = (
 )
 
 
-async def soak(server: Running, seconds: float, say: Callable[..., None]) -> dict[str, Any]:
-    """Ask, and be hostile once a minute; look at memory and files when the hostile have been shown out."""
+async def soak(server: Running, seconds: float, every: float, say: Callable[..., None]) -> dict[str, Any]:
+    """Ask, and be hostile once a minute; look at memory and files when the hostile have been shown out.
+
+    Args:
+        server: is asked.
+        seconds: how long.
+        every: seconds from one request of an ordinary client to its next; 0: as soon as it has its answer.
+        say: is told of each minute.
+    """
     tally, hostile, samples = Tally(), Counter[str](), []
     begin = time.perf_counter()
     async with client(server.url) as asking:
         until = begin + seconds
-        ordinary = [asyncio.ensure_future(_ordinary(asking, tally, number, until)) for number in range(4)]
+        ordinary = [
+            asyncio.ensure_future(_ordinary(asking, tally, number, until, every)) for number in range(4)
+        ]
         while (left := until - time.perf_counter()) > 0:
             cycle = time.perf_counter()
             await _be_hostile(server, hostile)
@@ -56,15 +65,18 @@ def _slope(samples: list[tuple[float, float, int]]) -> dict[str, Any]:
     }
 
 
-async def _ordinary(asking: httpx.AsyncClient, tally: Tally, number: int, until: float) -> None:
+async def _ordinary(
+    asking: httpx.AsyncClient, tally: Tally, number: int, until: float, every: float
+) -> None:
     texts, turn = documents(64, number), 0
-    while time.perf_counter() < until:
+    while (begin := time.perf_counter()) < until:
         settings = _ORDINARY[(number + turn) % len(_ORDINARY)]
         if turn % 8 == 7:
             await _stream(asking, tally, texts[turn % 64])
         else:
             await ask(asking, tally, texts[turn % 64], settings)
         turn += 1
+        await asyncio.sleep(max(0.0, begin + every - time.perf_counter()))
 
 
 async def _stream(asking: httpx.AsyncClient, tally: Tally, text: str) -> None:

@@ -121,11 +121,13 @@ def wait_until(true: Any) -> None:
 
 @contextmanager
 def served(
-    options: ServeOptions | None = None, writer: Any = None, sharing: Any = None
+    options: ServeOptions | None = None, writer: Any = None, sharing: Any = None, opened: Any = None
 ) -> Iterator[Served]:
     writer = writer or make_writer()
     server = make_server(
-        lambda: make_summarizer(writer), options or ServeOptions(port=0), sharing or Sharing(join_seconds=0)
+        lambda: opened or make_summarizer(writer),
+        options or ServeOptions(port=0),
+        sharing or Sharing(join_seconds=0),
     )
     thread = threading.Thread(target=server.serve_to_the_end, daemon=True)
     thread.start()

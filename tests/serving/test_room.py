@@ -63,7 +63,13 @@ def test_a_deadline_ends_a_request(serving, how):
     options = ServeOptions(port=0, deadline=0.2 if how == "server" else 30)
     with serving(options) as one:
         one.writer.shut_gate()
-        opener = threading.Timer(0.5, one.writer.gate.set)
+
+        def open_too_late():
+            one.wait_until_computing()
+            time.sleep(0.4)
+            one.writer.gate.set()
+
+        opener = threading.Thread(target=open_too_late)
         opener.start()
         response = post(one, **({"timeout": 0.2} if how == "request" else {}))
         assert response.status_code == 504
