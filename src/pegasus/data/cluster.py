@@ -8,13 +8,14 @@ is room, and its task is told to have failed: whoever gave it decides.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic
 
 from pegasus.data.workers import Failed, Result, Task, attempt
-from pegasus.errors import BackendMissing, BadSetting, NotOffered, PegasusError
+from pegasus.errors import BackendMissing, NotOffered, PegasusError
 
 #: Seconds that the first actor may wait for room.
 _PATIENCE = 120.0
@@ -34,10 +35,6 @@ class Actors:
     count: int | None = None
     cpus: int = 1
     device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.count is not None and self.count < 1:
-            raise BadSetting(f"--ray-actors must be at least 1; found {self.count}.")
 
 
 class RayPool(Generic[Task, Result]):
@@ -222,6 +219,7 @@ def _connect(ray: Any, address: str | None) -> bool:
     options = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address:
+            _check_there(address)
             ray.init(address=address, **options)
         else:
             ray.init(include_dashboard=False, **options)
@@ -232,3 +230,14 @@ def _connect(ray: Any, address: str | None) -> bool:
             f"{where} ({said}): start one with `ray start --head`, or correct the address."
         ) from error
     return True
+
+
+def _check_there(address: str) -> None:
+    """Knock at an address: Ray itself would try for minutes.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

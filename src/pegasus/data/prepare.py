@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,22 @@ from pegasus.data.gap import GapSettings
 from pegasus.data.read import OnBad, Reading, Unit, read_documents
 from pegasus.data.records import Document
 from pegasus.data.sentences import Splitter, find_splitter
-from pegasus.data.shard_workers import Job, Made, Passages, Portion, made_in_order
+from pegasus.data.shard_workers import (
+    Job,
+    Made,
+    Passages,
+    Portion,
+    Sent,
+    ShardWorkers,
+    made_by_workers,
+    made_in_order,
+    shard_maker,
+)
 from pegasus.data.shards import MANIFEST, TOKENIZER, Manifest, ShardRecord, sha256_of
 from pegasus.errors import BadData, BadSetting
+
+#: Given what each worker is made with, returns workers that make shards.
+Engine = Callable[[Callable[[], Callable[[Portion], Sent]]], ShardWorkers]
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,7 @@ def prepare(
     settings: PrepareSettings | None = None,
     *,
     processes: int = 1,
+    engine: Engine | None = None,
     bad: OnBad | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> tuple[Manifest, Progress]:
@@ -154,6 +168,7 @@ def prepare(
         output: the folder of the shards.
         settings: how.
         processes: how many make shards; 1 makes them in this one.
+        engine: returns workers that make shards in the place of processes, given what each is made with.
         bad: gets each row that cannot be used; None raises the first.
         report: is told how far it is, after every shard.
 
@@ -182,16 +197,37 @@ def prepare(
     records = []
     passages = Passages(settings.passage_tokens, settings.passage_sentences)
     job = Job(output, settings.gap, settings.splitter, settings.max_words, passages)
-    for made in made_in_order(portions, known, job, tokenizer, processes):
-        records.append(made.record)
-        _remember(output, made)
-        progress.seconds = time.perf_counter() - began
-        progress.count(made)
-        if report is not None:
-            report(progress)
+    with _all_made(portions, known, job, tokenizer, processes, engine) as shards:
+        for made in shards:
+            records.append(made.record)
+            _remember(output, made)
+            progress.seconds = time.perf_counter() - began
+            progress.count(made)
+            if report is not None:
+                report(progress)
     if not records:
         raise BadData("There is no document in the corpus.", str(sources[0]) if sources else None)
     return _close(output, settings, records, progress), progress
+
+
+@contextmanager
+def _all_made(
+    portions: Iterable[Portion],
+    known: Mapping[str, ShardRecord],
+    job: Job,
+    tokenizer: Any,
+    processes: int,
+    engine: Engine | None,
+) -> Iterator[Iterator[Made]]:
+    """The shards, in order, by whoever makes them."""
+    if engine is None:
+        yield made_in_order(portions, known, job, tokenizer, processes)
+        return
+    workers = engine(shard_maker(job, tokenizer))
+    try:
+        yield made_by_workers(portions, known, job, workers)
+    finally:
+        workers.close()
 
 
 def _portions(

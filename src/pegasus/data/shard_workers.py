@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pegasus.checkpoint.writing import Staging
 from pegasus.data.gap import GapSettings, score_sentences
 from pegasus.data.pretraining import cut_words, encode_sentences
 from pegasus.data.records import Ids
 from pegasus.data.sentences import Splitter, find_splitter
 from pegasus.data.shards import ShardRecord, ShardWriter, sha256_of
+from pegasus.data.workers import Failed, Workers
+from pegasus.errors import NotOffered
 
 _TEXT_AT_ONCE = 1 << 17  # characters that are counted and encoded together
 _NOTHING = np.zeros(0, np.int32)
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -199,6 +205,116 @@ def made_in_order(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+# --- by workers that need not see the folder --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A finished shard that is on its way.
+
+    Attributes:
+        made: what it holds.
+        content: its file.
+    """
+
+    made: Made
+    content: bytes
+
+
+#: Makes a shard and returns its file, wherever it runs.
+ShardWorkers = Workers[Portion, Sent]
+
+
+def shard_maker(job: Job, tokenizer: Any) -> Callable[[], Callable[[Portion], Sent]]:
+    """Return what such a worker is made with; it can be sent to another machine."""
+    return partial(_sending, job, tokenizer)
+
+
+def _sending(job: Job, tokenizer: Any) -> Callable[[Portion], Sent]:
+    return lambda portion: _send_shard(portion, job, tokenizer)
+
+
+def _send_shard(portion: Portion, job: Job, tokenizer: Any) -> Sent:
+    with tempfile.TemporaryDirectory() as folder:
+        made = make_shard(portion, replace(job, output=Path(folder)), tokenizer)
+        return Sent(made, (Path(folder) / portion.file).read_bytes())
+
+
+def made_by_workers(
+    portions: Iterable[Portion], known: Mapping[str, ShardRecord], job: Job, workers: ShardWorkers
+) -> Iterator[Made]:
+    """Have all shards made, and write and yield them in order.
+
+    Args:
+        portions: what goes into each.
+        known: shards that are there, by what they were made from; they are not made again.
+        job: how.
+        workers: who makes them.
+
+    Raises:
+        NotOffered: a shard came to nothing three times.
+    """
+    dealer = _Dealer(workers, job.output)
+    for portion in portions:
+        there = _there(portion, known)
+        if there is None:
+            dealer.give(portion)
+        else:
+            dealer.done[portion.number] = there
+        yield from dealer.in_order()
+    while dealer.busy:
+        dealer.take()
+        yield from dealer.in_order()
+
+
+class _Dealer:
+    """Gives portions to workers, and puts what comes back into order.
+
+    Attributes:
+        done: shards that wait for those before them; their files are written.
+    """
+
+    def __init__(self, workers: ShardWorkers, output: Path) -> None:
+        self.done: dict[int, Made] = {}
+        self._workers, self._output = workers, output
+        self._flying: dict[int, tuple[Portion, int]] = {}
+        self._next = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether shards are being made."""
+        return bool(self._flying)
+
+    def give(self, portion: Portion, tries: int = 1) -> None:
+        """Give a portion as soon as somebody is free."""
+        while self._workers.full:
+            self.take()
+        self._flying[portion.number] = (portion, tries)
+        self._workers.submit(portion.number, portion)
+
+    def take(self) -> None:
+        """Wait for something to happen, and write a shard if it was that."""
+        end = self._workers.next()
+        if end is None:
+            return
+        number, sent = end
+        portion, tries = self._flying.pop(number)
+        if not isinstance(sent, Failed):
+            with Staging(self._output) as staging:
+                staging.add_bytes(portion.file, sent.content)
+            self.done[number] = sent.made
+        elif tries < _TRIES:
+            self.give(portion, tries + 1)
+        else:
+            raise NotOffered(f"Shard {portion.file} came to nothing {tries} times: {sent.why}.")
+
+    def in_order(self) -> Iterator[Made]:
+        """Yield the shards whose turn it is."""
+        while self._next in self.done:
+            yield self.done.pop(self._next)
+            self._next += 1
 
 
 def _given(made: Made) -> Callable[[], Made]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pegasus.errors import BadSetting
@@ -25,6 +26,7 @@ class Opening:
         dtype: how numbers are kept.
         threads: of the CPU.
         settings: of each summary.
+        place: its folder as other machines find it; None: by its name.
     """
 
     model: str
@@ -34,6 +36,7 @@ class Opening:
     dtype: str
     threads: int | None
     settings: Mapping[str, Any]
+    place: str | None = None
 
     def __call__(self) -> Callable[[Texts], Ends]:
         """Open it.
@@ -46,15 +49,22 @@ class Opening:
         from pegasus.cli.weights import name_weights
         from pegasus.summarizer import Summarizer
 
-        if name_weights(self.model) != self.weights:
+        if name_weights(self.place or self.model) != self.weights:
             raise BadSetting(
-                f"{self.model} holds other weights on one of the machines, or none: put the same there."
+                f"{self.place or self.model} holds other weights on one of the machines, or none: put the same there."
             )
         summarizer = Summarizer.from_pretrained(
-            self.model, backend=self.backend, device=self.device, dtype=self.dtype, threads=self.threads
+            self.place or self.model,
+            backend=self.backend,
+            device=self.device,
+            dtype=self.dtype,
+            threads=self.threads,
         )
+        summarizer.name = self.model
         return lambda texts: [to_facts(end) for end in summarizer.attempt(texts, **self.settings)]
 
-    def with_threads(self, threads: int) -> Opening:
-        """Return the same with so many threads."""
-        return replace(self, threads=threads)
+    def from_elsewhere(self, threads: int) -> Opening:
+        """Return the same for a process that was started in another folder, with so many threads."""
+        folder = Path(self.model).expanduser()
+        place = str(folder.absolute()) if folder.is_dir() else None
+        return replace(self, threads=threads, place=place)

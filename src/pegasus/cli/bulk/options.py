@@ -43,6 +43,20 @@ def declare_engine(group: Any, what: str) -> None:
     )
 
 
+def check_engine(arguments: argparse.Namespace) -> None:
+    """Refuse options of a cluster where none is asked for.
+
+    Raises:
+        BadSetting: that is so, or there shall be no actor at all.
+    """
+    if arguments.engine is None and (arguments.ray_address or arguments.ray_actors is not None):
+        raise BadSetting(
+            "--ray-address and --ray-actors are for --engine ray: add that, or leave them out."
+        )
+    if arguments.ray_actors is not None and arguments.ray_actors < 1:
+        raise BadSetting(f"--ray-actors must be at least 1; found {arguments.ray_actors}.")
+
+
 def is_bulk(arguments: argparse.Namespace) -> bool:
     """Whether a bulk job is asked for, or the output is the folder of one."""
     if arguments.engine is None and (arguments.ray_address or arguments.ray_actors is not None):

@@ -107,7 +107,7 @@ def _workers(
 
     # Several actors share a machine: each computes on the cores that are set aside for it.
     actors = Actors(arguments.ray_actors, cpus=arguments.threads or 1, device=arguments.device)
-    return RayPool(opening.with_threads(arguments.threads or 1), actors, arguments.ray_address, report)
+    return RayPool(opening.from_elsewhere(arguments.threads or 1), actors, arguments.ray_address, report)
 
 
 def _say_before(job: Job, mine: range, done: Counts, report: Callable[[str], None]) -> None:

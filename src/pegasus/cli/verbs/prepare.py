@@ -12,13 +12,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pegasus.cli.bulk.options import check_engine, declare_engine
 from pegasus.cli.exits import OK, say
 from pegasus.cli.reading_options import declare_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pegasus.data.prepare import PrepareSettings, Progress
+    from pegasus.data.prepare import Engine, PrepareSettings, Progress
     from pegasus.data.shards import Manifest
     from pegasus.errors import BadData
 
@@ -26,6 +27,7 @@ _EXAMPLES = """\
 examples:
   pegasus prepare corpus/ --tokenizer google/pegasus-large --output shards/
   pegasus prepare news.jsonl.xz books/*.txt.gz --tokenizer vocabulary/ --output shards/ --processes 8
+  pegasus prepare corpus/ --tokenizer vocabulary/ --output shards/ --engine ray --ray-address auto
   pegasus prepare wiki.txt --unit block --sentences careful --tokenizer vocabulary/ --output shards/
 """
 _NAMED_BAD_ROWS = 20
@@ -50,6 +52,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     reading.add_argument("--keep-duplicates", action="store_true", help="keep documents that come again")
     reading.add_argument("--strict", action="store_true", help="stop at the first row that cannot be used")
     _declare_making(parser.add_argument_group("making"))
+    declare_engine(parser.add_argument_group("many machines"), "make shards on a Ray cluster")
 
 
 def _declare_making(group: Any) -> None:
@@ -98,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     from pegasus.data.prepare import prepare
     from pegasus.errors import BadSetting
 
+    check_engine(arguments)
     processes = _cores() if arguments.processes is None else arguments.processes
     if processes < 1:
         raise BadSetting(f"--processes must be at least 1; found {processes}.")
@@ -113,11 +117,22 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.output,
         settings,
         processes=processes,
+        engine=_engine(arguments),
         bad=None if arguments.strict else _namer(),
         report=_teller(quiet=arguments.quiet),
     )
-    _print_statistics(manifest, progress, processes)
+    workers = "Ray" if arguments.engine else f"{processes} processes"
+    _print_statistics(manifest, progress, workers)
     return OK
+
+
+def _engine(arguments: argparse.Namespace) -> Engine | None:
+    if arguments.engine is None:
+        return None
+    from pegasus.data.cluster import Actors, RayPool
+
+    report = None if arguments.quiet else say
+    return lambda make: RayPool(make, Actors(arguments.ray_actors), arguments.ray_address, report)
 
 
 def _cores() -> int:
@@ -178,7 +193,7 @@ def _teller(*, quiet: bool) -> Callable[[Progress], None] | None:
     return report
 
 
-def _print_statistics(manifest: Manifest, progress: Progress, processes: int) -> None:
+def _print_statistics(manifest: Manifest, progress: Progress, workers: str) -> None:
     found = manifest.statistics
     documents, tokens, megabytes = found["documents"], found["tokens"], found["text_bytes"] / 1e6
     lines = {
@@ -190,7 +205,7 @@ def _print_statistics(manifest: Manifest, progress: Progress, processes: int) ->
         "tokens": f"{tokens:,} ({tokens / documents:.0f} a document, {found['longest']:,} at most)",
         "text": f"{megabytes:.1f} MB ({found['text_bytes'] / max(tokens, 1):.2f} bytes a token)",
         "shards": f"{len(manifest.shards):,} ({progress.found:,} were there)",
-        "time": f"{progress.seconds:.1f} s, {processes} processes",
+        "time": f"{progress.seconds:.1f} s, {workers}",
     }
     if progress.scoring and progress.encoding and not progress.found:
         alone, tokens_alone = megabytes / progress.scoring, megabytes / progress.encoding
