@@ -1,6 +1,6 @@
 """The command with rows that are poison: a process of a bulk job, for tests.
 
-KILLER in a text kills the process, FAULT raises an error that nobody has foreseen, SLOW takes a while.
+KILLER in a text kills the process, FAULT raises an error that nobody has foreseen, SLOW takes $SLOW seconds.
 Claims are stale after the seconds that $STALE names.
 """
 
@@ -22,7 +22,7 @@ def poisoned(self, texts, **settings):
         os.kill(os.getpid(), signal.SIGKILL)
     if any("FAULT" in text for text in texts):
         raise RuntimeError("out of everything")
-    time.sleep(0.2 * sum("SLOW" in text for text in texts))
+    time.sleep(float(os.environ.get("SLOW", "0.2")) * sum("SLOW" in text for text in texts))
     return attempt(self, texts, **settings)
 
 

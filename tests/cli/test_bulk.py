@@ -161,10 +161,10 @@ def test_a_row_that_kills_the_process_is_found_and_the_others_are_done(place) ->
 
 
 def test_stopping_in_good_order_is_not_held_against_a_row(place) -> None:
-    write_rows(place, 12, n5="SLOW SLOW SLOW")
+    write_rows(place, 12, n5="SLOW")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
         before = tries(place)
-        process = start(place)
+        process = start(place, SLOW="30")
         wait_until(lambda least=before: tries(place) > least, process)
         process.send_signal(number)
         code, told = finish(process)
@@ -474,6 +474,23 @@ def test_a_claim_of_a_process_that_is_gone_is_free_at_once(tmp_path) -> None:
     assert (claim := mine.take("00000")) is not None
     assert claim.turn == 1
     mine.close()
+
+
+def test_a_claim_that_cannot_be_written_is_none(tmp_path, monkeypatch) -> None:
+    from pegasus.cli.bulk import claims as module
+    from pegasus.errors import WriteFailed
+
+    def full(descriptor: int, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    claims = Claims(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_all", full)
+        with pytest.raises(WriteFailed, match=r"00000.0.claim cannot be written: no space left on device"):
+            claims.take("00000")
+    assert not list(tmp_path.iterdir())
+    assert claims.take("00000") is not None
+    claims.close()
 
 
 @pytest.mark.parametrize("cut", [1, 7, 40])

@@ -89,6 +89,9 @@ class Claims:
                 return None
             try:
                 write_all(descriptor, self._says().encode())
+            except OSError:  # a full disk: nobody shall wait for a claim that does not say whose it is
+                path.unlink(missing_ok=True)
+                raise
             finally:
                 os.close(descriptor)
         self._held[unit] = claim = Claim(unit, turn, self.folder)
