@@ -1,7 +1,7 @@
 """The command with rows that are poison: a process of a bulk job, for tests.
 
-KILLER in a text kills the process, FAULT raises an error that nobody has foreseen, SLOW takes $SLOW seconds.
-Claims are stale after the seconds that $STALE names.
+KILLER in a text kills the process, FAULT raises an error that nobody has foreseen, SLOW takes $SLOW
+seconds. Claims are stale after the seconds that $STALE names.
 """
 
 from __future__ import annotations

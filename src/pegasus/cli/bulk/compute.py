@@ -49,12 +49,13 @@ class Opening:
         from pegasus.cli.weights import name_weights
         from pegasus.summarizer import Summarizer
 
-        if name_weights(self.place or self.model) != self.weights:
+        place = self.place or self.model
+        if name_weights(place) != self.weights:
             raise BadSetting(
-                f"{self.place or self.model} holds other weights on one of the machines, or none: put the same there."
+                f"{place} holds other weights on one of the machines, or none: put the same there."
             )
         summarizer = Summarizer.from_pretrained(
-            self.place or self.model,
+            place,
             backend=self.backend,
             device=self.device,
             dtype=self.dtype,
