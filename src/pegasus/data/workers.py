@@ -54,7 +54,7 @@ class Here(Generic[Task, Result]):
     """Computes in this process, one task at a time.
 
     Args:
-        make: returns what computes a task; called when there is one.
+        make: returns what computes a task; called by the first `next`.
     """
 
     def __init__(self, make: Callable[[], Callable[[Task], Result]]) -> None:
@@ -64,19 +64,20 @@ class Here(Generic[Task, Result]):
 
     @property
     def full(self) -> bool:
-        """Whether it has a task."""
-        return self._task is not None
+        """Whether it has a task, or has yet to make what computes."""
+        return self._work is None or self._task is not None
 
     def submit(self, number: int, task: Task) -> None:
         """Keep a task for `next`."""
         self._task = (number, task)
 
     def next(self) -> tuple[int, Result | Failed] | None:
-        """Compute the task."""
-        assert self._task is not None
-        number, task = self._task
+        """Compute the task, or first make what computes."""
         if self._work is None:
             self._work = self._make()
+            return None
+        assert self._task is not None
+        number, task = self._task
         end = attempt(self._work, task)
         self._task = None
         return number, end
