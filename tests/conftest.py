@@ -35,13 +35,6 @@ _COMPILING = (
     "jax/test_engine.py::test_precisions_and_gradient_checkpointing",
     "jax/test_engine.py::test_two_devices_equal_one",
     "jax/test_heads.py::test_pmap_shard_map_and_tensor_parallelism",
-    "jax/test_jobs.py",
-    *(
-        f"{room}/test_engine.py::test_the_updates_of_pytorch[{name}]"
-        for room in ("jax", "tensorflow")
-        for name in ("adafactor-absolute", "adamw", "muon")
-    ),
-    "tensorflow/test_engine.py::test_forty_steps",
     "tensorflow/test_engine.py::test_precisions_and_computing_again",
     "tensorflow/test_engine.py::test_two_devices_equal_one",
     "tensorflow/test_keras.py::test_a_loss_and_metrics_of_the_caller",

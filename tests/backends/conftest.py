@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ import pytest
 from safetensors.numpy import load_file
 
 import pegasus
-from pegasus import PegasusConfig
+from pegasus import PegasusConfig, PegasusForConditionalGeneration
+
+_spec = importlib.util.spec_from_file_location("engines_of_tests", Path(__file__).with_name("engines.py"))
+assert _spec is not None
+assert _spec.loader is not None
+engines = importlib.util.module_from_spec(_spec)
+sys.modules["engines_of_tests"] = engines
+_spec.loader.exec_module(engines)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ("relu", "gelu", "odd")
@@ -178,3 +186,14 @@ def close() -> Any:
         np.testing.assert_allclose(found, expected, atol=tolerance, rtol=tolerance, err_msg=what)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights that every engine begins with."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(3)
+    PegasusForConditionalGeneration(engines.config()).save_pretrained(folder)
+    return folder

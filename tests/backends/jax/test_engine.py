@@ -13,8 +13,9 @@ import jax
 import numpy as np
 import pytest
 import torch
+from engines_of_tests import batch, config, engine, exported
 
-from pegasus import PegasusConfig, PegasusForConditionalGeneration
+from pegasus import PegasusForConditionalGeneration
 from pegasus.backends import load_learning_backend
 from pegasus.backends.contract.learning import (
     DistillationSettings,
@@ -24,96 +25,6 @@ from pegasus.backends.contract.learning import (
     Placement,
 )
 from pegasus.errors import BadSetting, CheckpointCorrupt, CheckpointMismatch, NotOffered
-
-VOCABULARY = 61
-OPTIMIZERS = {
-    "adafactor": {},
-    "adafactor-absolute": {"weight_decay": 0.1, "rate": 1e-3},
-    "adamw": {"weight_decay": 0.1, "clip_norm": 0.5},
-    "muon": {"weight_decay": 0.1},
-}
-
-
-def config(**fields: Any) -> PegasusConfig:
-    sizes = dict.fromkeys(("encoder_layers", "decoder_layers"), 1)
-    sizes |= dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2)
-    sizes |= dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 24)
-    usual = {
-        "vocab_size": VOCABULARY,
-        "d_model": 16,
-        "max_position_embeddings": 32,
-        "scale_embedding": True,
-    }
-    usual |= {"activation_function": "relu", "dropout": 0.0, "init_std": 0.1}
-    return PegasusConfig(**{**sizes, **usual, **fields})
-
-
-def batch(seed: int, rows: int = 4) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(seed)
-    ids = random.integers(4, VOCABULARY, (rows, 11)).astype(np.int32)
-    labels = random.integers(4, VOCABULARY, (rows, 6)).astype(np.int32)
-    mask = np.ones_like(ids)
-    for row in range(rows):
-        length, kept = random.integers(4, 12), random.integers(1, 7)
-        ids[row, length:], mask[row, length:], labels[row, kept:] = 0, 0, -100
-    hidden = (random.random(ids.shape) < 0.3) & (mask > 0)
-    found = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-    return {**found, "mlm_labels": np.where(hidden, ids, -100).astype(np.int32)}
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights that every run begins with."""
-    folder = tmp_path_factory.mktemp("start")
-    torch.manual_seed(3)
-    PegasusForConditionalGeneration(config()).save_pretrained(folder)
-    return folder
-
-
-def engine(
-    name: str, start: Path, optim: dict[str, Any], objective: dict[str, Any], **placement: Any
-) -> Any:
-    backend = load_learning_backend(name)
-    place = Placement(**{"device": "cpu", **placement})
-    drops = {key: objective.pop(key) for key in ("dropout_rate",) if key in objective}
-    fields = {"dropout": drops["dropout_rate"], "attention_dropout": 0.1} if drops else {}
-    model = backend.models["conditional"].from_pretrained(start, **fields)
-    settings = {"rate": 1e-2, "schedule": "constant", "warmup_steps": 0, **optim}
-    return backend.engine(
-        model, OptimSettings(**settings), Objective(**objective), place, backend.join(place)
-    )
-
-
-def exported(engine: Any, folder: Path) -> dict[str, torch.Tensor]:
-    engine.export(folder)
-    return PegasusForConditionalGeneration.from_pretrained(folder).state_dict()
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_updates_of_pytorch(name, start, tmp_path):
-    """Five updates of two micro-batches with both losses: losses, norms and weights."""
-    objective = {"label_smoothing": 0.1, "mlm_weight": 0.5}
-    ours, theirs = (
-        engine(one, start, {"name": name, **OPTIMIZERS[name]}, dict(objective)) for one in ("jax", "torch")
-    )
-    # Muon turns matrices in bfloat16, where a last bit is a part in 256.
-    close = {"rel": 2e-3, "abs": 2e-3} if name == "muon" else {"rel": 2e-5, "abs": 1e-5}
-    before = float(theirs.measure(batch(0)).loss)
-    for step in range(5):
-        batches = [batch(2 * step), batch(2 * step + 1, rows=2)]
-        found, expected = ours.step(batches), theirs.step(batches)
-        assert found.counts == expected.counts
-        assert found.source_tokens == expected.source_tokens
-        assert (found.rate, found.skipped) == (expected.rate, expected.skipped)
-        assert found.loss == pytest.approx(expected.loss, **close)
-        assert found.norm == pytest.approx(expected.norm, **close)
-    assert ours.measure(batch(0)).loss == pytest.approx(theirs.measure(batch(0)).loss, **close)
-    assert abs(theirs.measure(batch(0)).loss - before) > 1e-3
-    mine, other = exported(ours, tmp_path / "mine"), exported(theirs, tmp_path / "other")
-    tolerance = 5e-3 if name == "muon" else 5e-5
-    for key, weight in other.items():
-        torch.testing.assert_close(mine[key], weight, atol=tolerance, rtol=tolerance, msg=key)
-    assert not mine["model.shared.weight"][0].any()
 
 
 def test_frozen_parts_and_means_of_batches(start, tmp_path):
@@ -203,7 +114,7 @@ def test_a_teacher(width, start, tmp_path):
 
 def test_going_on_gives_the_same_bits(start, tmp_path):
     """With dropout, after other random numbers were drawn."""
-    objective = {"dropout_rate": 0.3}
+    objective = {"fields": {"dropout": 0.3, "attention_dropout": 0.1}}
     whole = engine("jax", start, {"name": "adamw"}, dict(objective))
     for step in range(4):
         if step == 2:

@@ -1,4 +1,4 @@
-"""Jobs on JAX beside the same jobs on PyTorch: fine-tuning to a model that writes, pre-training, scores."""
+"""Jobs on every other backend beside the same on PyTorch: fine-tuning, pre-training, scores."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from pegasus.training.pretrain import pretrain
 
 SMALL = Path(__file__).resolve().parents[2] / "fixtures" / "tokenizer-small" / "spiece.model"
 WORDS = ("the", "mayor", "of", "a", "town", "said", "no", "new", "houses", "will", "be", "built", "here")
+
+
+BACKENDS = pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +65,23 @@ def losses(output: Path) -> list[float]:
     return [event["loss"] for event in read_journal(output / "journal.jsonl") if event["event"] == "train"]
 
 
-def test_fifty_steps(place, capsys):
-    """Losses of PyTorch within 1e-4; stopped after 25 and gone on: the same bits; the model summarizes."""
-    whole = finetune(make_job(FinetuneJob, tables(place, "jax", "whole")))
+@pytest.fixture(scope="module")
+def of_torch(place: Path) -> list[float]:
+    """Losses of fifty steps on PyTorch."""
     finetune(make_job(FinetuneJob, tables(place, "torch", "torch")))
-    found, expected = losses(place / "whole"), losses(place / "torch")
-    assert len(found) == len(expected) == 50
-    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+    return losses(place / "torch")
+
+
+@pytest.mark.slow
+@BACKENDS
+def test_fifty_steps(backend, place, of_torch, capsys):
+    """Losses of PyTorch within 1e-4; stopped after 25 and gone on: the same bits; the model summarizes."""
+    whole = finetune(make_job(FinetuneJob, tables(place, backend, f"whole-{backend}")))
+    found = losses(place / f"whole-{backend}")
+    assert len(found) == len(of_torch) == 50
+    np.testing.assert_allclose(found, of_torch, atol=1e-4, rtol=0)
     assert found[-1] < found[0] - 1
-    parts = tables(place, "jax", "parts")
+    parts = tables(place, backend, f"parts-{backend}")
     finetune(make_job(FinetuneJob, merge(parts, {"run": {"steps": 25}})))
     again = finetune(make_job(FinetuneJob, parts))
     one, other = (load_file(ending.model / "model.safetensors") for ending in (whole, again))
@@ -79,48 +90,56 @@ def test_fifty_steps(place, capsys):
     text = place / "text.txt"
     text.write_text("The mayor of a small town said that no new houses will be built.\n")
     said = []
-    for backend in ("jax", "torch"):
-        arguments = ["summarize", "--backend", backend, "--model", str(whole.model), "--device", "cpu"]
+    for each in (backend, "torch"):
+        arguments = ["summarize", "--backend", each, "--model", str(whole.model), "--device", "cpu"]
         assert main([*arguments, str(text)]) == 0
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
     assert said[0].strip()
 
 
-@pytest.fixture(scope="module")
-def shards(place: Path) -> Path:
-    """The same documents, prepared for gap sentences."""
+def pretrained(place: Path, backend: str) -> Path:
     tokenizer = PegasusTokenizerFast.from_pretrained(str(place / "start"))
-    prepare([place / "pairs.jsonl"], tokenizer, place / "shards")
-    return place / "shards"
+    if not (place / "shards").is_dir():
+        prepare([place / "pairs.jsonl"], tokenizer, place / "shards")
+    output = place / f"pre-{backend}"
+    table = {
+        "output": str(output),
+        "backend": backend,
+        "model": {"start": str(place / "start")},
+        "data": {"shards": str(place / "shards")},
+        "run": {"steps": 5, "batch": 4, "log_every": 1, "save_every": 5},
+        "example": {"max_input": 48, "max_target": 24, "words": {"ratio": 0.15}},
+        "optim": {"rate": 0.01, "schedule": "constant", "warmup_steps": 2},
+        "placement": {"device": "cpu"},
+    }
+    pretrain(make_job(PretrainJob, table))
+    return output
 
 
-def test_pre_training(place, shards):
-    """From shards, with both losses, on JAX and on PyTorch: the same losses."""
-    for backend in ("jax", "torch"):
-        table = {
-            "output": str(place / f"pre-{backend}"),
-            "backend": backend,
-            "model": {"start": str(place / "start")},
-            "data": {"shards": str(shards)},
-            "run": {"steps": 5, "batch": 4, "log_every": 1, "save_every": 5},
-            "example": {"max_input": 48, "max_target": 24, "words": {"ratio": 0.15}},
-            "optim": {"rate": 0.01, "schedule": "constant", "warmup_steps": 2},
-            "placement": {"device": "cpu"},
-        }
-        pretrain(make_job(PretrainJob, table))
-    found, expected = losses(place / "pre-jax"), losses(place / "pre-torch")
+@pytest.fixture(scope="module")
+def pretrained_by_torch(place: Path) -> list[float]:
+    """Losses of five steps of pre-training, from shards and with both losses, on PyTorch."""
+    return losses(pretrained(place, "torch"))
+
+
+@pytest.mark.slow
+@BACKENDS
+def test_pre_training(backend, place, pretrained_by_torch):
+    output = pretrained(place, backend)
+    found = losses(output)
     assert len(found) == 5
-    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
-    parts = read_journal(place / "pre-jax" / "journal.jsonl")[-1]
-    assert {"loss_target", "loss_mlm"} <= parts.keys()
+    np.testing.assert_allclose(found, pretrained_by_torch, atol=1e-4, rtol=0)
+    assert {"loss_target", "loss_mlm"} <= read_journal(output / "journal.jsonl")[-1].keys()
 
 
-def test_evaluation(place, capsys):
+@pytest.mark.slow
+@BACKENDS
+def test_evaluation(backend, place, capsys):
     """The command's scores are those of PyTorch."""
     found = []
-    for backend in ("jax", "torch"):
-        arguments = ["evaluate", "--backend", backend, "--model", str(place / "start"), "--device", "cpu"]
+    for each in (backend, "torch"):
+        arguments = ["evaluate", "--backend", each, "--model", str(place / "start"), "--device", "cpu"]
         assert main([*arguments, "--limit", "4", "--json", "--data", str(place / "pairs.jsonl")]) == 0
         found.append(json.loads(capsys.readouterr().out)["scores"])
     assert len(found[0]) > 1
