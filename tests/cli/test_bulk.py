@@ -176,7 +176,8 @@ def test_stopping_in_good_order_is_not_held_against_a_row(place) -> None:
 
 def test_several_workers_share_a_folder(place) -> None:
     wanted = write_rows(place, 300)
-    ends = [finish(process) for process in [start(place, "--part-rows", "30") for _ in range(3)]]
+    options: list[tuple[str, ...]] = [(), (), ("--shard", "2/3")]
+    ends = [finish(process) for process in [start(place, "--part-rows", "30", *each) for each in options]]
     assert [code for code, _ in ends] == [3, 3, 3], ends
     assert [row["id"] for row in records(place)] == wanted
     assert begun(place) == 294
@@ -416,6 +417,28 @@ def test_another_machine_that_has_other_weights_is_refused(run, rows, tmp_path) 
     opening = Opening("model", "0123456789abcdef", None, "cpu", "auto", 1, {})
     with pytest.raises(BadSetting, match="other weights on one of the machines"):
         opening()
+
+
+def test_without_ray_its_engine_is_refused_in_a_sentence(run, rows, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    said = (
+        "--engine ray needs the package ray, which is not installed: pip install 'pegasus-summarizer[ray]'."
+    )
+    ran = run(*BULK, "--engine", "ray")
+    assert (ran.code, ran.err.splitlines()[-1]) == (1, f"pegasus: {said}")
+    command = (
+        "prepare",
+        "in.jsonl",
+        "--tokenizer",
+        str(SMALL_TOKENIZER),
+        "-o",
+        "shards",
+        "--engine",
+        "ray",
+    )
+    ran = run(*command)
+    assert (ran.code, ran.err.splitlines()[-1]) == (1, f"pegasus: {said}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_was_given_to_another_job_is_left_to_it(run, writer, rows, tmp_path) -> None:

@@ -58,7 +58,7 @@ class RayPool(Generic[Task, Result]):
         address: str | None = None,
         report: Callable[[str], None] | None = None,
     ) -> None:
-        self._ray = _import_ray()
+        self._ray = import_ray()
         self._mine = _connect(self._ray, address)
         self._make = make
         gpus = float(self._ray.cluster_resources().get("GPU", 0))
@@ -199,7 +199,12 @@ def _takes_gpu(device: str, gpus: float) -> bool:
     return device.startswith("cuda") or (device == "auto" and gpus > 0)
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
+    """Return the package.
+
+    Raises:
+        BackendMissing: it is not installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when it is imported
     try:
         import ray

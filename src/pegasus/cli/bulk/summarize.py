@@ -42,6 +42,10 @@ def run_bulk(
     shard = _shard(arguments.shard)
     check_inputs(inputs)
     check_found(inputs)
+    if arguments.engine is not None:
+        from pegasus.data.cluster import import_ray
+
+        import_ray()  # before millions of rows are counted
     folder = make_job_folder(arguments.output)
     report: Callable[[str], None] = _silence if arguments.quiet else say
     claims = Claims(folder / WORK)
