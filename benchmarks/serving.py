@@ -50,11 +50,13 @@ def theirs(options: argparse.Namespace, kind: str, folder: Path) -> list[str]:
     return [options.theirs, str(PEER), *about]
 
 
-async def measured(url: str, options: argparse.Namespace, clients: int, seed: int) -> Tally:
+async def measured(server: Running, options: argparse.Namespace, clients: int, seed: int) -> Tally:
     """One round of one server, after a few documents to warm up."""
-    await in_turn(url, documents(min(clients, _WARM_UP), seed + 1), clients, SETTINGS)
+    await in_turn(server.url, documents(min(clients, _WARM_UP), seed + 1), clients, SETTINGS)
     texts = documents(max(options.documents, 2 * clients), seed)
-    tally = await in_turn(url, texts, clients, SETTINGS)
+    before = server.processor_seconds()
+    tally = await in_turn(server.url, texts, clients, SETTINGS)
+    tally.computed = server.processor_seconds() - before
     if tally.statuses != {200: len(texts)}:
         raise SystemExit(f"bench: not every document was answered: {tally.statuses}, {tally.told}")
     return tally
@@ -70,7 +72,7 @@ def in_rounds(options: argparse.Namespace, commands: dict[str, list[str]]) -> di
             first = number % len(names)
             for name in (*names[first:], *names[:first]):
                 with running(commands[name]) as server:
-                    tally = asyncio.run(measured(server.url, options, clients, 1000 * number))
+                    tally = asyncio.run(measured(server, options, clients, 1000 * number))
                 tallies[name].append(tally)
                 say(clients=clients, round=number + 1, server=name, **tally.figures())
         found[str(clients)] = {
@@ -87,6 +89,7 @@ def _summed_up(many: list[Tally], first: list[Tally]) -> dict[str, Any]:
         "documents_per_second": round(statistics.median(paces), 3),
         "p50_s": statistics.median(one["p50_s"] for one in figures),
         "p99_s": statistics.median(one["p99_s"] for one in figures),
+        "processor_s": round(statistics.median(one["processor_s"] for one in figures), 4),
         "first_is_faster": round(statistics.median(of_rounds), 2),
         "of_rounds": [round(one, 2) for one in of_rounds],
     }
@@ -115,7 +118,7 @@ def peers(options: argparse.Namespace) -> dict[str, Any]:
 def overload(options: argparse.Namespace) -> dict[str, Any]:
     """Ten times what it can do."""
     with running(ours(options)) as server:
-        calm = asyncio.run(measured(server.url, options, 32, 0))
+        calm = asyncio.run(measured(server, options, options.clients[-1], 0))
         pace = 10 * len(calm.seconds) / calm.elapsed
         say(calm=calm.figures(), pace=round(pace, 1))
         tally = asyncio.run(at_a_pace(server.url, pace, options.seconds or 60, SETTINGS, documents(256)))

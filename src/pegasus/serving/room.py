@@ -11,6 +11,7 @@ from typing import Literal
 
 from pegasus.errors import Overloaded
 from pegasus.serving.interleaving import Interleaver, Sharing
+from pegasus.serving.memory import Trimmer
 from pegasus.serving.orders import Event, Order, Words
 from pegasus.serving.watching import Watcher
 from pegasus.summarizer import Summarizer
@@ -59,6 +60,7 @@ class EngineRoom:
         self._taken: set[Order] = set()
         self._worked = self._done = self._since = 0.0
         self._stopping = False
+        self._trimmer = Trimmer()
         self._thread = threading.Thread(target=self._live, name="pegasus-engine", daemon=True)
         self._on_change: Callable[[], None] = lambda: None
 
@@ -230,6 +232,7 @@ class EngineRoom:
         if ended:  # what is under way counts when it is done, with its whole batch
             self.remember(self._since, ended)
             self._since = 0.0
+            self._trimmer.after_work()
 
     def remember(self, seconds: float, texts: int) -> None:
         """Take into the pace that so many texts ended after so many seconds of computing."""
