@@ -33,6 +33,8 @@ from pegasus.hub import locate
 PEER = Path(__file__).with_name("serving_peer.py")
 # A search as the bundled checkpoint wants it, and no text in pieces, which peers cannot read.
 SETTINGS = {"long": "truncate"}
+# So that on a slow machine nothing is refused for being late.
+_PATIENT = ("--deadline", "600")
 _WARM_UP = 8
 _DRAIN_AFTER = 5.0  # seconds
 
@@ -97,7 +99,10 @@ def _summed_up(many: list[Tally], first: list[Tally]) -> dict[str, Any]:
 
 def throughput(options: argparse.Namespace) -> dict[str, Any]:
     """With batches and without."""
-    commands = {"batches": ours(options), "one by one": ours(options, "--batch-size", "1")}
+    commands = {
+        "batches": ours(options, *_PATIENT),
+        "one by one": ours(options, *_PATIENT, "--batch-size", "1"),
+    }
     return in_rounds(options, commands)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from huggingface_hub import InferenceClient
@@ -275,6 +276,14 @@ def test_metrics_are_prometheus(running):
     assert samples["pegasus_ended_total", ("end", "summary")] >= 1
     assert samples["pegasus_texts",] == 0
     assert "nobody" not in text
+
+
+def test_operators_can_look_up_every_metric(running):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text("utf-8")
+    for family in text_string_to_metric_families(running.client.get("/metrics").text):
+        samples = {sample.name for sample in family.samples if not sample.name.endswith("_created")}
+        named = {family.name} if family.type == "histogram" else samples
+        assert [name for name in named if f"`{name}" not in page] == []
 
 
 def test_the_interface_describes_itself(running):
