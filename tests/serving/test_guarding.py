@@ -143,6 +143,14 @@ def test_a_slow_body_is_not_waited_for(hasty):
         assert line.recv(100).startswith(b"HTTP/1.1 408")
 
 
+def test_whose_head_came_late_is_told_too_that_the_body_is_missing(hasty):
+    with socket.create_connection(place(hasty), timeout=20) as line:
+        line.sendall(b"POST /v1/summarize HTTP/1.1\r\nHost: localhost\r\n")
+        time.sleep(2.1)  # just before the connection would be closed without a word
+        line.sendall(b"Content-Length: 100\r\n\r\n{")
+        assert line.recv(100).startswith(b"HTTP/1.1 408")
+
+
 def test_half_open_connections_are_closed_and_others_served_meanwhile(hasty):
     lines = [socket.create_connection(place(hasty), timeout=20) for _ in range(50)]
     for line in lines[:40]:

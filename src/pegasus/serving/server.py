@@ -185,6 +185,7 @@ def _protocol(options: ServeOptions) -> type[asyncio.Protocol]:
     class DeadlineProtocol(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
         _unread: asyncio.TimerHandle | None = None
+        _late = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -192,6 +193,7 @@ def _protocol(options: ServeOptions) -> type[asyncio.Protocol]:
 
         def data_received(self, data: bytes) -> None:
             if self._timer is None and not self._answering():
+                self._late = False
                 self._begin()
             super().data_received(data)
             if self._whole():
@@ -218,6 +220,9 @@ def _protocol(options: ServeOptions) -> type[asyncio.Protocol]:
         def _whole(self) -> bool:
             return self.cycle is not None and not self.cycle.more_body
 
+        def _unfinished(self) -> bool:
+            return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
+
         def _begin(self) -> None:
             self._timer = self.loop.call_later(options.request_seconds + _GRACE, self._expire)
 
@@ -228,7 +233,11 @@ def _protocol(options: ServeOptions) -> type[asyncio.Protocol]:
 
         def _expire(self) -> None:
             self._timer = None
-            if not self.transport.is_closing():
+            if self._unfinished() and not self._late:
+                # The head came late, and the guard waits for the body by a clock of its own: let it answer.
+                self._late = True
+                self._begin()
+            elif not self.transport.is_closing():
                 self.transport.close()
 
     return DeadlineProtocol
