@@ -272,6 +272,44 @@ def test_parts_are_what_one_file_holds_in_its_order(run, rows, tmp_path) -> None
     assert run("summarize", "in.jsonl", "-o", "out").code == 0  # the folder says that it is a bulk job
 
 
+def test_what_join_writes_and_what_it_refuses(run, rows, tmp_path) -> None:
+    assert run("join", "nothing", "-o", "all.jsonl").code == 2
+    run(*BULK)
+    assert run("join", "out", "-o", "all.jsonl").code == 0
+    wanted = (tmp_path / "all.jsonl").read_text()
+    assert run("join", "out", "-o", "-").out == wanted
+    for target, options, said in (
+        ("all.jsonl", (), "all.jsonl exists already: add --overwrite"),
+        ("out", (), "out is a folder: name a file"),
+        ("out/part-00001.jsonl", ("--overwrite",), "is one of the parts: name another file"),
+        ("none/all.jsonl", (), "none/all.jsonl cannot be written"),
+    ):
+        ran = run("join", "out", "-o", target, *options)
+        assert ran.code in (1, 2)
+        assert said in ran.err
+    assert run("join", "out", "-o", "all.jsonl", "--overwrite").code == 0
+    part = tmp_path / "out/part-00001.jsonl"
+    part.write_text("".join(part.read_text().splitlines(keepends=True)[1:]))
+    ran = run("join", "out", "-o", "all.jsonl", "--overwrite")
+    assert ran.code == 2
+    assert "part-00001.jsonl does not hold a line for each of its rows" in ran.err
+    assert (tmp_path / "all.jsonl").read_text() == wanted
+    part.unlink()
+    assert run(*BULK).code == 0
+    assert run("join", "out", "-o", "all.jsonl", "--overwrite").code == 0
+    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 12
+
+
+def test_a_folder_within_what_is_read_is_refused(run, rows, tmp_path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("One two three four.")
+    ran = run("summarize", "texts", "-o", "texts/out/", "--bulk")
+    assert ran.code == 2
+    assert "texts/out/ lies in texts, which is read" in ran.err
+    assert run("summarize", "texts", "-o", "out/", "--bulk").code == 0
+    assert json.loads((tmp_path / "out/part-00000.jsonl").read_text())["file"] == "texts/a.txt"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -280,17 +280,27 @@ def check_inputs(inputs: Sequence[Input]) -> None:
             )
 
 
-def make_job_folder(target: str) -> Path:
+def make_job_folder(target: str, read: Sequence[str]) -> Path:
     """Make the folder of a job.
 
+    Args:
+        target: its name.
+        read: what is read, as it was named.
+
     Raises:
-        BadSetting: the output is no folder.
+        BadSetting: the output is no folder, or lies in one that is read.
         WriteFailed: it cannot be made.
     """
     folder = Path(target)
     if target in ("", "-") or (folder.exists() and not folder.is_dir()):
         shown = "stdout" if target in ("", "-") else target
         raise BadSetting(f"A bulk job writes a folder, and {shown} is none: give one with -o DIR/.")
+    for name in read:
+        if Path(name).is_dir() and folder.resolve().is_relative_to(Path(name).resolve()):
+            raise BadSetting(
+                f"{target} lies in {name}, which is read: its results would be read too. Name a folder "
+                "elsewhere."
+            )
     with naming(target):
         os.makedirs(folder / WORK, exist_ok=True)
     return folder

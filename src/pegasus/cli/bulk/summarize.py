@@ -46,7 +46,7 @@ def run_bulk(
         from pegasus.data.cluster import import_ray
 
         import_ray()  # before millions of rows are counted
-    folder = make_job_folder(arguments.output)
+    folder = make_job_folder(arguments.output, arguments.files)
     report: Callable[[str], None] = _silence if arguments.quiet else say
     claims = Claims(folder / WORK)
     workers: Workers[Texts, Ends] | None = None

@@ -7,13 +7,14 @@ computed apart. Parts that are missing are named, and nothing is written.
 from __future__ import annotations
 
 import argparse
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pegasus.cli.exits import OK, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from pegasus.cli.bulk.job import Job
 
@@ -28,14 +29,15 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Declare this verb's options."""
     parser.epilog = _EXAMPLES
     parser.add_argument("folders", nargs="+", metavar="DIR", help="folders of one bulk job")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the file of all rows")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="the file of all rows; - is stdout"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Join the parts and return the exit code."""
     from pegasus.cli.bulk.job import read_job
-    from pegasus.cli.replacement import replacing, resolved
     from pegasus.errors import BadSetting
 
     jobs = [read_job(Path(folder)) for folder in arguments.folders]
@@ -45,20 +47,42 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{jobs[0].folder} and {job.folder} belong to different jobs: join each alone."
             )
     parts = _parts(jobs)
-    place = resolved(Path(arguments.output))
-    if place.is_dir() or (place.exists() and not arguments.overwrite):
-        what = (
-            "is a folder: name a file."
-            if place.is_dir()
-            else "exists already: add --overwrite to replace it."
-        )
-        raise BadSetting(f"{place} {what}")
-    with replacing(place) as write:
+    with _output(arguments.output, parts, overwrite=arguments.overwrite) as write:
         for number, part in enumerate(parts):
             _copy(part, jobs[0].rows_of(number), write)
     if not arguments.quiet:
-        say(f"{jobs[0].rows:,} rows of {len(parts):,} parts in {place}")
+        say(f"{jobs[0].rows:,} rows of {len(parts):,} parts in {_named(arguments.output)}")
     return OK
+
+
+def _named(output: str) -> str:
+    return "stdout" if output == "-" else output
+
+
+@contextmanager
+def _output(output: str, parts: Sequence[Path], *, overwrite: bool) -> Iterator[Callable[[bytes], None]]:
+    """Yield what takes the lines.
+
+    Raises:
+        BadSetting: a file is there already, or cannot be one.
+    """
+    from pegasus.cli.replacement import replacing, resolved
+    from pegasus.cli.streams import speak_utf8, write_out
+    from pegasus.errors import BadSetting
+
+    if output == "-":
+        speak_utf8()
+        yield lambda line: write_out(line.decode("utf-8"))
+        return
+    place = resolved(Path(output))
+    if place.is_dir():
+        raise BadSetting(f"{place} is a folder: name a file.")
+    if any(place.exists() and place.samefile(part) for part in parts):
+        raise BadSetting(f"{place} is one of the parts: name another file.")
+    if place.exists() and not overwrite:
+        raise BadSetting(f"{place} exists already: add --overwrite to replace it.")
+    with replacing(place) as write:
+        yield write
 
 
 def _copy(part: Path, rows: int, write: Callable[[bytes], None]) -> None:
