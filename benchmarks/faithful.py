@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from held import Held, Letters
+from held import Held
 
 from pegasus import Summarizer
 from pegasus.data.read import read_pairs
@@ -51,7 +51,6 @@ def main() -> None:
     listed = asked.list or locate("pegasus-mini") / "common_words.txt"
     folder = _random(asked, listed) if asked.random else _with_list(asked, listed)
     summarizer = Summarizer.from_pretrained(folder, device="cpu", threads=1)
-    letters = Letters(summarizer.reader.tokenizer)
     common = frozenset(listed.read_text(encoding="utf-8").split())
     for name in asked.sets:
         pairs = list(islice(read_pairs([asked.data / name / "test.jsonl.xz"]), asked.rows or None))
@@ -59,7 +58,7 @@ def main() -> None:
             mode: _write(summarizer, pairs, mode, asked.output / f"{name}.{mode}.jsonl")
             for mode in asked.modes
         }
-        for line in _report(name, pairs, written, letters, common, asked.show):
+        for line in _report(name, pairs, written, common, asked.show):
             print(line, flush=True)
 
 
@@ -118,7 +117,6 @@ def _report(
     name: str,
     pairs: Sequence[Any],
     written: dict[str, list[dict[str, Any]]],
-    letters: Letters,
     common: frozenset[str],
     show: int,
 ) -> Iterator[str]:
@@ -126,7 +124,7 @@ def _report(
     base: np.ndarray | None = None
     for mode, rows in written.items():
         texts = [row["text"] for row in rows]
-        counts, found = _count(pairs, texts, letters, common, free=mode == "names")
+        counts, found = _count(pairs, texts, common, free=mode == "names")
         table = np.array([[row[kind] for kind in _KINDS] for row in score_rows(texts, references)]) * 100
         line = f"| {name} | {mode} | {len(rows)} | {np.mean([len(text.split()) for text in texts]):.1f} | "
         line += " | ".join(
@@ -148,13 +146,13 @@ def _report(
 
 
 def _count(
-    pairs: Sequence[Any], texts: Sequence[str], letters: Letters, common: frozenset[str], *, free: bool
+    pairs: Sequence[Any], texts: Sequence[str], common: frozenset[str], *, free: bool
 ) -> tuple[Counter[str], list[str]]:
     """How many outputs hold what their source does not, by kind; and what that was."""
     counts: Counter[str] = Counter()
     found = []
     for index, (pair, text) in enumerate(zip(pairs, texts)):
-        held = Held(letters.as_read(pair.document), common, free=free)
+        held = Held(pair.document, common, free=free)
         strange = held.strange(text)
         kinds = {kind for kind, _ in strange}
         counts.update(kinds | ({"any"} if kinds else set()))

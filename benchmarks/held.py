@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cached_property
-from typing import Any
 
 _RUN = re.compile(r"[^\W_]+")
 _FIGURES = re.compile(r"\d+(?:[,.]\d+)*")
@@ -59,34 +58,26 @@ _OPENING = " \t\"'“”‘’«([{-–—•*#>"
 _ENDS = ".!?…:;\n"
 
 
-class Letters:
-    """What a model reads of a text: characters that its vocabulary lacks part words."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-        self.known = {sign for piece in pieces for sign in piece} | set(" \n\t")
-
-    def as_read(self, text: str) -> str:
-        """The text in composed letters, with \\ufffd for what is lost."""
-        text = unicodedata.normalize("NFKC", text)
-        text = "".join(
-            "" if unicodedata.category(sign) in ("Cf", "Cc") and sign not in "\n\t" else sign
-            for sign in text
-        )
-        return "".join(sign if sign in self.known else "\ufffd" for sign in text)
+def composed(text: str) -> str:
+    """A text in composed letters, without what cannot be seen."""
+    text = unicodedata.normalize("NFKC", text)
+    return "".join(
+        sign for sign in text if sign in "\n\t" or unicodedata.category(sign) not in ("Cf", "Cc")
+    )
 
 
 class Held:
     """What one source holds.
 
     Args:
-        source: the source as the model reads it.
+        source: the source.
         common: the list, in small letters.
         free: whether every word in small letters passes.
     """
 
     def __init__(self, source: str, common: frozenset[str], *, free: bool = False) -> None:
-        self.source, self.common, self.free = source, common, free
+        self.source, self.common, self.free = composed(source), common, free
+        source = self.source
         self.runs = {match.group() for match in _RUN.finditer(source)}
         self.opening = {
             match.group().lower() for match in _RUN.finditer(source) if _opens(source, match.start())
@@ -102,7 +93,7 @@ class Held:
 
     def strange(self, text: str) -> list[tuple[str, str]]:
         """What the source does not hold: the kind, and what it is."""
-        text, found = unicodedata.normalize("NFKC", text), []
+        text, found = composed(text), []
         for match in _FIGURES.finditer(text):
             if match.start() and text[match.start() - 1].isalpha():
                 continue  # the end of a word, which is looked up as a whole

@@ -173,3 +173,26 @@ def test_all_tokens_are_those_accepted_one_by_one(case, free, numbers):
             return
         state = every.wording.after(state, int(random.choice(said)))
         assert state
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases(), st.sampled_from([1, 2, 5]))
+def test_where_nothing_is_prevented_nothing_changes(case, beams):
+    pieces, common, source, seed = case
+    config = GenerationConfig(num_beams=beams, length_penalty=0.0)
+    faithful, refused = rule(pieces, [*common, "a", "b"], [*source, "A"]), []
+    rules = [[AllowedWords(faithful, [np.array([3])], refused=refused)], []]
+    found = []
+    for processors in rules:
+        asked = SearchSettings(
+            max_length=5,
+            eos=(EOS,),
+            beams=beams,
+            length_penalty=0.0,
+            processors=LogitsProcessors(processors),
+        )
+        begun = choose(config).begin(np.zeros((1, 1), dtype=np.int64), asked, config)
+        found.append(run_search(begun, DecoderSession(OneText(pieces, seed), np.asarray, np.asarray)))
+    if not refused[0]:
+        np.testing.assert_array_equal(found[0].sequences_NT, found[1].sequences_NT)
+        np.testing.assert_allclose(found[0].scores_N, found[1].scores_N, atol=1e-5)

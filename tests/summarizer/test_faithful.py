@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
 from pegasus.errors import BadSetting
 from pegasus.generation.processors.wording import Wording
+from pegasus.hub import locate
 from pegasus.summarizer import Summarizer
-from pegasus.summarizer.faithful import COMMON_WORDS, faithful_to, list_common_words, read_common_words
+from pegasus.summarizer.faithful import faithful_to, list_common_words, read_common_words
 from pegasus.summarizer.numbers import known_values, unknown_numbers
+from pegasus.summarizer.settings import COMMON_WORDS
 
 PLAIN = Path(__file__).resolve().parents[1] / "fixtures" / "tokenizer-plain"
 TEXT = (
@@ -61,6 +64,16 @@ def test_what_the_text_says_may_be_said(tokenizer, tmp_path, text):
 def test_what_it_does_not_say_may_not(tokenizer, tmp_path, text):
     one = wording(tokenizer, tmp_path)
     assert not one.read(one.start, text).may_end
+
+
+def test_what_is_left_of_a_word_that_cannot_be_read_is_no_word(tokenizer, tmp_path):
+    text = "Łeople left 中100 streets of Peop中le and x中."
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.unk_token_id in ids
+    one = wording(tokenizer, tmp_path, text=text)
+    assert one.read(one.start, "100 streets").may_end
+    for part in ("the eople", "the Peop", "the le", "the x"):
+        assert not one.read(one.start, part).may_end
 
 
 def test_names_alone(tokenizer, tmp_path):
@@ -112,7 +125,7 @@ def test_a_random_model_says_only_what_is_allowed(tokenizer, tmp_path, settings)
 def test_the_bundled_model_counts_what_was_prevented():
     mini = Summarizer.from_pretrained("pegasus-mini", device="cpu", threads=1, num_beams=2)
     texts = [TEXT, "Xyzzyq Vorbenfeld met Qintar Ulmbach in Grzegorzów. " * 4]
-    free, held = mini(texts), mini(texts, faithful="words")
+    free, held = mini(texts, faithful="off"), mini(texts, faithful="words")
     for one, other, text in zip(free, held, texts):
         assert one.prevented == 0
         assert "prevented" not in one.to_dict()
@@ -120,6 +133,20 @@ def test_the_bundled_model_counts_what_was_prevented():
         if other.prevented == 0:
             assert other.text == one.text
         assert not unknown_numbers(other.text, known_values(text))
+
+
+def test_words_are_held_to_where_a_list_lies_beside_the_checkpoint(tmp_path):
+    """The bundled model has one; a model without it writes as it likes, as it does elsewhere."""
+    text = "Xyzzyq Vorbenfeld met Qintar Ulmbach in Grzegorzów. " * 4
+    mini = Summarizer.from_pretrained("pegasus-mini", device="cpu", threads=1, num_beams=2)
+    held = mini(text, faithful="words")
+    assert mini(text).text == held.text
+    assert mini(text).prevented == held.prevented > 0
+    bare = tmp_path / "bare"
+    shutil.copytree(locate("pegasus-mini"), bare, ignore=shutil.ignore_patterns(COMMON_WORDS))
+    without = Summarizer.from_pretrained(bare, device="cpu", threads=1, num_beams=2)
+    assert without(text).text == mini(text, faithful="off").text
+    assert without(text).prevented == 0
 
 
 def test_settings_are_checked():

@@ -36,16 +36,8 @@ GENERATE = (
 )
 SUMMARIZER = (
     *("long", "length", "sentences", "num_beams", "length_penalty", "no_repeat_ngram_size"),
-    *(
-        "retry_repetition",
-        "repair",
-        "explain",
-        "check",
-        "unknown",
-        "faithful",
-        "max_input_tokens",
-        "extend_limit",
-    ),
+    *("retry_repetition", "repair", "explain", "check", "attribution", "unknown", "faithful"),
+    *("max_input_tokens", "extend_limit"),
 )
 
 
@@ -79,6 +71,9 @@ class SettingsFields(Strict):
     explain: bool | None = Field(None, description="Find the source sentences each sentence leans on.")
     check: bool | None = Field(
         None, description="Warn of repetition, and of numbers and names not in the text."
+    )
+    attribution: bool | None = Field(
+        None, description="Warn of sentences whose subject and number the text has nowhere together."
     )
     unknown: Literal["warn", "error", "ignore"] | None = None
     faithful: Literal["off", "words", "names"] | None = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from pegasus.summarizer.attribution import Facts, unattributed
 from pegasus.summarizer.number_words import ORDINALS, UNITS
 from pegasus.summarizer.numbers import dated_months, known_values, unknown_numbers
 from pegasus.summarizer.proper_names import KnownNames, LooksLikeName, unknown_names
@@ -40,6 +41,20 @@ def check_summary(
     if names := [name for name in names if name.lower() not in months and not _is_number(name, values)]:
         warnings.append(f"names: not in the text: {_listed(names)}")
     return tuple(warnings)
+
+
+def check_attribution(
+    summary: Sequence[str], text: Sequence[str], looks_like_name: LooksLikeName = lambda word: False
+) -> tuple[str, ...]:
+    """Return a warning of subjects and numbers that stand together nowhere in the text, or none.
+
+    Args:
+        summary: the sentences of the summary.
+        text: those of the text.
+        looks_like_name: asked about a word that opens a sentence (`pegasus.summarizer.proper_names`).
+    """
+    found = [str(one) for one in unattributed(summary, [*map(Facts, text)], looks_like_name)]
+    return (f"attribution: nowhere together in the text: {_listed(found)}",) if found else ()
 
 
 def _is_number(name: str, values: frozenset[Fraction]) -> bool:

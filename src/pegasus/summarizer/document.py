@@ -19,7 +19,7 @@ import numpy as np
 
 from pegasus.errors import BadData, TextTooLong
 from pegasus.summarizer.characters import Unknown, refuse_unknown
-from pegasus.summarizer.checks import check_summary
+from pegasus.summarizer.checks import check_attribution, check_summary
 from pegasus.summarizer.chunks import balance, split_units
 from pegasus.summarizer.context import Context, Piece, Written
 from pegasus.summarizer.drafting import BLOCKED_RUN, write_pieces, write_sentences
@@ -271,6 +271,9 @@ def _told(text: Text, written: Sequence[Written], context: Context) -> Summary:
     warnings = (
         check_summary(summary, text.text, context.reader.looks_like_name) if context.settings.check else ()
     )
+    if context.settings.attribution:
+        sentences, source = context.split(summary), context.split(text.text)
+        warnings = (*warnings, *check_attribution(sentences, source, context.reader.looks_like_name))
     if text.unknown and context.settings.unknown != "ignore":
         warnings = (f"unknown: the vocabulary lacks {text.unknown}", *warnings)
     size, cut = _size(summary, written, context), any(each.cut for each in written)

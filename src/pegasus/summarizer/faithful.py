@@ -16,10 +16,7 @@ from pegasus.generation.processors.wording import Lexicon, SourceWords
 from pegasus.summarizer.number_words import DECADES, ORDINALS, SCALES, TENS, UNITS
 from pegasus.summarizer.numbers import dated_months, find_numbers
 from pegasus.summarizer.proper_names import opens_sentence
-from pegasus.summarizer.settings import FaithfulMode
-
-#: The file beside a checkpoint that lists the common words of its language, one a line, in small letters.
-COMMON_WORDS = "common_words.txt"
+from pegasus.summarizer.settings import COMMON_WORDS, FaithfulMode
 
 _LEAST_SPOKEN = 13  # smaller numbers are too common words to be held to a source
 _NUMBER_WORDS = frozenset({*UNITS, *TENS, *SCALES, *ORDINALS, *DECADES, "hundred", "dozen"})

@@ -40,6 +40,13 @@ _NO_NAMES = frozenset(
         "unfortunately fortunately nevertheless nonetheless moreover therefore consequently according"
     )
 )
+_CALENDAR = frozenset(
+    _words(
+        "january february march april may june july august september october november december "
+        "monday tuesday wednesday thursday friday saturday sunday "
+        "jan feb mar apr jun jul aug sep sept oct nov dec"
+    )
+)
 _SMALL_WORDS = frozenset(_words("of the and for de la du von van der den"))
 _PEOPLES = dict(
     pair.split("/")
@@ -171,6 +178,35 @@ def unknown_names(summary: str, known: KnownNames, looks_like_name: LooksLikeNam
         if name.lower() not in _NO_NAMES and (not opens or looks_like_name(name))
     )
     return [name for name in dict.fromkeys(names) if name not in known]
+
+
+def name_runs(text: str, looks_like_name: LooksLikeName) -> Iterator[tuple[str, ...]]:
+    """Yield the names of a text, each as its words; neither days nor months, which name no one.
+
+    Args:
+        text: a sentence or more.
+        looks_like_name: asked about a word that opens a sentence, where the capital says nothing.
+    """
+    text, run, end = tidy(text), list[str](), -1
+    for match in _WORD.finditer(text):
+        name = _POSSESSIVE.sub("", match.group())
+        before = text[max(0, match.start() - 8) : match.start()]
+        small = name.lower()
+        named = (
+            name[0].isupper()
+            and len(_bare(name)) > 1
+            and small not in _NO_NAMES
+            and small not in _CALENDAR
+            and (not opens_sentence(before) or looks_like_name(name))
+        )
+        if run and not (named and text[end : match.start()] == " "):
+            yield tuple(run)
+            run = []
+        if named:
+            run.append(name)
+            end = match.end()
+    if run:
+        yield tuple(run)
 
 
 def _capitalized(text: str) -> Iterator[tuple[str, bool]]:

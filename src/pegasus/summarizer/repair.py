@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from pegasus.summarizer.faithful import COMMON_WORDS, is_number_word, read_common_words
+from pegasus.summarizer.faithful import is_number_word, read_common_words
 from pegasus.summarizer.folding import fold, tidy
 from pegasus.summarizer.proper_names import opens_sentence
+from pegasus.summarizer.settings import COMMON_WORDS
 
 _WORD = re.compile(r"[^\W_]+")
 _FIGURES = re.compile(r"\d+$")

@@ -16,6 +16,8 @@ from pegasus.summarizer.lengths import parse_length, shown
 Long = Literal["chunk", "truncate", "extend", "error"]
 OnUnknown = Literal["warn", "error", "ignore"]
 FaithfulMode = Literal["off", "words", "names"]
+#: The file beside a checkpoint that lists the common words of its language, one a line, in small letters.
+COMMON_WORDS = "common_words.txt"
 
 #: A search costs as many times one summary as it has beams; the authors' widest has 8.
 MOST_BEAMS = 64
@@ -61,10 +63,14 @@ class Settings:
             neither the text nor the checkpoint's list of common words has.
         explain: find for each summary sentence the source sentences it leans on (one more pass a text).
         check: look for repetition, and for numbers and names that the text does not contain.
+        attribution: look for sentences whose subject and number the text has nowhere together. Of true
+            sentences in people's own words a third is warned of, too.
         unknown: what to do about characters that the vocabulary lacks: "warn", "error" (refuse a text that
             holds one) or "ignore". None warns, and refuses a text of whose letters a fifth are unknown.
         faithful: what a summary is held to while it is written. "words": the words of the text, common
             words of the language, and numbers as the text has them; "names": names and numbers; "off".
+            None: "words" where a list of common words lies beside the checkpoint, as beside the bundled
+            one, else "off".
         batch_size: most texts in a batch.
         batch_tokens: most tokens in a batch, padding included.
         max_input_tokens: read at most so many tokens at once, where that is fewer than the model takes.
@@ -83,8 +89,9 @@ class Settings:
     repair: bool = False
     explain: bool = False
     check: bool = True
+    attribution: bool = False
     unknown: OnUnknown | None = None
-    faithful: FaithfulMode = "off"
+    faithful: FaithfulMode | None = None
     batch_size: int = 16
     batch_tokens: int = 8192
     max_input_tokens: int | None = None
@@ -100,13 +107,13 @@ class Settings:
         if self.unknown is not None and self.unknown not in get_args(OnUnknown):
             options = ", ".join(get_args(OnUnknown))
             raise BadSetting(f"unknown={self.unknown!r} is not known: use one of {options}.")
-        if self.faithful not in get_args(FaithfulMode):
+        if self.faithful is not None and self.faithful not in get_args(FaithfulMode):
             options = ", ".join(get_args(FaithfulMode))
             raise BadSetting(f"faithful={shown(self.faithful)} is not known: use one of {options}.")
         for name, least in _WHOLE.items():
             most = MOST_BEAMS if name == "num_beams" else _MOST_WHOLE
             object.__setattr__(self, name, whole_number(name, getattr(self, name), least, most))
-        for name in ("retry_repetition", "repair", "explain", "check"):
+        for name in ("retry_repetition", "repair", "explain", "check", "attribution"):
             if not isinstance(getattr(self, name), bool):
                 raise BadSetting(f"{name} must be True or False; found {shown(getattr(self, name))}.")
         _check_penalty(self.length_penalty)
@@ -137,7 +144,7 @@ class Settings:
         named = {
             name: getattr(self, name) for name in ("num_beams", "length_penalty", "no_repeat_ngram_size")
         }
-        held = {} if self.faithful == "off" else {"faithful": self.faithful}
+        held = {} if self.faithful is None else {"faithful": self.faithful}
         named = {name: value for name, value in named.items() if value is not None}
         return {**self.generate, **named, **held}
 

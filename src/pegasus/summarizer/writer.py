@@ -18,7 +18,7 @@ from pegasus.generation.streaming import BaseStreamer
 from pegasus.summarizer.lengths import Budget
 from pegasus.summarizer.limits import check_lengths, most_texts
 from pegasus.summarizer.records import Finish
-from pegasus.summarizer.settings import FaithfulMode
+from pegasus.summarizer.settings import COMMON_WORDS, FaithfulMode
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,12 @@ class ModelWriter:
         """From the checkpoint's generation config."""
         return int(self.model.generation_config.num_beams)
 
+    @property
+    def usual_faithful(self) -> FaithfulMode:
+        """What summaries are held to where nobody says: words, if a list lies beside the checkpoint."""
+        listed = self.folder is not None and (self.folder / COMMON_WORDS).is_file()
+        return "words" if listed and self.faithful is not None else "off"
+
     def fit(self, source: int, budget: Budget | None, settings: Mapping[str, Any]) -> int:
         """Return how many jobs of so many tokens can be computed together.
 
@@ -194,9 +200,10 @@ class ModelWriter:
     def _options(self, batch: Sequence[Job], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return what `generate` is told."""
         options = {**settings, **self._limits(batch[0], settings)}
-        if "faithful" in options:
+        mode = options.pop("faithful", None) or self.usual_faithful
+        if mode != "off":
             assert self.faithful is not None
-            options["faithful"] = self.faithful(options["faithful"])
+            options["faithful"] = self.faithful(mode)
         if self.unsaid:
             said = options.get("suppress_tokens", self.model.generation_config.suppress_tokens)
             options["suppress_tokens"] = [*(said or ()), *self.unsaid]

@@ -48,7 +48,7 @@ examples:
 """
 _SETTINGS = (
     *("long", "length", "sentences", "num_beams", "length_penalty", "no_repeat_ngram_size"),
-    *("retry_repetition", "repair", "explain", "unknown", "faithful", "batch_size"),
+    *("retry_repetition", "repair", "explain", "attribution", "unknown", "faithful", "batch_size"),
 )
 # Texts that are held and computed together; more rows make better batches, fewer make results come sooner.
 _WINDOW_BATCHES = 4
@@ -122,14 +122,19 @@ def _declare_summary(group: Any) -> None:
     group.add_argument(
         "--faithful",
         choices=["off", "words", "names"],
-        default="off",
         help="hold every word of the summary to its text or to common words (words), or names and numbers "
-        "alone (names); default: off",
+        "alone (names); default: words where a list of common words lies beside the model, as beside "
+        "pegasus-mini, else off",
     )
     group.add_argument(
         "--repair",
         action="store_true",
         help="put the text's own word in the place of a near-copy that is no word (Perley2 for Person2)",
+    )
+    group.add_argument(
+        "--attribution",
+        action="store_true",
+        help="warn of sentences whose subject and number the text has nowhere together",
     )
     group.add_argument(
         "--explain", action="store_true", help="show the source sentences each sentence leans on"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,11 @@ from pegasus.generation.processors.logits_processors import Processor
 from pegasus.generation.processors.wording import Lexicon, SourceWords, State, Wording
 from pegasus.generation.search.token_history import TokenHistory
 from pegasus.generation.session import Edit
+
+#: What the vocabulary lacks.
+_LOST = "\ufffd"
+_WITH_LOST = re.compile(rf"[^\W_]*{_LOST}(?:[^\W_]|{_LOST})*")
+_LOST_LETTER = re.compile(rf"[^\W\d_]{_LOST}|{_LOST}[^\W\d_]")
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,14 @@ class Faithful:
 
     def wording(self, source_S: np.ndarray) -> Wording:
         """What may be written about a source, given its tokens."""
-        # What the vocabulary lacks parts words, whatever it was.
         pieces = (self.lexicon.pieces[token] for token in source_S.tolist())
-        text = "".join(piece or "\ufffd" for piece in pieces)
-        return Wording(self.lexicon, self.read_source(text))
+        text = "".join(piece or _LOST for piece in pieces)
+        return Wording(self.lexicon, self.read_source(_WITH_LOST.sub(_without_fragments, text)))
+
+
+def _without_fragments(match: re.Match[str]) -> str:
+    """A word some letters of which are lost is none; figures beside a lost sign may be a number."""
+    return _LOST if _LOST_LETTER.search(match.group()) else match.group()
 
 
 class AllowedWords(Processor):

@@ -9,7 +9,7 @@ scores of all that is allowed are looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -108,8 +108,8 @@ def best_accepted(
         float32 [N, count] and int64 [N, count], as from ``Scores.best``.
     """
     values_NC, tokens_NC = scores.best(min(count + MORE, scores.vocabulary), shift)
-    _note_refusals(asked, tokens_NC[:, 0].tolist())
     if sums_BM is None:
+        _note_refusals(asked, tokens_NC[:, 0].tolist())
         best_NK, lacking = _best_of_rows(values_NC, tokens_NC, asked, count)
     else:
         best_NK, lacking = _best_of_texts(values_NC, tokens_NC, asked, count, sums_BM)
@@ -136,50 +136,73 @@ def _best_of_texts(
     width = values_NC.shape[1]
     totals_BN = (values_NC.reshape(texts, beams, width) + sums_BM[:, :, None]).reshape(texts, -1)
     order_BN = np.argsort(-totals_BN, axis=1, kind="stable")
-    kept: list[int] = []
-    lacking: dict[int, np.ndarray | None] = {}
+    found = _Found(width, count)
     for text, order in enumerate(order_BN):
-        first = text * beams
-        verdicts = [None if one is None else one[0].verdict(one[1]) for one in asked[first : first + beams]]
-        found = _first_of_text(order, tokens_NC[first : first + beams], verdicts, count)
-        kept += [first * width + place for place in found.kept]
-        lacking.update({first + row: None for row in found.exhausted})
+        _look_through(found, order, tokens_NC, asked[text * beams : (text + 1) * beams], text * beams)
     best_NK = np.full((len(values_NC), count), -np.inf, dtype=values_NC.dtype), tokens_NC[:, :count].copy()
-    rows, places = np.divmod(np.array(sorted(kept)), width)
-    ranks = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    best_NK[0][rows, ranks], best_NK[1][rows, ranks] = values_NC[rows, places], tokens_NC[rows, places]
-    for row in np.unique(rows[np.isneginf(values_NC[rows, places])]).tolist():
-        lacking.setdefault(row, None)
+    values_K = values_NC.reshape(-1)[found.places]
+    best_NK[0].reshape(-1)[found.targets] = values_K
+    best_NK[1].reshape(-1)[found.targets] = tokens_NC.reshape(-1)[found.places]
+    lacking: dict[int, np.ndarray | None] = dict.fromkeys(found.exhausted)
+    for target in np.flatnonzero(np.isneginf(values_K)).tolist():
+        # Others have forbidden what was found, down to the last.
+        lacking.setdefault(found.targets[target] // count)
     return best_NK, lacking
 
 
 @dataclass
-class _OfText:
-    """What is accepted of a text's best tokens: their places, and the rows that were seen to their end."""
+class _Found:
+    """What is accepted of the best tokens of all texts.
 
-    kept: list[int]
-    exhausted: list[int]
+    Attributes:
+        width: how many tokens of each row there are.
+        count: how many of each row the answer has.
+        places: where accepted ones stand among all tokens.
+        targets: where they go in the answer.
+        exhausted: the rows that were seen to their end.
+    """
+
+    width: int
+    count: int
+    places: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    exhausted: list[int] = field(default_factory=list)
 
 
-def _first_of_text(
-    order: np.ndarray,
-    tokens_MC: np.ndarray,
-    verdicts: Sequence[Callable[[int], bool] | None],
-    count: int,
-) -> _OfText:
-    found, tokens_N, width = _OfText([], []), tokens_MC.reshape(-1), tokens_MC.shape[1]
+def _look_through(
+    found: _Found, order: np.ndarray, tokens_NC: np.ndarray, asked: Askable, first: int
+) -> None:
+    """Takes the best accepted tokens of a text, and notes who is refused that would have gone on.
+
+    Args:
+        found: what to add to.
+        order: the places of the text's tokens within it, best first.
+        tokens_NC: the tokens of all rows.
+        asked: who is asked about the text's rows.
+        first: the first of these rows.
+    """
+    beams, width, count = len(asked), found.width, found.count
+    tokens_N = tokens_NC[first : first + beams].reshape(-1)
+    verdicts = [None if one is None else one[0].verdict(one[1]) for one in asked]
+    taken, alive, base, kept = [0] * beams, 0, first * width, 0
+    ends = next((one[0].ends for one in asked if one is not None), frozenset[int]())
     for start in range(0, len(order), 2 * count):  # nearly always the first of these parts is enough
         some = order[start : start + 2 * count]
         for place, token in zip(some.tolist(), tokens_N[some].tolist()):
             row = place // width
             verdict = verdicts[row]
             if verdict is None or verdict(token):
-                found.kept.append(place)
+                found.places.append(base + place)
+                found.targets.append((first + row) * count + taken[row])
+                taken[row] += 1
+                alive += token not in ends
+                kept += 1
+            elif alive < beams and (one := asked[row]) is not None:
+                one[0].note_refused(one[1])
             if (place + 1) % width == 0 and verdict is not None:
-                found.exhausted.append(row)
-            if len(found.kept) == count:
-                return found
-    return found
+                found.exhausted.append(first + row)
+            if kept == count:
+                return
 
 
 def _best_of_rows(

@@ -159,7 +159,7 @@ class Variant {
     else if (length === "share") named.length = `${amount}%`;
     else if (length) named.length = length;
     const faithful = find("[type=radio]:checked", this.form).value;
-    if (faithful !== "off") named.faithful = faithful;
+    if (faithful) named.faithful = faithful;
     for (const name of ["num_beams", "sentences", "length_penalty", "no_repeat_ngram_size"]) {
       if (this.field(name).value !== "") named[name] = Number(this.field(name).value);
     }
@@ -299,10 +299,11 @@ function warningItem(warning) {
 }
 
 function preventedLine({ prevented = 0 }, faithful) {
-  if (!faithful) return "";
-  if (prevented === 0) return `Faithful to ${faithful}: nothing had to be prevented.`;
+  if (faithful === "off" || (!faithful && prevented === 0)) return "";
+  const held = faithful ? `Faithful to ${faithful}` : "Faithful";
+  if (prevented === 0) return `${held}: nothing had to be prevented.`;
   const often = prevented === 1 ? "once" : `${number.format(prevented)} times`;
-  return `Faithful to ${faithful}: the model was kept ${often} from writing what the text does not bear out.`;
+  return `${held}: the model was kept ${often} from writing what the text does not bear out.`;
 }
 
 function factsLine({ summary, summary_tokens: tokens, seconds, finish_reason: reason, cut }) {
