@@ -33,6 +33,8 @@ from pegasus.hub import locate
 PEER = Path(__file__).with_name("serving_peer.py")
 # A search as the bundled checkpoint wants it, and no text in pieces, which peers cannot read.
 SETTINGS = {"long": "truncate"}
+# CTranslate2 ends a search when as many summaries are finished as there are beams.
+OF_PEERS = {**SETTINGS, "early_stopping": True}
 # So that on a slow machine nothing is refused for being late.
 _PATIENT = ("--deadline", "600")
 _WARM_UP = 8
@@ -52,19 +54,23 @@ def theirs(options: argparse.Namespace, kind: str, folder: Path) -> list[str]:
     return [options.theirs, str(PEER), *about]
 
 
-async def measured(server: Running, options: argparse.Namespace, clients: int, seed: int) -> Tally:
+async def measured(
+    server: Running, options: argparse.Namespace, clients: int, seed: int, settings: dict[str, Any]
+) -> Tally:
     """One round of one server, after a few documents to warm up."""
-    await in_turn(server.url, documents(min(clients, _WARM_UP), seed + 1), clients, SETTINGS)
+    await in_turn(server.url, documents(min(clients, _WARM_UP), seed + 1), clients, settings)
     texts = documents(max(options.documents, 2 * clients), seed)
     before = server.processor_seconds()
-    tally = await in_turn(server.url, texts, clients, SETTINGS)
+    tally = await in_turn(server.url, texts, clients, settings)
     tally.computed = server.processor_seconds() - before
     if tally.statuses != {200: len(texts)}:
         raise SystemExit(f"bench: not every document was answered: {tally.statuses}, {tally.told}")
     return tally
 
 
-def in_rounds(options: argparse.Namespace, commands: dict[str, list[str]]) -> dict[str, Any]:
+def in_rounds(
+    options: argparse.Namespace, commands: dict[str, list[str]], settings: dict[str, Any]
+) -> dict[str, Any]:
     """All servers in turn, another one first in each round; ratios are of the same round."""
     found: dict[str, Any] = {}
     for clients in options.clients:
@@ -74,7 +80,7 @@ def in_rounds(options: argparse.Namespace, commands: dict[str, list[str]]) -> di
             first = number % len(names)
             for name in (*names[first:], *names[:first]):
                 with running(commands[name]) as server:
-                    tally = asyncio.run(measured(server, options, clients, 1000 * number))
+                    tally = asyncio.run(measured(server, options, clients, 1000 * number, settings))
                 tallies[name].append(tally)
                 say(clients=clients, round=number + 1, server=name, **tally.figures())
         found[str(clients)] = {
@@ -86,12 +92,14 @@ def in_rounds(options: argparse.Namespace, commands: dict[str, list[str]]) -> di
 def _summed_up(many: list[Tally], first: list[Tally]) -> dict[str, Any]:
     paces = [len(tally.seconds) / tally.elapsed for tally in many]
     figures = [tally.figures() for tally in many]
+    same = [a.summaries[text] == told for a, b in zip(first, many) for text, told in b.summaries.items()]
     of_rounds = [len(a.seconds) / a.elapsed / pace for a, pace in zip(first, paces)]
     return {
         "documents_per_second": round(statistics.median(paces), 3),
         "p50_s": statistics.median(one["p50_s"] for one in figures),
         "p99_s": statistics.median(one["p99_s"] for one in figures),
         "processor_s": round(statistics.median(one["processor_s"] for one in figures), 4),
+        "same_summaries": f"{sum(same)} of {len(same)}",
         "first_is_faster": round(statistics.median(of_rounds), 2),
         "of_rounds": [round(one, 2) for one in of_rounds],
     }
@@ -103,7 +111,7 @@ def throughput(options: argparse.Namespace) -> dict[str, Any]:
         "batches": ours(options, *_PATIENT),
         "one by one": ours(options, *_PATIENT, "--batch-size", "1"),
     }
-    return in_rounds(options, commands)
+    return in_rounds(options, commands, SETTINGS)
 
 
 def peers(options: argparse.Namespace) -> dict[str, Any]:
@@ -117,13 +125,13 @@ def peers(options: argparse.Namespace) -> dict[str, Any]:
     commands = {
         name: line for name, line in commands.items() if name in ("ours", *options.beside.split(","))
     }
-    return in_rounds(options, commands)
+    return in_rounds(options, commands, OF_PEERS)
 
 
 def overload(options: argparse.Namespace) -> dict[str, Any]:
     """Ten times what it can do."""
     with running(ours(options)) as server:
-        calm = asyncio.run(measured(server, options, options.clients[-1], 0))
+        calm = asyncio.run(measured(server, options, options.clients[-1], 0, SETTINGS))
         pace = 10 * len(calm.seconds) / calm.elapsed
         say(calm=calm.figures(), pace=round(pace, 1))
         tally = asyncio.run(at_a_pace(server.url, pace, options.seconds or 60, SETTINGS, documents(256)))

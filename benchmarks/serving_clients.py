@@ -50,6 +50,7 @@ class Tally:
         elapsed: seconds from the first request to the last answer.
         computed: seconds of a processor that the server took meanwhile; others disturb them little.
         told: a few reasons of failures.
+        summaries: document → its summary.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -58,6 +59,7 @@ class Tally:
     elapsed: float = 0.0
     computed: float = 0.0
     told: list[str] = field(default_factory=list)
+    summaries: dict[str, str] = field(default_factory=dict)
 
     def add(self, response: httpx.Response, seconds: float) -> None:
         self.statuses[response.status_code] += 1
@@ -77,7 +79,8 @@ class Tally:
         found = {"statuses": {str(key): count for key, count in sorted(self.statuses.items(), key=str)}}
         if self.seconds:
             found["documents_per_second"] = round(len(self.seconds) / self.elapsed, 3)
-            found["processor_s"] = round(self.computed / len(self.seconds), 4)  # of a document
+            if self.computed:
+                found["processor_s"] = round(self.computed / len(self.seconds), 4)  # of a document
             found |= {f"p{at}_s": round(quantile(self.seconds, at / 100), 3) for at in (50, 99)}
         return found
 
@@ -106,7 +109,9 @@ async def ask(asking: httpx.AsyncClient, tally: Tally, document: str, settings: 
         tally.failed(error)
     else:
         tally.add(response, time.perf_counter() - begin)
-        return response.status_code == 200
+        if response.status_code == 200:
+            tally.summaries[document] = response.json()["summary"]
+            return True
     return False
 
 

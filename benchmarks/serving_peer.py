@@ -41,7 +41,7 @@ def with_transformers(folder: Path, threads: int) -> Write:
     def write(document: str) -> str:
         batch = tokenizer(document, truncation=True, max_length=LONGEST, return_tensors="pt")
         with one_at_a_time, torch.inference_mode():
-            found = model.generate(**batch)
+            found = model.generate(**batch, early_stopping=True)
         return str(tokenizer.decode(found[0], skip_special_tokens=True))
 
     return write

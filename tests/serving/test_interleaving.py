@@ -68,6 +68,20 @@ def test_equal_settings_share_a_batch_and_others_do_not(bench):
     assert all(isinstance(told[-1], Summary) for told in one.told.values())
 
 
+def test_what_has_used_half_of_its_time_goes_on_alone(bench):
+    one = bench(batch_size=1)
+    one.order("a", deadline=10), one.order("b", deadline=10)
+    for _ in range(3):
+        one.interleaver.step()
+    assert [steps.done for steps in one.writer.begun] == [3, 2]
+    one.clock.time = 5.1
+    one.interleaver.step()
+    one.interleaver.step()
+    assert [steps.done for steps in one.writer.begun] == [5, 2]
+    one.finish()
+    assert all(isinstance(told[-1], Summary) for told in one.told.values())
+
+
 def test_a_full_batch_does_not_wait(bench):
     one = bench(join_seconds=1, batch_size=2)
     one.order("a"), one.order("b")

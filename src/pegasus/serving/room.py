@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 State = Literal["opening", "ready", "leaving", "failed", "ended"]
 _WARM_UP = "A first text is summarized before any other, so that whoever asks first need not wait longer."
 _LONGEST_WAIT = 60
-#: Of the time that a text has, so much may be spoken for by those before it: pace is never even.
-_SPOKEN_FOR = 0.7
+#: Of the time that a text has, so much may be spoken for by those before it: others use the machine too,
+#: and with half of the pace it shall still be in time.
+_SPOKEN_FOR = 0.4
 _FADING = 0.97  # of what is remembered, with each text that ends
 
 
