@@ -44,8 +44,11 @@ async def soak(server: Running, seconds: float, every: float, say: Callable[...,
         while (left := until - time.perf_counter()) > 0:
             cycle = time.perf_counter()
             await _be_hostile(server, hostile)
-            await asyncio.sleep(max(0.0, min(left, _CYCLE) - (time.perf_counter() - cycle)))
-            sample = (time.perf_counter() - begin, server.memory_mb(), server.descriptors())
+            least = server.memory_mb()
+            while time.perf_counter() < cycle + min(left, _CYCLE):
+                await asyncio.sleep(0.5)
+                least = min(least, server.memory_mb())  # with as little as possible under way
+            sample = (time.perf_counter() - begin, least, server.descriptors())
             samples.append(sample)
             say(second=round(sample[0]), memory_mb=round(sample[1], 1), descriptors=sample[2], **hostile)
         await asyncio.gather(*ordinary)

@@ -115,7 +115,7 @@ def order(seconds):
 def test_what_could_not_be_finished_in_time_is_refused_at_once(room):
     room.remember(seconds=20.0, texts=10)
     room.submit([order(60) for _ in range(11)])  # of two seconds each
-    with pytest.raises(Overloaded, match="11 texts are on their way, .* the pace of late 2 more") as told:
+    with pytest.raises(Overloaded, match=r"11 texts are on their way, .* the pace of late 2 more") as told:
         room.submit([order(60), order(60)])
     assert told.value.retry_after == 11
     room.submit([order(64)])  # whoever waits longer may come
