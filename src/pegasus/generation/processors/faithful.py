@@ -18,8 +18,8 @@ from pegasus.generation.session import Edit
 #: What the vocabulary lacks.
 _LOST = "\ufffd"
 _WITH_LOST = re.compile(rf"[^\W_]*{_LOST}(?:[^\W_]|{_LOST})*")
-_LOST_LETTER = re.compile(rf"{_LOST}[a-zà-öø-ÿ]|[^\W\d_]{_LOST}+[^\W_]")
-_ENDS_LOST = re.compile(rf"[^\W\d_]{_LOST}+$")
+_LOST_LETTER = re.compile(rf"[^\W\d_]{_LOST}|{_LOST}[^\W\d_]")
+_NAME_IN_SIGNS = re.compile(rf"{_LOST}+[^\W\d_a-z][^\W_]*{_LOST}+")
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,11 @@ class Faithful:
 def _without_fragments(match: re.Match[str]) -> str:
     """A word some letters of which are lost is none; what a lost sign stands beside may be one.
 
-    Which of both was lost the tokens do not say. Signs stand before capitals and figures, or on both sides
-    ("#Person1#"); what stands before a small letter, between letters or behind one was most likely one.
+    Which of both was lost the tokens do not say. Signs stand beside figures, or on both sides of a name
+    ("#Person1#"); what else stands beside a letter is taken for one.
     """
     run = match.group()
-    lost = _LOST_LETTER.search(run) or (_ENDS_LOST.search(run) and not run.startswith(_LOST))
-    return _LOST if lost else run
+    return run if _NAME_IN_SIGNS.fullmatch(run) or not _LOST_LETTER.search(run) else _LOST
 
 
 class AllowedWords(Processor):
