@@ -41,19 +41,18 @@ def write_onnx(model: Any, folder: Path, int8: bool = False) -> None:
     require_packages(int8)
     for part, name in zip(parts(model, int8), (ENCODER, DECODER), strict=True):
         _write(part, folder / name)
-        gc.collect()  # graphs point at themselves, and at the weights
 
 
 def quantize_onnx(folder: Path) -> None:
     """Keeps the matrices of both files in 8 bits, a scale for each column, and has them multiplied so."""
     for name in (ENCODER, DECODER):
+        gc.collect()  # graphs point at themselves, and at the weights of what was exported
         with tempfile.TemporaryDirectory(prefix=".float32-", dir=folder) as aside, _quiet():
             # Both files of weights are called alike, and the quantizer would add to the one that is there.
             files = sorted(folder.glob(f"{name}*"))
             for file in files:
                 file.rename(Path(aside) / file.name)
             _quantize(Path(aside) / name, folder / name, external=len(files) > 1)
-        gc.collect()
 
 
 def _write(part: Part, path: Path) -> None:
