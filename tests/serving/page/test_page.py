@@ -391,7 +391,7 @@ def test_nothing_is_wider_than_its_screen(visit, running, width):
         .map((one) => one.outerHTML.slice(0, 200))"""
     assert there.page.evaluate(outside, width) == []
     assert there.page.evaluate("document.documentElement.scrollWidth") <= width
-    cut = """() => [...document.querySelectorAll("button, label, legend, p, h1, h2, h3, li")]
+    cut = """() => [...document.querySelectorAll("button, label, legend, p, h1, h2, h3, li, .switch span")]
         .filter((one) => one.checkVisibility() && !one.matches(".unseen") && one.clientWidth)
         .filter((one) => one.scrollWidth > one.clientWidth + 1)
         .map((one) => one.outerHTML.slice(0, 200))"""
