@@ -154,7 +154,7 @@ def drain(options: argparse.Namespace) -> dict[str, Any]:
     for number in range(options.rounds):
         with running(ours(options)) as server:
             found.append(asyncio.run(_drained(server, number)))
-            server.process.wait(60)
+            server.process.wait(120)
         found[-1]["exit_code"] = server.process.returncode
         say(**found[-1])
     return {"rounds": found}
@@ -173,10 +173,13 @@ async def _drained(server: Running, seed: int) -> dict[str, Any]:
         before, told = tally.statuses[200], time.perf_counter()
         server.tell_to_end()
         await asyncio.gather(*tasks)
+    after = tally.statuses[200] - before
     refused = tally.statuses[503] + tally.statuses["no connection"]
     return {
         "answered_before": before,
-        "answered_after": tally.statuses[200] - before,
+        "answered_after": after,
+        # Each client had a request under way, whose answer may be 503 too.
+        "lost": max(0, len(tasks) - after),
         "refused": refused,
         "failed": sum(tally.statuses.values()) - tally.statuses[200] - refused,
         "without_retry_after": tally.without_retry_after,

@@ -91,7 +91,8 @@ class ServeOptions:
         deadline: from a request to its answer.
         request_seconds: for a request to arrive, body and all.
         idle_seconds: between two requests of a connection.
-        drain_seconds: to finish what was taken, when it is told to end.
+        drain_seconds: to finish what was taken, when it is told to end; None: as long as the deadline, so that
+            nothing that was taken is lost.
     """
 
     host: str = "127.0.0.1"
@@ -110,17 +111,16 @@ class ServeOptions:
     deadline: float = 60.0
     request_seconds: float = 10.0
     idle_seconds: float = 15.0
-    drain_seconds: float = 30.0
+    drain_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("most_body", "most_head", "most_documents", "most_beams", "most_extend", "most_texts"):
             if getattr(self, name) < 1:
                 raise BadSetting(f"{name} must be at least 1; found {getattr(self, name)}.")
         for name in ("deadline", "request_seconds", "idle_seconds", "drain_seconds"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise BadSetting(
-                    f"{name} must be a number of seconds above 0; found {getattr(self, name)}."
-                )
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise BadSetting(f"{name} must be a number of seconds above 0; found {seconds}.")
         if not 0 <= self.port < 65_536:
             raise BadSetting(f"port must be from 0 to 65,535; found {self.port}.")
         if not (self.keys.digests or self.public or is_loopback(self.host)):
@@ -128,6 +128,11 @@ class ServeOptions:
                 f"{self.host} can be reached from other machines, and there is no key: name a file of keys "
                 f"(--api-keys FILE) or set {KEYS_VARIABLE}; --public serves everybody."
             )
+
+    @property
+    def draining(self) -> float:
+        """Seconds that what was taken has, when the server is told to end."""
+        return self.deadline if self.drain_seconds is None else self.drain_seconds
 
     def calls_us(self, host: str) -> bool:
         """Whether a header `Host` names this server: a page that a browser was lured to does not.

@@ -153,7 +153,7 @@ class Server(uvicorn.Server):
     async def _drain(self) -> None:
         self.room.drain()
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._options.drain_seconds
+        until = loop.time() + self._options.draining
         while (self.room.texts or self._app.open) and loop.time() < until:
             await asyncio.sleep(0.02)
         if self.room.texts:

@@ -90,7 +90,12 @@ def _declare_limits(group: Any) -> None:
     number("--max-queue", 256, "texts on their way at once; more are refused with 429")
     number("--deadline", 60.0, "seconds from a request to its answer, then 504")
     number("--request-timeout", 10.0, "seconds for a request to arrive, then 408")
-    number("--drain-timeout", 30.0, "seconds to finish what was taken, after a signal")
+    group.add_argument(
+        "--drain-timeout",
+        type=float,
+        metavar="N",
+        help="seconds to finish what was taken, after a signal (default: as long as --deadline)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
