@@ -91,8 +91,8 @@ class ServeOptions:
         deadline: from a request to its answer.
         request_seconds: for a request to arrive, body and all.
         idle_seconds: between two requests of a connection.
-        drain_seconds: to finish what was taken, when it is told to end; None: as long as the deadline, so that
-            nothing that was taken is lost.
+        drain_seconds: to finish what was taken, when it is told to end; None: as long as the deadline, so
+            that nothing that was taken is lost.
     """
 
     host: str = "127.0.0.1"
