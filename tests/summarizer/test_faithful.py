@@ -140,6 +140,17 @@ def test_the_bundled_model_counts_what_was_prevented():
         assert not unknown_numbers(other.text, known_values(text))
 
 
+def test_what_was_prevented_in_pieces_of_a_long_text_counts():
+    """The last round may write only what stands in the summaries of the pieces, which were held to it before."""
+    text = (Path(__file__).resolve().parents[2] / "examples" / "mars.txt").read_text()
+    mini = Summarizer.from_pretrained("pegasus-mini", device="cpu", threads=1)
+    free, held = mini(text, faithful="off"), mini(text, faithful="words")
+    assert len(held.chunks) > 1
+    assert free.prevented == 0
+    if [chunk.text for chunk in held.chunks] != [chunk.text for chunk in free.chunks]:
+        assert held.prevented > 0
+
+
 def test_words_are_held_to_where_a_list_lies_beside_the_checkpoint(tmp_path):
     """The bundled model has one; a model without it writes as it likes, as it does elsewhere."""
     text = "Xyzzyq Vorbenfeld met Qintar Ulmbach in Grzegorzów. " * 4

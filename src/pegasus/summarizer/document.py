@@ -63,6 +63,7 @@ class Round:
     chunks: tuple[Chunk, ...] = ()
     seconds: float = 0.0
     retried: bool = False
+    prevented: int = 0
     rounds: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -177,6 +178,7 @@ def _read_in_pieces(text: Text, context: Context) -> SummaryTask:
         chunks=state.chunks,
         merged=state.rounds,
         seconds=state.seconds,
+        prevented=state.prevented,
         warnings=(*state.notes, *told.warnings, *retry),
         explanation=None
         if state.trace is None
@@ -222,6 +224,7 @@ def _advance(state: Round, pieces: Sequence[Piece], written: Sequence[Written], 
     state.sizes = context.reader.count(state.units)
     state.seconds += sum(each.seconds for each in written)
     state.retried |= any(each.retried for each in written)
+    state.prevented += sum(each.draft.prevented for each in written)
 
 
 def _chunks(units: Sequence[str], pieces: Sequence[Piece], written: Sequence[Written]) -> tuple[Chunk, ...]:

@@ -134,7 +134,8 @@ def test_the_summarizer_says_the_same_on_packed_weights_and_on_plain_modules(eng
     plain = PegasusForConditionalGeneration.from_pretrained("pegasus-mini")
     other = Summarizer(ModelWriter(plain), TextCodec(packed.reader.tokenizer))
     texts = [TEXT, (Path(__file__).resolve().parents[3] / "examples" / "mars.txt").read_text()]
-    for one, two in zip(packed(texts, explain=True), other(texts, explain=True)):
+    # The folder's list of common words is known to the first alone.
+    for one, two in zip(packed(texts, explain=True, faithful="off"), other(texts, explain=True)):
         assert one.text == two.text
         assert one.score == pytest.approx(two.score, abs=1e-4)
         assert shares(one) == pytest.approx(shares(two), abs=1e-3)
