@@ -141,7 +141,7 @@ def test_the_bundled_model_counts_what_was_prevented():
 
 
 def test_what_was_prevented_in_pieces_of_a_long_text_counts():
-    """The last round may write only what stands in the summaries of the pieces, which were held to it before."""
+    """The last round alone may be free to write what it likes: its sources were held to words before."""
     text = (Path(__file__).resolve().parents[2] / "examples" / "mars.txt").read_text()
     mini = Summarizer.from_pretrained("pegasus-mini", device="cpu", threads=1)
     free, held = mini(text, faithful="off"), mini(text, faithful="words")

@@ -77,7 +77,8 @@ class Summary:
         warnings: what to be careful about, each starting with its kind and a colon ("repetition: ...").
         seconds: this text's share of the time spent.
         model: the checkpoint's name.
-        prevented: how often faithful decoding refused what a row of the search would have written next, in all rounds.
+        prevented: how often faithful decoding refused what a row of the search would have written
+            next, in all rounds of a long text.
         repaired: near-copies of the text's words that were put right, where that was asked for: as they
             were written, and as they are now.
         explanation: for each summary sentence the source sentences it leans on, where that was asked for.
