@@ -21,13 +21,19 @@ from safetensors.numpy import load_file
 import pegasus
 from pegasus import PegasusConfig, PegasusForConditionalGeneration
 
-_spec = importlib.util.spec_from_file_location("engines_of_tests", Path(__file__).with_name("engines.py"))
-assert _spec is not None
-assert _spec.loader is not None
-engines = importlib.util.module_from_spec(_spec)
-sys.modules["engines_of_tests"] = engines
-_spec.loader.exec_module(engines)
 
+def _importable(name: str, file: str) -> Any:
+    """Load a file beside the tests, which are no package, so that they can import it by this name."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+engines = _importable("engines_of_tests", "engines.py")
+_importable("conformance_table", "conformance/table.py")
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ("relu", "gelu", "odd")
 KINDS = {

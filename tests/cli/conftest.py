@@ -17,6 +17,25 @@ from pegasus.summarizer import Summarizer
 from pegasus.summarizer.text_codec import TextCodec
 
 STANDIN = Path(__file__).parents[1] / "summarizer" / "standin.py"
+SMALL_TOKENIZER = Path(__file__).parents[1] / "fixtures" / "tokenizer-small"
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    """The folder of a tiny model with random weights, for commands in processes of their own."""
+    from pegasus import AutoTokenizer, PegasusConfig, PegasusForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = AutoTokenizer.from_pretrained(SMALL_TOKENIZER)
+    small = {"d_model": 16, "max_position_embeddings": 64, "max_length": 8, "vocab_size": len(tokenizer)}
+    sides = {
+        f"{side}_{what}": count
+        for side in ("encoder", "decoder")
+        for what, count in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 16))
+    }
+    PegasusForConditionalGeneration(PegasusConfig(**small, **sides)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from pegasus import AutoTokenizer, PegasusConfig, PegasusForConditionalGeneration
 from pegasus.cli.bulk.claims import Claims
 from pegasus.cli.bulk.pace import Pace, in_words
 from pegasus.cli.bulk.part import Part
@@ -26,21 +25,6 @@ WORKER = Path(__file__).with_name("bulk_worker.py")
 WORDS = ["zebra", "horse", "fly", "stripe", "cloth", "study", "land", "water", "river", "house", "night"]
 COMMAND = ("summarize", "rows.jsonl", "-m", "model", "-o", "out/", "--bulk", "--threads", "1")
 BATCH = 16  # the default
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = AutoTokenizer.from_pretrained(SMALL_TOKENIZER)
-    small = {"d_model": 16, "max_position_embeddings": 64, "max_length": 8, "vocab_size": len(tokenizer)}
-    sides = {
-        f"{side}_{what}": count
-        for side in ("encoder", "decoder")
-        for what, count in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 16))
-    }
-    PegasusForConditionalGeneration(PegasusConfig(**small, **sides)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

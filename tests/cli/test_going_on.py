@@ -14,31 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from pegasus import AutoTokenizer, PegasusConfig, PegasusForConditionalGeneration
 from pegasus.cli.app import main
 from pegasus.cli.journal import Journal
 from pegasus.cli.log import Log
 from pegasus.cli.outputs import _Folder
 
-SMALL_TOKENIZER = Path(__file__).parents[1] / "fixtures" / "tokenizer-small"
 WORDS = ["zebra", "horse", "fly", "stripe", "cloth", "study", "land", "water", "river", "house", "night"]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 COMMAND = (sys.executable, "-m", "pegasus", "summarize", "rows.jsonl", "-m", "model", "-o", "out.jsonl")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = AutoTokenizer.from_pretrained(SMALL_TOKENIZER)
-    small = {"d_model": 16, "max_position_embeddings": 64, "max_length": 8, "vocab_size": len(tokenizer)}
-    sides = {
-        f"{side}_{what}": count
-        for side in ("encoder", "decoder")
-        for what, count in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 16))
-    }
-    PegasusForConditionalGeneration(PegasusConfig(**small, **sides)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def write_rows(place: Path, count: int) -> list[str]:

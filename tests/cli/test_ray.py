@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,29 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from pegasus import AutoTokenizer, PegasusConfig, PegasusForConditionalGeneration
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray is not installed"),
     pytest.mark.filterwarnings("ignore"),  # Ray's own
 ]
-SMALL_TOKENIZER = Path(__file__).parents[1] / "fixtures" / "tokenizer-small"
 WORDS = ["zebra", "horse", "fly", "stripe", "cloth", "study", "land", "water", "river", "house", "night"]
 BATCH = 16
 
 
 @pytest.fixture
-def place(tmp_path) -> Path:
-    tokenizer = AutoTokenizer.from_pretrained(SMALL_TOKENIZER)
-    small = {"d_model": 16, "max_position_embeddings": 64, "max_length": 8, "vocab_size": len(tokenizer)}
-    sides = {
-        f"{side}_{what}": count
-        for side in ("encoder", "decoder")
-        for what, count in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 16))
-    }
-    PegasusForConditionalGeneration(PegasusConfig(**small, **sides)).save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
+def place(model, tmp_path) -> Path:
+    shutil.copytree(model, tmp_path / "model")
     return tmp_path
 
 

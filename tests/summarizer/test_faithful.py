@@ -147,8 +147,7 @@ def test_what_was_prevented_in_pieces_of_a_long_text_counts():
     free, held = mini(text, faithful="off"), mini(text, faithful="words")
     assert len(held.chunks) > 1
     assert free.prevented == 0
-    if [chunk.text for chunk in held.chunks] != [chunk.text for chunk in free.chunks]:
-        assert held.prevented > 0
+    assert held.prevented > 0
 
 
 def test_words_are_held_to_where_a_list_lies_beside_the_checkpoint(tmp_path):

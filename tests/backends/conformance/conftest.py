@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import conformance_table as table
 import pytest
 
 from pegasus.backends import load_backend
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
-_spec = importlib.util.spec_from_file_location("conformance_table", Path(__file__).with_name("table.py"))
-assert _spec is not None
-assert _spec.loader is not None
-table = importlib.util.module_from_spec(_spec)
-sys.modules["conformance_table"] = table
-_spec.loader.exec_module(table)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,7 +30,7 @@ from pegasus.backends.jax.model import weights
 from pegasus.backends.jax.model.mode import Mode
 from pegasus.backends.jax.model.sharding import tensor_spec
 from pegasus.backends.learning.alone import Alone
-from pegasus.backends.learning.values_engine import ValuesEngine, is_table, join_alone, thawed
+from pegasus.backends.learning.engine import BaseEngine, is_table, join_alone, thawed
 from pegasus.errors import BadSetting
 from pegasus.spec.parameters import Parameter
 
@@ -40,7 +40,7 @@ def join(placement: Placement) -> Alone:
     return join_alone("JAX", jax.process_count())
 
 
-class JaxEngine(ValuesEngine):
+class JaxEngine(BaseEngine):
     """Teaches one Flax model, whose parameters are replaced after each update.
 
     Args:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from pegasus.backends.contract import Batch
 from pegasus.backends.contract.learning import Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.learning.alone import Alone
-from pegasus.backends.learning.values_engine import ValuesEngine, is_table, join_alone, thawed
+from pegasus.backends.learning.engine import BaseEngine, is_table, join_alone, thawed
 from pegasus.backends.tensorflow.devices import device_named
 from pegasus.backends.tensorflow.inference.programs import opened
 from pegasus.backends.tensorflow.learning.loss import losses, tensors_of
@@ -32,7 +32,7 @@ def join(placement: Placement) -> Alone:
     return join_alone("TensorFlow", 1)
 
 
-class TfEngine(ValuesEngine):
+class TfEngine(BaseEngine):
     """Teaches one TF model.
 
     Args:

@@ -1,4 +1,4 @@
-"""An engine for frameworks that give gradients as values, in one process with all of its devices.
+"""The engine that JAX and TensorFlow share: gradients are values, and one process has all devices.
 
 One update over any number of micro-batches, and what is remembered between runs. Losses are divided by the
 number of tokens of the whole update before the backward pass. A framework says how it differentiates, adds,
@@ -38,7 +38,7 @@ from pegasus.errors import BadSetting, CheckpointMismatch, NotOffered, PegasusEr
 from pegasus.spec.parameters import Parameter
 
 
-class ValuesEngine(ABC):
+class BaseEngine(ABC):
     """Teaches one model; see ``pegasus.backends.contract.learning.Engine``.
 
     Args:
