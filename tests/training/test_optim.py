@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from pegasus.backends.contract.learning import OptimSettings
-from pegasus.backends.torch.learning.optim import AuthorsAdafactor, make_optimizer
+from pegasus.backends.torch.learning.adafactor import AuthorsAdafactor
+from pegasus.backends.torch.learning.optim import make_optimizer
 from pegasus.errors import BadSetting
 
 
@@ -74,6 +75,29 @@ def gradients(shape: tuple[int, ...], scale: float, steps: int) -> list[np.ndarr
         gradient[0] = 0
         found.append(gradient.astype(np.float32))
     return found
+
+
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("shape", [(12, 7), (9,), (2, 5, 3)])
+def test_weights_of_one_shape_together_move_as_one_by_one(shape, relative):
+    def moved(together: int | None) -> list[torch.Tensor]:
+        random = np.random.default_rng(1)
+        weights = [nn.Parameter(torch.from_numpy(random.standard_normal(shape))) for _ in range(5)]
+        weights.append(nn.Parameter(torch.ones(3, dtype=torch.float64)))
+        optimizer = AuthorsAdafactor(
+            weights, lr=0.1, relative=relative, weight_decay=0.1, together=together
+        )
+        for _ in range(4):
+            for number, weight in enumerate(weights):
+                gradient = random.standard_normal(weight.shape) * 10.0**-number
+                weight.grad = None if number == 3 else torch.from_numpy(gradient)
+            optimizer.step()
+        return [weight.detach() for weight in weights]
+
+    start, one_by_one, together = (moved(count) for count in (None, 0, 3 * math.prod(shape)))
+    for plain, one, other in zip(start, one_by_one, together):
+        assert torch.equal(plain, one)  # on a CPU nothing is stacked
+        torch.testing.assert_close(other, one, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("relative", [True, False])

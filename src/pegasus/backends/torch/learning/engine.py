@@ -36,12 +36,12 @@ from pegasus.backends.learning.run_state import SavedState
 from pegasus.backends.learning.scale import LossScale
 from pegasus.backends.learning.schedules import learning_rate
 from pegasus.backends.torch.learning import lora
+from pegasus.backends.torch.learning.alike import local
 from pegasus.backends.torch.learning.distillation import Teacher
 from pegasus.backends.torch.learning.learner import Learner, to_device
 from pegasus.backends.torch.learning.optim import make_optimizer
 from pegasus.backends.torch.learning.ranks import find_device
 from pegasus.backends.torch.learning.state import (
-    local,
     optimizer_tensors,
     read,
     restore_optimizer,
@@ -208,8 +208,7 @@ class TorchEngine:
             if self.optim.clip_norm is not None:
                 factor *= min(1.0, self.optim.clip_norm / (norm + 1e-6))
             if factor != 1.0:
-                for gradient in gradients:
-                    gradient.mul_(factor)
+                torch._foreach_mul_([local(gradient) for gradient in gradients], factor)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.optimizer.step()

@@ -10,6 +10,10 @@ most. For a matrix x of A rows and B columns with gradient g::
 
 What is no matrix inside a layer (tables of embeddings, biases, norms) has no such directions and learns by
 AdamW at a rate of its own. PyTorch's Muon refuses such weights and those that are spread over processes.
+
+A model has hundreds of matrices of a few shapes, each too small to fill a GPU: those of one shape go
+through the rounds together, as one batched product, and what is done number by number is done for all
+weights at once.
 """
 
 from __future__ import annotations
@@ -21,18 +25,23 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from pegasus.backends.torch.learning.alike import alike, local
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from jaxtyping import Float
     from torch import nn
 
 MOMENTUM = 0.95
 # A quintic whose rounds bring every singular value near 1; they end between 0.7 and 1.2, which is enough.
 _A, _B, _C, _ROUNDS = 3.4445, -4.7750, 2.0315, 5
+#: Numbers of matrices that go through the rounds together: 2**26 in bfloat16 are 128 MiB, and some copies.
+TOGETHER = 2**26
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for matrices, AdamW for the rest, under one schedule.
+    """Muon for matrices, AdamW for the rest, under one schedule. An update overwrites matrices' gradients.
 
     Args:
         matrices: what learns by Muon, each with two axes. They may be spread by rows (FSDP2): their momenta
@@ -68,48 +77,79 @@ class Muon(torch.optim.Optimizer):
         loss = None if closure is None else closure()
         for group in self.param_groups:
             group["updates"] += 1
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    update = _turn if group["matrix"] else _adapt
-                    update(weight, weight.grad, self.state[weight], group)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if weights:
+                update = _turn if group["matrix"] else _adapt
+                update(weights, [self.state[weight] for weight in weights], group)
         return loss
 
 
-def _turn(weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-    if "momentum" not in state:
-        state["momentum"] = torch.zeros_like(weight)
-    momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-    direction = gradient.lerp(momentum, MOMENTUM)
-    whole = direction.full_tensor() if isinstance(direction, DTensor) else direction
-    rows, columns = whole.shape
+def _turn(weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
+    for weight, state in zip(weights, states):
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+    gradients = [_gradient(weight) for weight in weights]
+    momenta = [local(state["momentum"]) for state in states]
+    torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+    torch._foreach_lerp_(gradients, momenta, MOMENTUM)  # the gradient's memory: nobody needs it any more
     rate = group["lr"] * group["share"]
-    weight.mul_(1 - rate * group["weight_decay"])
-    update = orthogonal(whole).to(weight.dtype)
-    if isinstance(weight, DTensor):
-        update = torch.distributed.tensor.distribute_tensor(
-            update, weight.device_mesh, weight.placements, src_data_rank=None
-        )
-    weight.add_(update, alpha=-rate * math.sqrt(max(1.0, rows / columns)))
+    if group["weight_decay"]:
+        torch._foreach_mul_([local(weight) for weight in weights], 1 - rate * group["weight_decay"])
+    for some in alike(weights, TOGETHER):
+        rows, columns = some[0].shape
+        updates = orthogonal(torch.stack([_whole(weight) for weight in some])).to(some[0].dtype)
+        parts = [_spread_like(weight, update) for weight, update in zip(some, updates)]
+        alpha = -rate * math.sqrt(max(1.0, rows / columns))
+        torch._foreach_add_([local(weight) for weight in some], parts, alpha=alpha)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix with its singular values brought near 1, in bfloat16."""
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+def _gradient(weight: Tensor) -> Tensor:
+    assert weight.grad is not None
+    return local(weight.grad)
+
+
+def _whole(weight: Tensor) -> Tensor:
+    """The direction of a weight, put together where its rows are spread."""
+    assert weight.grad is not None
+    return weight.grad.full_tensor() if isinstance(weight.grad, DTensor) else weight.grad
+
+
+def _spread_like(weight: Tensor, update: Tensor) -> Tensor:
+    """The rows of an update that this process holds of the weight."""
+    if not isinstance(weight, DTensor):
+        return update
+    mesh, places = weight.device_mesh, weight.placements
+    return local(torch.distributed.tensor.distribute_tensor(update, mesh, places, src_data_rank=None))
+
+
+def orthogonal(matrices: Float[Tensor, "*K A B"]) -> Float[Tensor, "*K A B"]:
+    """Matrices with their singular values brought near 1, in bfloat16."""
+    wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     x = wide.to(torch.bfloat16)
-    x = x / x.norm().clamp(min=1e-7)
+    x = x / torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    batch = x.reshape(-1, *x.shape[-2:])
     for _ in range(_ROUNDS):
-        square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=_B, alpha=_C), x, beta=_A)
-    return x if matrix.shape[0] <= matrix.shape[1] else x.T
+        square = batch @ batch.mT
+        both = torch.baddbmm(square, square, square, beta=_B, alpha=_C)
+        batch = torch.baddbmm(batch, both, batch, beta=_A)
+    x = batch.reshape(x.shape)
+    return x if wide is matrices else x.mT
 
 
-def _adapt(weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-    if not state:
-        state["first"], state["second"] = torch.zeros_like(weight), torch.zeros_like(weight)
+def _adapt(weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
+    for weight, state in zip(weights, states):
+        if not state:
+            state["first"], state["second"] = torch.zeros_like(weight), torch.zeros_like(weight)
     slow, slower = group["betas"]
-    state["first"].lerp_(gradient, 1 - slow)
-    state["second"].mul_(slower).addcmul_(gradient, gradient, value=1 - slower)
+    gradients = [_gradient(weight) for weight in weights]
+    first, second = ([local(state[key]) for state in states] for key in ("first", "second"))
+    torch._foreach_lerp_(first, gradients, 1 - slow)
+    torch._foreach_mul_(second, slower)
+    torch._foreach_addcmul_(second, gradients, gradients, value=1 - slower)
     count = group["updates"]
-    size = (state["second"] / (1 - slower**count)).sqrt_().add_(group["eps"])
+    sizes = torch._foreach_div(second, 1 - slower**count)
+    torch._foreach_sqrt_(sizes)
+    torch._foreach_add_(sizes, group["eps"])
     rate = group["lr"] * group["share"]
-    weight.addcdiv_(state["first"], size, value=-rate / (1 - slow**count))
+    parts = [local(weight) for weight in weights]
+    torch._foreach_addcdiv_(parts, first, sizes, value=-rate / (1 - slow**count))

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from pegasus.backends.learning.run_state import SavedState, Spot, write_state
-from pegasus.backends.torch.learning.optim import WHOLE
+from pegasus.backends.torch.learning.adafactor import WHOLE
+from pegasus.backends.torch.learning.alike import local
 from pegasus.backends.torch.raw import from_torch, to_torch
 
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ def spot(tensor: Tensor) -> Spot | None:
     share = -(-total // tensor.device_mesh.size())  # as torch.chunk deals them out
     start = min(tensor.device_mesh.get_local_rank() * share, total)
     return Spot(start, start + tensor.to_local().shape[0], total)
-
-
-def local(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def write(folder: Path, ranks: Ranks, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
@@ -78,13 +74,14 @@ def restore_optimizer(
         for weight in group["params"]:
             name = names[id(weight)]
             optimizer.state[weight] = {
-                key: _placed(saved, f"optim/{name}/{key}", key, weight) for key in keys.get(name, [])
+                key: _placed(saved, f"optim/{name}/{key}", key, weight, bool(group.get("fused")))
+                for key in keys.get(name, [])
             }
 
 
-def _placed(saved: SavedState, full: str, key: str, weight: Tensor) -> Tensor:
-    if key == "step":
-        return read(saved, full)
+def _placed(saved: SavedState, full: str, key: str, weight: Tensor, fused: bool) -> Tensor:
+    if key == "step":  # PyTorch counts on the host, except where one kernel does the whole update
+        return read(saved, full).to(weight.device if fused else "cpu")
     if key in WHOLE or not isinstance(weight, DTensor):
         return read(saved, full).to(weight.device)
     part = read(saved, full, spot(weight)).to(weight.device)
