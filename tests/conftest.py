@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Real text and the real vocabulary, beside the checkout where they exist.
 SHARED = ROOT.parent / "shared"
 
+# Triton looks at this when it is imported: without a GPU its kernels are interpreted. Nothing else uses it.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # A machine may be busy: no example fails because it took long.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -70,8 +70,8 @@ class Memory:
         self.told = torch.zeros(2 * rows + 1, dtype=torch.int64, device=device)
         self.telling = torch.zeros(2 * rows + 1, dtype=torch.int64, pin_memory=device.type == "cuda")
         self.owner: weakref.ref[Any] | None = None
-        #: The passes that were recorded over it (``static_passes``), by span and count.
-        self.passes: dict[tuple[int, int], Any] = {}
+        #: The passes that were recorded over it (``static_passes``), by step, span and count.
+        self.passes: dict[tuple[str, int, int], Any] = {}
         #: Where graphs keep what they compute. One a memory: another's graph would write over the answers
         #: that this one's session may still be asked about.
         self.pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pegasus.backends.torch.inference import static_step
-from pegasus.backends.torch.inference.scores import best
+from pegasus.backends.torch.inference.kernel_choice import Choice, Take, choose
 from pegasus.backends.torch.inference.static_cache import Memory, Shape
 from pegasus.backends.torch.inference.static_weights import Weights, prepare
 
@@ -28,8 +27,10 @@ class Pass:
     On a GPU the second run is recorded, and later ones are that graph again.
     """
 
-    def __init__(self, weights: Weights, memory: Memory, span: int, count: int) -> None:
+    def __init__(self, weights: Weights, memory: Memory, span: int, count: int, choice: Choice) -> None:
         self.weights, self.span, self.count = weights, span, count
+        self.choice = choice
+        self._take: Take | None = None
         self.memory = weakref.proxy(memory)  # which holds this
         self.runs, self.graph = 0, None
         self.states: Tensor
@@ -46,7 +47,22 @@ class Pass:
             self.graph = self._record()
         if self.graph is not None:
             self.graph.replay()
+        elif self.runs == 1 and self.choice.name != "torch":
+            self._try()
         else:
+            self._compute()
+
+    def _try(self) -> None:
+        """The first run, which compiles; PyTorch's operations where that fails, from where it began."""
+        seen = self.memory.seen_RKM.clone()
+        try:
+            self._compute()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # compilers fail in many ways: theirs, the linker's, the driver's
+            self.choice.failed(error)
+            self._take = None
+            self.memory.seen_RKM.copy_(seen)
             self._compute()
 
     def _record(self) -> Any:
@@ -57,15 +73,12 @@ class Pass:
         return graph
 
     def _compute(self) -> None:
-        memory = self.memory
-        rows = memory.texts * memory.beams
-        tokens, parents, start = memory.told[:rows], memory.told[rows : 2 * rows], memory.told[-1]
-        states = static_step.read(self.weights, memory, self.span, tokens[:, None], parents, start)
-        self.states = states
-        self.logits = static_step.logits(self.weights, states[:, -1])
-        if self.count:
-            values, found = best(torch.log_softmax(self.logits, dim=-1), self.count)
-            self.packed = torch.cat([values.view(torch.int32), found.to(torch.int32)], dim=1)
+        if self._take is None:
+            self._take = self.choice.take()
+        found = self._take(self.weights, self.memory, self.span, self.count)
+        self.states, self.logits = found.states_RTD, found.logits_RV
+        if found.best_RC is not None:
+            self.packed = found.best_RC
 
     def best(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """The best continuations of the first rows, in one copy to the host: log-probabilities, tokens."""
@@ -84,6 +97,7 @@ class Memories:
 
     def __init__(self) -> None:
         self.weights: Weights | None = None
+        self.choice: Choice | None = None
         self._made_of: tuple[Any, ...] = ()
         self._all: list[Memory] = []
 
@@ -98,7 +112,9 @@ class Memories:
         now = tuple((one.data_ptr(), _version(one), one.dtype) for one in _tensors(model))
         if self.weights is None or now != self._made_of:
             self._all.clear()
-            self.weights, self._made_of = prepare(model), now
+            self.weights, self._made_of, self.choice = prepare(model), now, None
+        if self.choice is None or self.choice.wanted != getattr(model, "static_kernels", None):
+            self.choice = choose(model, self.weights)
         return self.weights
 
     def lend(self, owner: Any, shape: Shape) -> Memory:
@@ -118,9 +134,11 @@ class Memories:
     def get_pass(self, memory: Memory, span: int, count: int) -> Pass:
         """The pass over this memory that looks at ``span`` places and finds ``count`` tokens a row."""
         assert self.weights is not None
-        if (span, count) not in memory.passes:
-            memory.passes[span, count] = Pass(self.weights, memory, span, count)
-        found: Pass = memory.passes[span, count]
+        assert self.choice is not None
+        key = (self.choice.name, span, count)
+        if key not in memory.passes:
+            memory.passes[key] = Pass(self.weights, memory, span, count, self.choice)
+        found: Pass = memory.passes[key]
         return found
 
     def _let_go(self) -> None:

@@ -12,18 +12,52 @@ Axes are those of ``generation.session``; further E head width, H heads, K place
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pegasus.backends.torch.inference.scores import best
 from pegasus.backends.torch.inference.static_cache import Memory
 from pegasus.backends.torch.inference.static_weights import Pair, Weights
 from pegasus.backends.torch.model.half import wide, wide_product
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What reading one token in every row gave."""
+
+    states_RTD: Float[Tensor, "R 1 D"]
+    """The last states, of the weights' type."""
+    logits_RV: Float[Tensor, "R V"]
+    """float32."""
+    best_RC: Int[Tensor, "R 2C"] | None
+    """int32: the bits of the best log-probabilities (float32), best first, then the tokens; None: not
+    sought."""
+
+
+def take(weights: Weights, memory: Memory, span: int, count: int) -> Found:
+    """Reads the tokens that the memory was told, and finds the ``count`` best continuations of each row.
+
+    Args:
+        weights: the decoder.
+        memory: what it remembers; changed in place.
+        span: K, how many places are looked at; they include the new one.
+        count: C; 0: only logits are wanted.
+    """
+    rows = memory.texts * memory.beams
+    tokens, parents, start = memory.told[:rows], memory.told[rows : 2 * rows], memory.told[-1]
+    states = read(weights, memory, span, tokens[:, None], parents, start)
+    found = logits(weights, states[:, -1])
+    if not count:
+        return Found(states, found, None)
+    values, ids = best(torch.log_softmax(found, dim=-1), count)
+    return Found(states, found, torch.cat([values.view(torch.int32), ids.to(torch.int32)], dim=1))
 
 
 def read(

@@ -1,0 +1,1 @@
+"""Triton kernels for decoding and encoding on GPUs. Importing a module of this folder imports Triton."""
