@@ -140,6 +140,23 @@ class Held:
         )
 
 
+def misspelled(text: str, source: str, english: frozenset[str]) -> list[str]:
+    """The words that neither a source nor a language has, whatever their capitals.
+
+    Args:
+        text: what was written.
+        source: what it was written about.
+        english: the words of the language in small letters, inflections included.
+    """
+    known = {match.group().lower() for match in _RUN.finditer(composed(source))}
+    words = [match.group() for match in _RUN.finditer(composed(text))]
+    return [
+        word for word in words
+        if word.isalpha() and len(word) > 1 and word.lower() not in known and word.lower() not in english
+        and word.lower() not in _SUFFIXES
+    ]  # fmt: skip
+
+
 def _opens(text: str, start: int) -> bool:
     before = text[:start].rstrip(_OPENING)
     return not before or before[-1] in _ENDS

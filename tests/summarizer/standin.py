@@ -70,3 +70,6 @@ class LeadWriter:
     def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
         same = np.equal.outer(np.asarray(summary), np.asarray(source)).astype(float) + 1e-9
         return same / same.sum(axis=1, keepdims=True)
+
+    def wording(self, job: Job, faithful: Any) -> None:
+        return None

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pegasus import Summarizer
-from pegasus.summarizer.endings import end_at_word, within_words, words_of
+from pegasus.summarizer.endings import SourceEnding, end_at_word, within_words
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-KNOWN = words_of('The river (Elbe) rose, said Mayer; "flood" water is well-known. It cost 120,000 euros!')
+KNOWN = SourceEnding('The river (Elbe) rose, said Mayer; "flood" water is well-known. It cost 120,000 euros!')
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ KNOWN = words_of('The river (Elbe) rose, said Mayer; "flood" water is well-known
     ],
 )
 def test_a_broken_word_goes(text, ends) -> None:
-    assert end_at_word(text, KNOWN) == ends
+    assert "".join(end_at_word([text], KNOWN)) == ends
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from pegasus.summarizer.context import Context, Piece, Written
-from pegasus.summarizer.endings import end_at_word, is_finished, within_words, words_of
+from pegasus.summarizer.endings import Ending, HeldEnding, SourceEnding, end_at_word, is_finished, within_words
 from pegasus.summarizer.explain import lean, token_ends
 from pegasus.summarizer.lengths import SMALLEST, Budget
 from pegasus.summarizer.repetition import measure_repetition
@@ -50,20 +50,33 @@ def write_sentences(piece: Piece, budget: Budget | None, wanted: int, context: C
 
 def _read(draft: Draft, job: Job, context: Context) -> Written:
     sentences, cut = list(context.split(context.reader.decode(draft.tokens))), False
-    if draft.finish_reason == "length" and sentences and not is_finished(sentences[-1]):
-        sentences, cut = _broken_off(sentences, job, context)
+    if draft.finish_reason == "length" and sentences:
+        sentences = _ended(sentences, job, context)
+        cut = bool(sentences) and not is_finished(sentences[-1])
     if job.budget is not None and job.budget.words is not None and sentences:
         sentences, shortened = within_words(sentences, job.budget.words)
-        cut = shortened or (cut and not is_finished(sentences[-1]))
+        if shortened:
+            sentences = end_at_word(sentences, _ending(job, context), after=" ")
+        cut = bool(sentences) and (shortened or cut) and not is_finished(sentences[-1])
     return Written(tuple(sentences), draft, draft.seconds, cut=cut)
 
 
-def _broken_off(sentences: list[str], job: Job, context: Context) -> tuple[list[str], bool]:
+def _ended(sentences: list[str], job: Job, context: Context) -> list[str]:
     """End at a whole sentence where a length was asked for and enough is left, else at a whole word."""
+    ending = _ending(job, context)
+    if is_finished(sentences[-1]) and ending.is_whole("".join(sentences).rstrip(), ""):
+        return sentences
     if job.budget is not None and 2 * sum(map(len, sentences[:-1])) >= len(sentences[-1]):
-        return sentences[:-1], False
-    known = words_of(context.reader.decode(job.tokens))
-    return [*sentences[:-1], end_at_word(sentences[-1], known)], True
+        sentences = sentences[:-1]
+        return sentences if is_finished(sentences[-1]) else end_at_word(sentences, ending, after=" ")
+    return end_at_word(sentences, ending)
+
+
+def _ending(job: Job, context: Context) -> Ending:
+    """What is known of the words of a job's summary."""
+    free = SourceEnding(context.reader.decode(job.tokens))
+    wording = context.writer.wording(job, context.settings.faithful)
+    return free if wording is None else HeldEnding(wording, free)
 
 
 def _write_again(jobs: Sequence[Job], written: Sequence[Written], context: Context) -> Drafting:

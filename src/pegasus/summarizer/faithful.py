@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pegasus.errors import BadData
+from pegasus.generation.processors.byte_letters import as_bytes, letter_of, stands_in
 from pegasus.generation.processors.faithful import Faithful
 from pegasus.generation.processors.word_list import WordList
 from pegasus.generation.processors.wording import Lexicon, SourceWords
@@ -23,6 +24,7 @@ _NUMBER_WORDS = frozenset({*UNITS, *TENS, *SCALES, *ORDINALS, *DECADES, "hundred
 _SMALL_NUMBERS = frozenset(
     word for words in (UNITS, ORDINALS) for word, value in words.items() if value < _LEAST_SPOKEN
 )
+_BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _APOSTROPHES = re.compile("['’]")
 _SCALE = "hundred|thousand|million|billion|trillion|mn|bn|tn|trn|lakh|lakhs|crore|crores|dozen"
@@ -57,23 +59,56 @@ def _lexicon(tokenizer: Any, mode: FaithfulMode, file: Path | None) -> tuple[Lex
     special = set(tokenizer.all_special_ids)
     names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     pieces = [None if token in special else _text_of(name) for token, name in enumerate(names)]
+    by_bytes = _BYTES.issubset(names)
+    if by_bytes:
+        pieces = _with_bytes(pieces)
     pieces[tokenizer.unk_token_id] = ""
-    single = frozenset(piece for piece in pieces if piece is not None and len(piece) == 1)
+    single = frozenset(
+        piece for piece in pieces if piece is not None and len(piece) == 1 and not stands_in(piece)
+    )
     listed = read_common_words(file) if file is not None and file.is_file() else ()
-    common = WordList(word for word in listed if word not in _NUMBER_WORDS and single.issuperset(word))
+    common = _written((word for word in listed if word not in _NUMBER_WORDS), single, by_bytes)
     lexicon = Lexicon(
         pieces=pieces,
         ends=frozenset({tokenizer.eos_token_id}),
-        common=common,
+        common=WordList(common),
         free=mode == "names" or not common,
-        small_numbers=WordList(word for word in _SMALL_NUMBERS if single.issuperset(word)),
+        small_numbers=WordList(_written(_SMALL_NUMBERS, single, by_bytes)),
         number_words=_NUMBER_WORDS,
+        characters=single | {" "} if by_bytes else None,
     )
     return lexicon, single
 
 
 def _text_of(piece: str) -> str:
     return "\n" if piece == "<n>" else piece.replace("▁", " ")
+
+
+def _with_bytes(pieces: Sequence[str | None]) -> list[str | None]:
+    """Pieces where a byte is the character that it is, or the letter that stands in for it.
+
+    A character that has a piece of its own is written with that alone.
+    """
+    single = {piece for piece in pieces if piece is not None and len(piece) == 1}
+    found = list(pieces)
+    for token, piece in enumerate(pieces):
+        if piece in _BYTES:
+            byte = int(piece[3:5], 16)
+            found[token] = letter_of(byte) if byte > 0x7F else None if chr(byte) in single else chr(byte)
+    return found
+
+
+def _written(words: Iterable[str], single: frozenset[str], by_bytes: bool) -> list[str]:
+    """The words that can be written, as pieces spell them.
+
+    Args:
+        words: the words.
+        single: the characters that have a piece.
+        by_bytes: whether others are written as bytes.
+    """
+    if by_bytes:
+        return [as_bytes(word, single | {" "}) for word in words]
+    return [word for word in words if single.issuperset(word)]
 
 
 def read_common_words(file: Path) -> list[str]:
@@ -94,15 +129,19 @@ def read_source(text: str, lexicon: Lexicon, letters: frozenset[str]) -> SourceW
     Args:
         text: the text, as the model reads it.
         lexicon: what is allowed anyway.
-        letters: the characters that can be written one by one; words with others are left out.
+        letters: the characters that have a piece; where others are not written as bytes, words that have some
+            are left out.
     """
     words = set(_names_and_words(text))
     openers = {word for word in words if word.islower()}
     names = {
-        word for word in words if not word.islower() and word[0].lower() + word[1:] not in lexicon.common
+        word
+        for word in words
+        if not word.islower() and lexicon.spelled(word[0].lower() + word[1:]) not in lexicon.common
     }
     lists = (words, openers, set(_numbers(text)), names)
-    return SourceWords(*(WordList(one for one in found if letters.issuperset(one)) for found in lists))
+    by_bytes = lexicon.characters is not None
+    return SourceWords(*(WordList(_written(found, letters, by_bytes)) for found in lists))
 
 
 def _names_and_words(text: str) -> Iterator[str]:

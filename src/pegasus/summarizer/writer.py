@@ -14,6 +14,8 @@ import numpy as np
 from pegasus.backends.contract import InferenceModel
 from pegasus.checkpoint.finite import check_weights
 from pegasus.errors import CheckpointCorrupt, NotOffered, PegasusError
+from pegasus.generation.processors.faithful import Faithful
+from pegasus.generation.processors.wording import Wording
 from pegasus.generation.streaming import BaseStreamer
 from pegasus.summarizer.lengths import Budget
 from pegasus.summarizer.limits import check_lengths, most_texts
@@ -123,6 +125,15 @@ class Writer(Protocol):
         """Return where the decoder looked, [summary tokens, source tokens], mean of layers and heads."""
         ...
 
+    def wording(self, job: Job, faithful: FaithfulMode | None) -> Wording | None:
+        """Return what the summary of a job may say; None where it is written freely.
+
+        Args:
+            job: the job.
+            faithful: what its summary is held to; None: what the writer does where nobody says.
+        """
+        ...
+
     def why_no_numbers(self) -> str:
         """Return why scores may have been no numbers, and what to do."""
         ...
@@ -226,6 +237,14 @@ class ModelWriter:
     def attend(self, source: Sequence[int], summary: Sequence[int]) -> np.ndarray:
         """Return where the decoder looked, [summary tokens, source tokens], mean of layers and heads."""
         return self.model.attend(source, summary)
+
+    def wording(self, job: Job, faithful: FaithfulMode | None) -> Wording | None:
+        """Return what the summary of a job may say; None where it is written freely."""
+        mode = faithful or self.usual_faithful
+        if mode == "off" or self.faithful is None:
+            return None
+        held: Faithful = self.faithful(mode)
+        return held.wording(np.array(job.tokens))
 
     def _limits(self, job: Job, settings: Mapping[str, Any]) -> dict[str, int]:
         limits = {}

@@ -47,8 +47,8 @@ class SharedTokens:
         """The tokens of a group that may begin a word anyway, their lead written."""
         key = (group.lead, opens, before)
         if key not in self._begun:
-            accepts = self.lexicon.anyway.accepts
-            self._begun[key] = _array(token for token in group.members if accepts(opens, before, token))
+            verdicts = self.lexicon.anyway.of(opens, before)
+            self._begun[key] = _array(token for token in group.members if verdicts[token])
         return self._begun[key]
 
     def unsure(self, group: Group, opens: bool, before: int) -> list[int]:
@@ -160,7 +160,7 @@ class AllowedTokens:
         yield ""
         found: set[str] = set()
         for thread in state.threads:
-            for words, prefix in self._lists(thread):
+            for words, prefix in short_lists(self.wording, thread):
                 found.update(ending[0] for ending in words.endings(prefix))
             plain = plain_form(thread[0], thread[1])
             if plain is not None:
@@ -174,7 +174,7 @@ class AllowedTokens:
             yield self._begun_here(group, opens, before)
             return
         unsure: set[str] = set()
-        for words, prefix in self._lists(thread):
+        for words, prefix in short_lists(self.wording, thread):
             tokens, runs = continuing(group, words, prefix)
             unsure |= runs
             yield tokens
@@ -188,23 +188,6 @@ class AllowedTokens:
                 yield group.small
                 yield self._accepted(state, group.small_crossing)
         yield self._accepted(state, _of(group.crossing, unsure))
-
-    def _lists(self, thread: Thread) -> Iterator[tuple[WordList, str]]:
-        """The short lists in which a word may go on, and how it begins there."""
-        word, opens, before = thread
-        if word[0] in APOSTROPHES:
-            yield SUFFIXES, word[1:]
-            return
-        source, plain = self.wording.source, plain_form(word, opens)
-        if before == NONE or not word[0].isdigit():
-            yield source.words, word
-        if before == NONE:
-            yield source.numbers, word
-            if plain is not None:
-                yield source.numbers, plain
-                yield self.lexicon.small_numbers, plain
-        if plain is not None and plain is not word and not (before == TOUCHING and word[0].isdigit()):
-            yield source.openers, plain
 
     def _begun_here(self, group: Group, opens: bool, before: int) -> list[int]:
         """The tokens of a group that may begin a word of this source, their lead written."""
@@ -239,6 +222,24 @@ class AllowedTokens:
 
     def _accepted(self, state: State, tokens: Iterable[int]) -> list[int]:
         return [token for token in tokens if state.verdicts[token]]
+
+
+def short_lists(wording: Wording, thread: Thread) -> Iterator[tuple[WordList, str]]:
+    """The short lists in which a word may go on, and how it begins there."""
+    word, opens, before = thread
+    if word[0] in APOSTROPHES:
+        yield SUFFIXES, word[1:]
+        return
+    source, plain = wording.source, plain_form(word, opens)
+    if before == NONE or not word[0].isdigit():
+        yield source.words, word
+    if before == NONE:
+        yield source.numbers, word
+        if plain is not None:
+            yield source.numbers, plain
+            yield wording.lexicon.small_numbers, plain
+    if plain is not None and plain is not word and not (before == TOUCHING and word[0].isdigit()):
+        yield source.openers, plain
 
 
 def _of(tokens: dict[str, list[int]], runs: Set[str]) -> list[int]:

@@ -42,7 +42,7 @@ class Faithful:
     def wording(self, source_S: np.ndarray) -> Wording:
         """What may be written about a source, given its tokens."""
         pieces = (self.lexicon.pieces[token] for token in source_S.tolist())
-        text = "".join(piece or _LOST for piece in pieces)
+        text = self.lexicon.said("".join(piece or _LOST for piece in pieces))
         return Wording(self.lexicon, self.read_source(_WITH_LOST.sub(_without_fragments, text)))
 
 
@@ -78,76 +78,95 @@ class AllowedWords(Processor):
         self.refused = [] if refused is None else refused
         self._first = len(self.refused)
         self.refused += [0] * len(sources)
-        self._states: list[State] | None = None
+        self._rows: _Rows | None = None
 
     def fork(self) -> AllowedWords:
         """A processor that goes on from here on its own."""
         other = super().fork()
         assert isinstance(other, AllowedWords)
         other.refused = self.refused[:]
+        if self._rows is not None:
+            other._rows = _Rows(other, self._rows.texts, self._rows.states[:])
         return other
 
     def edits(self, history: TokenHistory) -> Iterable[Edit]:
         """Asks about the best tokens, but where one is forced."""
-        if self._states is None:
-            self._states = self._from(history)
+        if self._rows is None:
+            self._rows = self._from(history)
         if history.length not in self.free:
-            rows = _Rows(self.allowed, self._states, history.texts_R.tolist(), self.refused, self._first)
-            yield Edit("accept", accept=rows)
+            yield Edit("accept", accept=self._rows)
 
     def carry(self, history: TokenHistory, parents_R: np.ndarray) -> None:
         """Each row has written one more token."""
-        if self._states is None:
-            self._states = self._from(history)
+        if self._rows is None:
+            self._rows = self._from(history)
             return
-        tokens = history.window(1)[:, 0].tolist()
-        self._states = [
-            self.allowed[text].wording.after(self._states[parent], token)
-            for text, parent, token in zip(history.texts_R.tolist(), parents_R.tolist(), tokens)
+        before = self._rows
+        states = [
+            (before.state(parent), token)
+            for parent, token in zip(parents_R.tolist(), history.newest_R.tolist())
         ]
+        self._rows = _Rows(self, history.texts_R.tolist(), states)
 
-    def _from(self, history: TokenHistory) -> list[State]:
-        """The states after what has been written; the start token says nothing."""
-        states = []
-        for text, row in zip(history.texts_R.tolist(), history.ids_RT.tolist()):
+    def note_refused(self, text: int) -> None:
+        """Counts what was prevented in a text."""
+        self.refused[self._first + text] += 1
+
+    def _from(self, history: TokenHistory) -> _Rows:
+        """The rows after what has been written; the start token says nothing."""
+        texts, states = history.texts_R.tolist(), []
+        for text, row in zip(texts, history.ids_RT.tolist()):
             wording = self.allowed[text].wording
             state = wording.start
             for token in row[1:]:
                 state = wording.after(state, token)
             states.append(state)
-        return states
+        return _Rows(self, texts, states)
 
 
-@dataclass(frozen=True)
 class _Rows:
-    """What may be said next in each row, as it is now; a row that is over may say anything."""
+    """What may be said next in each row, as it is now; a row that is over may say anything.
 
-    texts_allowed: Sequence[AllowedTokens]
-    states: Sequence[State]
-    texts: Sequence[int]
-    refused: list[int]
-    first: int
+    Args:
+        words: whose rows these are.
+        texts: the text of each.
+        states: after what has been written; or the state before the last token, and that token: nobody asks
+            about rows that fall behind.
+    """
+
+    def __init__(
+        self, words: AllowedWords, texts: list[int], states: Sequence[State | tuple[State, int]]
+    ) -> None:
+        self.words, self.texts, self.states = words, texts, list(states)
 
     @property
     def ends(self) -> frozenset[int]:
         """The tokens that end a text."""
-        return self.texts_allowed[0].lexicon.ends
+        return self.words.allowed[0].lexicon.ends
+
+    def state(self, row: int) -> State:
+        """The state of a row."""
+        found = self.states[row]
+        if isinstance(found, tuple):
+            state, token = found
+            found = self.states[row] = self.words.allowed[self.texts[row]].wording.after(state, token)
+        return found
 
     def verdict(self, row: int) -> Callable[[int], bool] | None:
         """Whether a token may be said; None: every one."""
-        state = self.states[row]
-        return state.verdicts.__getitem__ if state else None
+        state = self.state(row)
+        return state.verdicts.__getitem__ if state.threads else None
 
     def few(self, row: int) -> np.ndarray | None:
         """All tokens that may be said, where they are few."""
-        state = self.states[row]
-        return self.texts_allowed[self.texts[row]].few(state) if state else None
+        state = self.state(row)
+        return self.words.allowed[self.texts[row]].few(state) if state.threads else None
 
     def tokens(self, row: int) -> np.ndarray:
         """All tokens that may be said, sorted."""
-        state, allowed = self.states[row], self.texts_allowed[self.texts[row]]
-        return allowed.tokens(state) if state else np.arange(len(allowed.lexicon.pieces))
+        state, allowed = self.state(row), self.words.allowed[self.texts[row]]
+        return allowed.tokens(state) if state.threads else np.arange(len(allowed.lexicon.pieces))
 
     def note_refused(self, row: int) -> None:
         """Counts what was prevented."""
-        self.refused[self.first + self.texts[row]] += 1
+        self.words.note_refused(self.texts[row])

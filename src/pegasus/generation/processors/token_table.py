@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pegasus.generation.processors.byte_letters import stands_in
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """The text of a token, taken apart.
 
@@ -75,16 +77,22 @@ class TokenTable:
 
     def __init__(self, pieces: Sequence[str | None]) -> None:
         self.pieces = pieces
-        self._parts: dict[int, Parts] = {}
+        self._parts: dict[int, Parts | None] = {}
 
     def parts(self, token: int) -> Parts:
         """A token that says something, taken apart."""
-        found = self._parts.get(token)
-        if found is None:
-            piece = self.pieces[token]
-            assert piece
-            found = self._parts[token] = _taken_apart(piece)
+        found = self.find(token)
+        assert found is not None
         return found
+
+    def find(self, token: int) -> Parts | None:
+        """A token taken apart; None: it says nothing."""
+        try:
+            return self._parts[token]
+        except KeyError:
+            piece = self.pieces[token]
+            found = self._parts[token] = _taken_apart(piece) if piece else None
+            return found
 
     @cached_property
     def by_first(self) -> dict[str, list[Group]]:
@@ -98,10 +106,10 @@ class TokenTable:
     def groups(self) -> list[Group]:
         """All tokens that say something, by their leads."""
         found: dict[str, Group] = {}
-        for token, piece in enumerate(self.pieces):
-            if not piece:
+        for token in range(len(self.pieces)):
+            parts = self.find(token)
+            if parts is None:
                 continue
-            parts = self.parts(token)
             group = found.get(parts.lead)
             if group is None:
                 group = found[parts.lead] = Group(parts.lead)
@@ -121,9 +129,12 @@ def is_plain(word: str) -> bool:
     """Whether a word, and each beginning of it, is in small letters without figures."""
     if word.isascii():
         return word.isalpha() and word.islower()
-    return (
-        word[0].islower() and word.islower() and all(is_letter(one) and not one.isdigit() for one in word)
-    )
+    return word[0].islower() and word.islower() and all(map(_is_plain_letter, word))
+
+
+def _is_plain_letter(character: str) -> bool:
+    """Of a byte nobody knows what character it will be part of."""
+    return is_letter(character) and not character.isdigit() and not stands_in(character)
 
 
 def plain_form(word: str, opens: bool) -> str | None:

@@ -21,6 +21,7 @@ class WordList:
     def __init__(self, words: Iterable[str] = ()) -> None:
         self.words = frozenset(words)
         self._sorted = sorted(self.words)
+        self._few = len(self._sorted) <= _FEW_WORDS
         self._begun: dict[str, bool] = {}
 
     def __contains__(self, word: str) -> bool:
@@ -36,7 +37,7 @@ class WordList:
 
     def begins(self, prefix: str) -> bool:
         """Whether some word begins so, or is this."""
-        if len(self._sorted) <= _FEW_WORDS:
+        if self._few:
             return prefix in self.beginnings
         found = self._begun.get(prefix)
         if found is None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pegasus.generation.processors.byte_letters import as_bytes, from_bytes
 from pegasus.generation.processors.token_table import Parts, TokenTable, is_letter, is_plain, plain_form
 from pegasus.generation.processors.word_list import WordList
 
@@ -51,13 +52,14 @@ class Lexicon:
     """What is allowed whatever the source says, and how tokens are written.
 
     Attributes:
-        pieces: the text of each token, blanks as blanks; None for tokens that are never said; "" for the
-            unknown token, which says nothing.
+        pieces: the text of each token, blanks as blanks, bytes as `byte_letters.letter_of` has them; None for
+            tokens that are never said; "" for the unknown token, which says nothing.
         ends: the tokens that end a text.
         common: common words in small letters, none of them a number.
         free: whether every other word in small letters is allowed too, if it is no number.
         small_numbers: words for numbers that need no source ("two"), in small letters.
         number_words: all words for numbers, in small letters.
+        characters: those that have a piece, where others are written as bytes; None: there are no bytes.
     """
 
     pieces: Sequence[str | None]
@@ -66,6 +68,15 @@ class Lexicon:
     free: bool = False
     small_numbers: WordList = field(default_factory=WordList)
     number_words: frozenset[str] = frozenset()
+    characters: frozenset[str] | None = None
+
+    def spelled(self, text: str) -> str:
+        """A text as pieces spell it."""
+        return text if self.characters is None else as_bytes(text, self.characters)
+
+    def said(self, text: str) -> str:
+        """What pieces spell, as text."""
+        return text if self.characters is None else from_bytes(text)
 
     @cached_property
     def silent(self) -> list[int]:
@@ -92,36 +103,51 @@ class State:
 
     Attributes:
         threads: those ways.
+        wording: reads on.
         verdicts: whether a token may come next, by token.
         begun: the same of tokens whose lead is what was read last, as far as anybody asked.
+        leads: the states after leads, as far as anybody asked.
+        anyway: what may begin a word here whatever the source says, for each way in which none is begun.
         tokens: what tokens lead to, as far as they were written.
         characters: what characters lead to, likewise.
     """
 
-    __slots__ = ("begun", "characters", "may_end", "threads", "tokens", "verdicts")
+    __slots__ = (
+        "_may_end", "anyway", "begun", "characters", "leads", "threads", "tokens", "verdicts", "wording",
+    )  # fmt: skip
 
     def __init__(self, threads: frozenset[Thread], wording: Wording) -> None:
-        self.threads = threads
-        self.may_end = any(not thread[0] or wording.is_whole(thread) for thread in threads)
-        self.verdicts = _Verdicts(self, wording)
+        self.threads, self.wording = threads, wording
+        self.verdicts = _Verdicts(self)
         self.begun: dict[int, bool] = {}
+        self.leads: dict[str, State] = {}
         self.tokens: dict[int, State] = {}
         self.characters: dict[str, State] = {}
+        of = wording.lexicon.anyway.of
+        self.anyway = [of(opens, before) for word, opens, before in threads if not word]
+        self._may_end: bool | None = None
 
     def __bool__(self) -> bool:
         return bool(self.threads)
+
+    @property
+    def may_end(self) -> bool:
+        """Whether what has been written is whole."""
+        if self._may_end is None:
+            self._may_end = any(not thread[0] or self.wording.is_whole(thread) for thread in self.threads)
+        return self._may_end
 
 
 class _Verdicts(dict[int, bool]):
     """Whether tokens may be written, each found when it is first asked about."""
 
-    __slots__ = ("state", "wording")
+    __slots__ = ("state",)
 
-    def __init__(self, state: State, wording: Wording) -> None:
-        self.state, self.wording = state, wording
+    def __init__(self, state: State) -> None:
+        self.state = state
 
     def __missing__(self, token: int) -> bool:
-        found = self[token] = self.wording.accepts(self.state, token)
+        found = self[token] = self.state.wording.accepts(self.state, token)
         return found
 
 
@@ -136,6 +162,9 @@ class Wording:
     def __init__(self, lexicon: Lexicon, source: SourceWords) -> None:
         self.lexicon, self.source = lexicon, source
         self._states: dict[frozenset[Thread], State] = {}
+        firsts = {word[0] for words in (source.numbers, lexicon.small_numbers) for word in words.words}
+        #: What numbers begin with, also where they open a sentence.
+        self._number_firsts = firsts | {first.upper() for first in firsts}
         self.nowhere = self.state(frozenset())
         self.start = self.state(frozenset({("", True, NONE)}))
 
@@ -157,27 +186,33 @@ class Wording:
         """Whether a token may be written."""
         if token in self.lexicon.ends:
             return state.may_end
-        if not self.lexicon.pieces[token]:
+        parts = self.lexicon.table.find(token)
+        if parts is None:
             return bool(self._after(state, token).threads)
-        parts = self.lexicon.table.parts(token)
-        if parts.lead:  # what follows a blank is the same after every word that it ends
-            state = self.read(state, parts.lead)
-            if not (parts.run and state.threads):
-                return bool(state.threads)
-            found = state.begun.get(token)
-            if found is None:
-                found = state.begun[token] = self._accepts_run(state, token, parts)
-            return found
-        return self._accepts_run(state, token, parts)
+        if not parts.lead:
+            return self._accepts_run(state, token, parts)
+        after = state.leads.get(parts.lead)  # what follows a blank is the same after every word that it ends
+        if after is None:
+            after = state.leads[parts.lead] = self.read(state, parts.lead)
+        if not (parts.run and after.threads):
+            return bool(after.threads)
+        found = after.begun.get(token)
+        if found is None:
+            found = after.begun[token] = self._accepts_run(after, token, parts)
+        return found
 
     def _accepts_run(self, state: State, token: int, parts: Parts) -> bool:
         """Whether a token may be written, its lead having been."""
-        for word, opens, before in state.threads:
-            if not word and self.lexicon.anyway.accepts(opens, before, token):
+        for anyway in state.anyway:
+            if anyway[token]:
                 return True
         if parts.rest:
             return bool(self.read(self._grown(state, parts.run), parts.rest).threads)
-        return any(self.begins((word + parts.run, opens, before)) for word, opens, before in state.threads)
+        run, begins = parts.run, self.begins
+        for word, opens, before in state.threads:
+            if begins((word + run, opens, before)):
+                return True
+        return False
 
     def read(self, state: State, text: str) -> State:
         """The state after some characters."""
@@ -195,9 +230,9 @@ class Wording:
         return state
 
     def _after(self, state: State, token: int) -> State:
-        if not self.lexicon.pieces[token]:  # the unknown token is no part of a word, nor does it part two
+        parts = self.lexicon.table.find(token)
+        if parts is None:  # the unknown token is no part of a word, nor does it part two
             return state if self.lexicon.pieces[token] == "" and state.may_end else self.nowhere
-        parts = self.lexicon.table.parts(token)
         state = self.read(state, parts.lead) if parts.lead else state
         if parts.run and state.threads:
             state = self._grown(state, parts.run)
@@ -228,15 +263,19 @@ class Wording:
     def begins(self, thread: Thread) -> bool:
         """Whether some word that is allowed here begins so."""
         word, opens, before = thread
-        if word[0] in APOSTROPHES:
+        first = word[0]
+        if first in APOSTROPHES:
             return len(word) == 1 or SUFFIXES.begins(word[1:])
         plain = plain_form(word, opens)
-        if before == NONE and self._is_begun_number(word, plain):
+        if before != NONE and first.isdigit():  # a number stands before, and both would be a third
+            return before == BESIDE and self._begins_common(plain, word)
+        if self.source.words.begins(word):
             return True
-        if before == TOUCHING and word[0].isdigit():
-            return False
-        if self.source.words.begins(word) and not (before != NONE and word[0].isdigit()):
+        if self._begins_common(plain, word):
             return True
+        return before == NONE and first in self._number_firsts and self._is_begun_number(word, plain)
+
+    def _begins_common(self, plain: str | None, word: str) -> bool:
         if plain is None:
             return False
         if self.lexicon.common.begins(plain) or self.is_free(word):
@@ -296,32 +335,32 @@ class Anyway:
     """
 
     def __init__(self, lexicon: Lexicon) -> None:
-        self.lexicon, self._wording = lexicon, Wording(lexicon, SourceWords())
-        self._found: dict[tuple[bool, int], dict[int, bool]] = {}
+        self.lexicon = lexicon
+        self._found: dict[tuple[bool, int], _AnywayVerdicts] = {}
 
-    def accepts(self, opens: bool, before: int, token: int) -> bool:
-        """Whether a token with a run of letters may be written.
+    @cached_property
+    def _wording(self) -> Wording:
+        return Wording(self.lexicon, SourceWords())
+
+    def of(self, opens: bool, before: int) -> dict[int, bool]:
+        """Whether tokens with a run of letters may be written, each found when it is first asked about.
 
         Args:
             opens: whether the word opens a sentence.
             before: what stands before it.
-            token: the token.
         """
         found = self._found.get((opens, before))
         if found is None:
-            found = self._found[opens, before] = {}
-        verdict = found.get(token)
-        if verdict is None:
-            verdict = found[token] = self._accepts(opens, before, token)
-        return verdict
+            found = self._found[opens, before] = _AnywayVerdicts(self, opens, before)
+        return found
 
     def begins(self, thread: Thread) -> bool:
         """Whether some word that is allowed anyway begins so."""
         return self._wording.begins(thread)
 
-    def _accepts(self, opens: bool, before: int, token: int) -> bool:
-        parts, one = self.lexicon.table.parts(token), self._wording
-        thread = (parts.run, opens, before)
+    def accepts(self, thread: Thread, parts: Parts) -> bool:
+        """Whether a token that says so may be written: the thread is its run."""
+        one = self._wording
         if not one.begins(thread):
             return False
         if not parts.rest:
@@ -329,6 +368,20 @@ class Anyway:
         if parts.run[0].isupper() or any(map(is_letter, parts.rest)):
             return False
         return bool(one.read(one.state(frozenset({thread})), parts.rest).threads)
+
+
+class _AnywayVerdicts(dict[int, bool]):
+    """`Anyway` in one place."""
+
+    __slots__ = ("anyway", "before", "opens")
+
+    def __init__(self, anyway: Anyway, opens: bool, before: int) -> None:
+        self.anyway, self.opens, self.before = anyway, opens, before
+
+    def __missing__(self, token: int) -> bool:
+        parts = self.anyway.lexicon.table.parts(token)
+        found = self[token] = self.anyway.accepts((parts.run, self.opens, self.before), parts)
+        return found
 
 
 def _opens_after(opens: bool, character: str) -> bool:

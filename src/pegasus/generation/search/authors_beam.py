@@ -16,6 +16,11 @@ class AuthorsBeam(Beam):
     finished one fills is taken by the beam of that rank, with its plain sum as the score.
     """
 
+    @property
+    def _ends(self) -> None:
+        """An end counts at any rank."""
+        return None
+
     def _add_finished(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
         # −10⁹ marks beams that have not begun: they end with the others but say nothing.
         offers_BK = ends_BK & ~self.done_B[:, None] & (sums_BK > -1e8)

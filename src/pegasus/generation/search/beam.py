@@ -54,6 +54,11 @@ class Beam:
         """The best continuations of each beam."""
         return self._ask(self.considered, best_of_texts=True)
 
+    @property
+    def _ends(self) -> frozenset[int] | None:
+        """The tokens that end a row, if what comes behind the first M others is of no matter."""
+        return frozenset(self.search_settings.eos)
+
     def _ask(self, count: int | None, *, best_of_texts: bool = False) -> Ask | None:
         if self.over:
             return None
@@ -68,6 +73,7 @@ class Beam:
             count=count,
             scores="log_probs",
             sums_BM=self.sums_BM if all_rows and best_of_texts else None,
+            ends=self._ends,
         )
 
     def update(self, answer: Answer) -> None:

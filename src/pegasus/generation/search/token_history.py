@@ -52,6 +52,11 @@ class TokenHistory:
             self._read += 1
         return self._ids_RT
 
+    @property
+    def newest_R(self) -> np.ndarray:
+        """The last token of each row."""
+        return self._tokens[-1] if self._tokens else self.prompt_RT[:, -1]
+
     def window(self, width: int) -> np.ndarray:
         """The last ``width`` tokens of each row, [R, width]; −1 before the beginning."""
         window_RW = np.full((len(self.texts_R), width), -1, dtype=np.int64)

@@ -9,7 +9,6 @@ scores of all that is allowed are looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -91,6 +90,7 @@ def best_accepted(
     shift: Any,
     to_host: Callable[[Any], np.ndarray],
     sums_BM: np.ndarray | None = None,
+    ends: frozenset[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ``count`` best of the tokens that are accepted.
 
@@ -103,16 +103,17 @@ def best_accepted(
         shift: taken off the numbers of each row, as ``Scores.best`` takes it.
         to_host: makes NumPy's arrays of the backend's.
         sums_BM: see ``Ask``: with it nobody is asked about what cannot be among the best of its text.
+        ends: see ``Ask``.
 
     Returns:
-        float32 [N, count] and int64 [N, count], as from ``Scores.best``.
+        float32 [N, count] and int64 [N, count], as from ``Scores.best``; with ``sums_BM`` they may be wider.
     """
     values_NC, tokens_NC = scores.best(min(count + MORE, scores.vocabulary), shift)
     if sums_BM is None:
         _note_refusals(asked, tokens_NC[:, 0].tolist())
         best_NK, lacking = _best_of_rows(values_NC, tokens_NC, asked, count)
     else:
-        best_NK, lacking = _best_of_texts(values_NC, tokens_NC, asked, count, sums_BM)
+        best_NK, lacking = _best_of_texts(values_NC, tokens_NC, asked, count, sums_BM, ends)
     if lacking:
         _take_allowed(best_NK, scores, asked, lacking, shift, to_host)
     return best_NK
@@ -125,84 +126,94 @@ def _note_refusals(asked: Askable, likeliest: Sequence[int]) -> None:
 
 
 def _best_of_texts(
-    values_NC: np.ndarray, tokens_NC: np.ndarray, asked: Askable, count: int, sums_BM: np.ndarray
+    values_NC: np.ndarray,
+    tokens_NC: np.ndarray,
+    asked: Askable,
+    count: int,
+    sums_BM: np.ndarray,
+    ends: frozenset[int] | None,
 ) -> tuple[tuple[np.ndarray, np.ndarray], dict[int, np.ndarray | None]]:
     """The best of each text's rows together, as a beam search compares them.
 
     Returns:
-        What was accepted, −∞ elsewhere; and the rows of which more may be among the best than was found.
+        What was found, −∞ where it was refused; and the rows of which more may be among the best than that.
     """
     texts, beams = sums_BM.shape
     width = values_NC.shape[1]
     totals_BN = (values_NC.reshape(texts, beams, width) + sums_BM[:, :, None]).reshape(texts, -1)
     order_BN = np.argsort(-totals_BN, axis=1, kind="stable")
-    found = _Found(width, count)
-    for text, order in enumerate(order_BN):
-        _look_through(found, order, tokens_NC, asked[text * beams : (text + 1) * beams], text * beams)
-    best_NK = np.full((len(values_NC), count), -np.inf, dtype=values_NC.dtype), tokens_NC[:, :count].copy()
-    values_K = values_NC.reshape(-1)[found.places]
-    best_NK[0].reshape(-1)[found.targets] = values_K
-    best_NK[1].reshape(-1)[found.targets] = tokens_NC.reshape(-1)[found.places]
-    lacking: dict[int, np.ndarray | None] = dict.fromkeys(found.exhausted)
-    for target in np.flatnonzero(np.isneginf(values_K)).tolist():
-        # Others have forbidden what was found, down to the last.
-        lacking.setdefault(found.targets[target] // count)
-    return best_NK, lacking
+    tokens_BN = tokens_NC.reshape(texts, -1)
+    refused: list[int] = []
+    lacking: dict[int, np.ndarray | None] = {}
+    for text in range(texts):
+        first = text * beams
+        look = _Look(asked[first : first + beams], width, count, ends)
+        seen_N = order_BN[text][: look.through(order_BN[text], tokens_BN[text])]
+        refused += [first * width + place for place in look.refused]
+        lacking.update(dict.fromkeys(first + row for row in look.exhausted))
+        if totals_BN[text, seen_N[-1]] == -np.inf:  # others have forbidden what was found, down to the last
+            forbidden = set(seen_N[np.isneginf(totals_BN[text, seen_N])].tolist()).difference(look.refused)
+            lacking.update(dict.fromkeys(first + place // width for place in sorted(forbidden)))
+    if not refused and not lacking:
+        return (values_NC[:, :count], tokens_NC[:, :count]), lacking
+    best_NC = values_NC.copy(), tokens_NC.copy()
+    best_NC[0].reshape(-1)[refused] = -np.inf
+    return best_NC, lacking
 
 
-@dataclass
-class _Found:
-    """What is accepted of the best tokens of all texts.
-
-    Attributes:
-        width: how many tokens of each row there are.
-        count: how many of each row the answer has.
-        places: where accepted ones stand among all tokens.
-        targets: where they go in the answer.
-        exhausted: the rows that were seen to their end.
-    """
-
-    width: int
-    count: int
-    places: list[int] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
-    exhausted: list[int] = field(default_factory=list)
-
-
-def _look_through(
-    found: _Found, order: np.ndarray, tokens_NC: np.ndarray, asked: Askable, first: int
-) -> None:
-    """Takes the best accepted tokens of a text, and notes who is refused that would have gone on.
+class _Look:
+    """A look through the best tokens of a text's rows, best sum first.
 
     Args:
-        found: what to add to.
-        order: the places of the text's tokens within it, best first.
-        tokens_NC: the tokens of all rows.
-        asked: who is asked about the text's rows.
-        first: the first of these rows.
+        asked: who is asked about the rows.
+        width: how many tokens of each row there are.
+        count: how many are wanted.
+        ends: the tokens that end a row: where there are as many that do not end as there are rows, no more are
+            wanted. None: they are.
     """
-    beams, width, count = len(asked), found.width, found.count
-    tokens_N = tokens_NC[first : first + beams].reshape(-1)
-    verdicts = [None if one is None else one[0].verdict(one[1]) for one in asked]
-    taken, alive, base, kept = [0] * beams, 0, first * width, 0
-    ends = next((one[0].ends for one in asked if one is not None), frozenset[int]())
-    for start in range(0, len(order), 2 * count):  # nearly always the first of these parts is enough
-        some = order[start : start + 2 * count]
-        for place, token in zip(some.tolist(), tokens_N[some].tolist()):
-            row = place // width
-            verdict = verdicts[row]
-            if verdict is None or verdict(token):
-                found.places.append(base + place)
-                found.targets.append((first + row) * count + taken[row])
-                taken[row] += 1
-                alive += token not in ends
-                kept += 1
-            elif alive < beams and (one := asked[row]) is not None:
-                one[0].note_refused(one[1])
-            if (place + 1) % width == 0 and verdict is not None:
-                found.exhausted.append(first + row)
-            if kept == count:
-                return
+
+    def __init__(self, asked: Askable, width: int, count: int, ends: frozenset[int] | None) -> None:
+        self.asked, self.width, self.count, self.ends = asked, width, count, ends
+        #: Where refused tokens stand, and the rows that were seen to their end.
+        self.refused: list[int] = []
+        self.exhausted: list[int] = []
+
+    def through(self, order_N: np.ndarray, tokens_N: np.ndarray) -> int:
+        """Looks until enough are accepted, and notes who is refused that would have gone on.
+
+        Args:
+            order_N: the places, best first.
+            tokens_N: the tokens by their places.
+
+        Returns:
+            How many places were looked at.
+        """
+        asked, width, beams = self.asked, self.width, len(self.asked)
+        verdicts: dict[int, Callable[[int], bool] | None] = {}
+        ends, most = self.ends, len(asked)
+        if ends is None:
+            ends, most = next((one[0].ends for one in asked if one is not None), frozenset()), self.count + 1
+        kept = alive = 0
+        for start in range(0, len(order_N), 2 * self.count):  # nearly always the first part is enough
+            some_N = order_N[start : start + 2 * self.count]
+            for place, token in zip(some_N.tolist(), tokens_N[some_N].tolist()):
+                row = place // width
+                one = asked[row]
+                if row not in verdicts:
+                    verdicts[row] = None if one is None else one[0].verdict(one[1])
+                verdict = verdicts[row]
+                if verdict is None or verdict(token):
+                    kept += 1
+                    alive += token not in ends
+                else:
+                    self.refused.append(place)
+                    if alive < beams and one is not None:
+                        one[0].note_refused(one[1])
+                if (place + 1) % width == 0 and verdict is not None:
+                    self.exhausted.append(row)
+                if kept == self.count or alive == most:
+                    return kept + len(self.refused)
+        return kept + len(self.refused)
 
 
 def _best_of_rows(

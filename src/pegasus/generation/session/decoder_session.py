@@ -170,7 +170,9 @@ class DecoderSession:
             values_NC, tokens_NC = scores.best(count, shift)
         else:
             sums_BM = ask.sums_BM if ask.rows is None and ask.positions == 1 else None
-            values_NC, tokens_NC = best_accepted(scores, asked, count, shift, self.to_host, sums_BM)
+            values_NC, tokens_NC = best_accepted(
+                scores, asked, count, shift, self.to_host, sums_BM, ask.ends
+            )
         return Answer(values_NC, tokens_NC, also_RK, reading.hidden_RTD)
 
     def _record(self, scores: Scores, ask: Ask) -> None:
