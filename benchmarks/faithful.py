@@ -5,9 +5,9 @@ r"""What does faithful decoding prevent, and what does it cost in ROUGE? Every t
         --output out/random
 
 Each output is looked through by rules of its own (`benchmarks/held.py`), which share nothing with the code
-that decodes. A run that was interrupted goes on from what stands in the output folder, and one whose rows are
-all there opens no model. `--write-only` leaves the report to a later call; `--english` names a list of words, one a
-line, beside which misspelled ones are counted: words that neither the source nor that list has.
+that decodes. A run that was interrupted goes on from what stands in the output folder, and one whose rows
+are all there opens no model. `--write-only` leaves the report to a later call; `--english` names a list of
+words, one a line, beside which misspelled ones are counted: what neither the source nor that list has.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from pegasus.hub import locate
 SETS = "senate_headline scitldr gov_blog pubmedqa gumsum wiki_lead"
 MODES = ("off", "words", "names")
 _KINDS = ("rouge1", "rouge2", "rougeL")
+_FOUND = ("number", "name", "word", "any", "misspelled")
 _BATCH = 48
 
 
@@ -176,9 +177,7 @@ def _report(
         counts, found = _count(pairs, texts, judge, free=mode == "names")
         table = np.array([[row[kind] for kind in _KINDS] for row in score_rows(texts, references)]) * 100
         line = f"| {name} | {mode} | {len(rows)} | {np.mean([len(text.split()) for text in texts]):.1f} | "
-        line += " | ".join(
-            f"{100 * counts[kind] / len(rows):.1f}" for kind in ("number", "name", "word", "any", "misspelled")
-        )
+        line += " | ".join(f"{100 * counts[kind] / len(rows):.1f}" for kind in _FOUND)
         if base is None:
             base, shown = table, [f"{mean:.1f}" for mean in table.mean(0)]
         else:

@@ -1,12 +1,13 @@
-"""What faithful decoding adds to a step of the search, in processor time.
+r"""What faithful decoding adds to a step of the search, in processor time.
 
     scripts/bench faithful-cost --model pegasus-mini --data ../shared/data/gumsum/test.jsonl.xz
-    scripts/bench faithful-cost --vocabulary ../shared/vocab/pegasus-96k --data ../shared/data/gumsum/test.jsonl.xz
+    scripts/bench faithful-cost --vocabulary ../shared/vocab/pegasus-96k \
+        --data ../shared/data/gumsum/test.jsonl.xz
 
-The first is a model, one text at a time: all that belongs to the rule (states, verdicts, looking for allowed
-tokens, and looking at more of the best tokens than are wanted) against the rest of the step. The second has no model: a
-decoder whose numbers are drawn around what the source says next and around frequent tokens, over a vocabulary of
-any size. It gives seconds a step, to be held against the step of whatever model has that vocabulary.
+The first is a model, one text at a time: what belongs to the rule (states, verdicts, looking for allowed
+tokens) against the rest of the step. The second has no model: a decoder whose numbers are drawn around what
+the source says next and around frequent tokens, over a vocabulary of any size. It gives the time of a step,
+to be held against the step of whatever model has that vocabulary.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from pegasus import AutoTokenizer, Summarizer
 from pegasus.backends.packed.decoder import PackedScores
 from pegasus.data.read import read_pairs
 from pegasus.generation.config import GenerationConfig
-from pegasus.generation.processors.faithful import AllowedWords, Faithful
+from pegasus.generation.processors.faithful import AllowedWords
 from pegasus.generation.processors.logits_processors import LogitsProcessors
 from pegasus.generation.search.search_settings import SearchSettings
 from pegasus.generation.search.strategies import choose
-from pegasus.generation.session import DecoderSession, HostScores, Reading, acceptance, decoder_session, run_search
+from pegasus.generation.session import DecoderSession, HostScores, Reading, decoder_session, run_search
 from pegasus.generation.session.run import SearchRun
 from pegasus.hub import locate
 from pegasus.summarizer.faithful import faithful_to
@@ -108,7 +109,8 @@ def _with_model(asked: argparse.Namespace, texts: list[str]) -> dict[str, Any]:
     return {
         "model": asked.model, "rows": len(texts), "beams": asked.beams,
         "rule_ms": 1e3 * float(np.median(rule_N)), "rest_ms": 1e3 * float(np.median(step_N - rule_N)),
-        "share": float(np.median(shares)), "first": float(shares[0]), "quartiles": np.percentile(shares, (25, 75)).tolist(),
+        "share": float(np.median(shares)), "first": float(shares[0]),
+        "quartiles": np.percentile(shares, (25, 75)).tolist(),
     }  # fmt: skip
 
 
@@ -148,7 +150,7 @@ def _search(decoder: _Likely, words: AllowedWords, asked: argparse.Namespace) ->
 
 
 class _Likely:
-    """A decoder that goes on as the source does, or with frequent tokens: low ids, as unigram vocabularies have them.
+    """A decoder that goes on as the source does, or with frequent tokens, which have low ids.
 
     Args:
         source: tokens.

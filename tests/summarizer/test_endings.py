@@ -11,7 +11,9 @@ from pegasus import Summarizer
 from pegasus.summarizer.endings import SourceEnding, end_at_word, within_words
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-KNOWN = SourceEnding('The river (Elbe) rose, said Mayer; "flood" water is well-known. It cost 120,000 euros!')
+KNOWN = SourceEnding(
+    'The river (Elbe) rose, said Mayer; "flood" water is well-known. It cost 120,000 euros!'
+)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pegasus.summarizer import Summarizer
 from pegasus.summarizer.faithful import faithful_to, list_common_words, read_common_words
 from pegasus.summarizer.numbers import known_values, unknown_numbers
 from pegasus.summarizer.settings import COMMON_WORDS
+from pegasus.summarizer.writer import Job
 
 PLAIN = Path(__file__).resolve().parents[1] / "fixtures" / "tokenizer-plain"
 TEXT = (
@@ -31,11 +33,15 @@ def tokenizer():
     return PegasusTokenizerFast.from_pretrained(PLAIN)
 
 
-def wording(tokenizer, tmp_path, mode="words", text=TEXT) -> Wording:
+def _listed(tmp_path):
     (tmp_path / COMMON_WORDS).write_text(
         "the\nmayor\nin\nof\npeople\nleft\nperson\nwill\nsince\nand\nfor\n"
     )
-    made = faithful_to(tokenizer, mode, tmp_path)
+    return tmp_path
+
+
+def wording(tokenizer, tmp_path, mode="words", text=TEXT) -> Wording:
+    made = faithful_to(tokenizer, mode, _listed(tmp_path))
     return made.wording(np.array(tokenizer(text)["input_ids"]))
 
 
@@ -79,6 +85,42 @@ def test_what_is_left_of_a_word_that_cannot_be_read_is_no_word(tokenizer, tmp_pa
         assert one.read(one.start, part).may_end
     for part in ("the Cue", "the For", "the Oka", "the eople", "the Peop", "the le", "the x"):
         assert not one.read(one.start, part).may_end
+
+
+@pytest.mark.parametrize(
+    ("text", "cut", "held", "foreign"),
+    [
+        ("The mayor of Northbridge", False, ["Northbridge"], []),
+        ("The mayor of Northbridge", None, ["the mayor"], ["Northbridge"]),
+        ("The mayor of Northbridge", True, ["the mayor"], ["Northbridge"]),
+        ("The mayor of Northbridge.", True, ["Northbridge"], []),
+        ("Mayor in 1998, 20", True, ["1998"], ["20"]),
+        ("Mayor in 1998, 20.", True, ["1998"], ["20"]),
+        ("Mayor in 1998, 20 ", True, ["1998"], ["20"]),
+        ("Mayor in 1998, 20.", False, ["1998", "20"], []),
+        ("Mayor in 1998, 20.", None, ["1998", "20"], []),
+    ],
+)
+def test_what_the_end_of_a_text_breaks_off_is_none_of_its_words(
+    tokenizer, tmp_path, text, cut, held, foreign
+):
+    made = faithful_to(tokenizer, "words", _listed(tmp_path))
+    one = made.wording(np.array([*tokenizer(text)["input_ids"], tokenizer.pad_token_id]), cut)
+    assert [word for word in held if not one.read(one.start, word).may_end] == []
+    assert [word for word in foreign if one.read(one.start, word).may_end] == []
+
+
+def test_a_text_without_a_full_stop_has_all_its_words():
+    """A headline ends in a name; what is left out of a long text may be half of one."""
+    mini = Summarizer.from_pretrained("pegasus-mini", device="cpu", threads=1, num_beams=2)
+    text = "Floods in Northbridge worry Mayor Helen Okafor"
+    (job,) = [Job(tuple(tokens)) for tokens in mini.reader.encode([text])]
+    for broken_off in (False, True):
+        wording = mini.writer.wording(replace(job, broken_off=broken_off), None)
+        assert wording.read(wording.start, "Helen").may_end
+        assert wording.read(wording.start, "Okafor").may_end is not broken_off
+    held = mini([text, text + " and " + text], max_input_tokens=12, long="truncate")
+    assert [one.truncated for one in held] == [True, True]
 
 
 def test_names_alone(tokenizer, tmp_path):

@@ -61,11 +61,13 @@ class Piece:
         units: their numbers in the round.
         sizes: how many tokens each of them has; empty where nobody will ask.
         tokens: what is read, the end token included.
+        broken_off: whether the rest was left out, perhaps within a word.
     """
 
     units: range
     sizes: Sequence[int]
     tokens: tuple[int, ...]
+    broken_off: bool = False
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,8 @@ def _read_at_once(text: Text, how: How, context: Context) -> SummaryTask:
     used = text.tokens if how != "truncate" else (*text.tokens[: context.limit - 1], text.tokens[-1])
     units = context.split(text.text) if context.settings.explain else []
     ends = token_ends(context.reader.count(units), len(text.tokens) - 1)
-    piece = Piece(range(len(units)), list(np.diff([0, *ends])), used)
+    truncated = len(used) < len(text.tokens)
+    piece = Piece(range(len(units)), list(np.diff([0, *ends])), used, broken_off=truncated)
     if context.settings.sentences is None:
         written = yield from write_pieces([piece], text.budget, context)
     else:
@@ -146,7 +147,6 @@ def _read_at_once(text: Text, how: How, context: Context) -> SummaryTask:
         )
     shares = written[0].shares
     made = None if shares is None else explain(shares, _as_told(written[0].sentences, text, context), units)
-    truncated = len(used) < len(text.tokens)
     return replace(
         told, long=how, used_tokens=len(used), truncated=truncated, warnings=notes, explanation=made
     )

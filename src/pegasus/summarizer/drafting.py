@@ -7,8 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from pegasus.generation.processors.wording import Wording
 from pegasus.summarizer.context import Context, Piece, Written
-from pegasus.summarizer.endings import Ending, HeldEnding, SourceEnding, end_at_word, is_finished, within_words
+from pegasus.summarizer.endings import (
+    Ending,
+    HeldEnding,
+    SourceEnding,
+    end_at_word,
+    is_finished,
+    within_words,
+)
 from pegasus.summarizer.explain import lean, token_ends
 from pegasus.summarizer.lengths import SMALLEST, Budget
 from pegasus.summarizer.repetition import measure_repetition
@@ -23,7 +31,7 @@ _MOST_LONGER = 4
 
 def write_pieces(pieces: Sequence[Piece], budget: Budget | None, context: Context) -> Drafting:
     """Have each piece summarized within a budget."""
-    jobs = [Job(piece.tokens, budget) for piece in pieces]
+    jobs = [Job(piece.tokens, budget, broken_off=piece.broken_off) for piece in pieces]
     drafts = yield jobs
     written = [_read(draft, job, context) for draft, job in zip(drafts, jobs)]
     if context.settings.retry_repetition:
@@ -50,7 +58,9 @@ def write_sentences(piece: Piece, budget: Budget | None, wanted: int, context: C
 
 def _read(draft: Draft, job: Job, context: Context) -> Written:
     sentences, cut = list(context.split(context.reader.decode(draft.tokens))), False
-    if draft.finish_reason == "length" and sentences:
+    broken = draft.finish_reason == "length"
+    # What the caller tells `generate` may stop it in other ways, of which a draft says nothing.
+    if sentences and (broken or (context.settings.generate and _held(job, context))):
         sentences = _ended(sentences, job, context)
         cut = bool(sentences) and not is_finished(sentences[-1])
     if job.budget is not None and job.budget.words is not None and sentences:
@@ -75,8 +85,12 @@ def _ended(sentences: list[str], job: Job, context: Context) -> list[str]:
 def _ending(job: Job, context: Context) -> Ending:
     """What is known of the words of a job's summary."""
     free = SourceEnding(context.reader.decode(job.tokens))
-    wording = context.writer.wording(job, context.settings.faithful)
+    wording = _held(job, context)
     return free if wording is None else HeldEnding(wording, free)
+
+
+def _held(job: Job, context: Context) -> Wording | None:
+    return context.writer.wording(job, context.settings.faithful)
 
 
 def _write_again(jobs: Sequence[Job], written: Sequence[Written], context: Context) -> Drafting:

@@ -46,8 +46,8 @@ class Ending(Protocol):
 class SourceEnding:
     """What the source alone says, of a summary that was written freely: words may be of any language.
 
-    A word before a blank is whole, and so is the last one if the source has it, or if a comma follows it that
-    is no part of a word or number of the source. A broken word that stands alone stays.
+    A word before a blank is whole, and so is the last one if the source has it, or if a comma follows it
+    that is no part of a word or number of the source. A broken word that stands alone stays.
 
     Args:
         source: the text.
@@ -73,7 +73,8 @@ class SourceEnding:
 
     def _goes_on(self, seen: str) -> bool:
         """Whether some word of the source begins so and goes on, as "1,200" does after "1,"."""
-        return any(word.startswith(seen) and word[len(seen) : len(seen) + 1].isalnum() for word in self.words)
+        longer = (word[len(seen) :] for word in self.words if word.startswith(seen))
+        return any(rest[:1].isalnum() for rest in longer)
 
 
 @dataclass(frozen=True)

@@ -129,8 +129,8 @@ def read_source(text: str, lexicon: Lexicon, letters: frozenset[str]) -> SourceW
     Args:
         text: the text, as the model reads it.
         lexicon: what is allowed anyway.
-        letters: the characters that have a piece; where others are not written as bytes, words that have some
-            are left out.
+        letters: the characters that have a piece; where others are not written as bytes, words that have
+            some are left out.
     """
     words = set(_names_and_words(text))
     openers = {word for word in words if word.islower()}

@@ -31,11 +31,13 @@ class Job:
         tokens: the input, the end token included.
         budget: limits of its summary; None leaves them to the checkpoint.
         no_repeat_ngram_size: overrules the setting; None leaves it.
+        broken_off: whether the input was cut off, perhaps within a word.
     """
 
     tokens: tuple[int, ...]
     budget: Budget | None = None
     no_repeat_ngram_size: int | None = None
+    broken_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class ModelWriter:
         mode = options.pop("faithful", None) or self.usual_faithful
         if mode != "off":
             assert self.faithful is not None
-            options["faithful"] = self.faithful(mode)
+            options["faithful"] = self.faithful(mode).about([job.broken_off for job in batch])
         if self.unsaid:
             said = options.get("suppress_tokens", self.model.generation_config.suppress_tokens)
             options["suppress_tokens"] = [*(said or ()), *self.unsaid]
@@ -222,7 +224,7 @@ class ModelWriter:
         return {"inputs": tokens_BS, "attention_mask": mask_BS, "return_dict_in_generate": True, **options}
 
     def _drafts(self, found: Any, options: Mapping[str, Any]) -> list[Draft]:
-        most = options.get("max_new_tokens", self.usual.most)
+        most = options.get("max_new_tokens") or options.get("max_length", self.usual.most + 1) - 1
         rows = self.model.to_host(found.sequences)
         scores = self.model.to_host(found.sequences_scores)
         drafts = [self._draft(row, float(score), most) for row, score in zip(rows, scores, strict=True)]
@@ -244,7 +246,7 @@ class ModelWriter:
         if mode == "off" or self.faithful is None:
             return None
         held: Faithful = self.faithful(mode)
-        return held.wording(np.array(job.tokens))
+        return held.wording(np.array(job.tokens), job.broken_off)
 
     def _limits(self, job: Job, settings: Mapping[str, Any]) -> dict[str, int]:
         limits = {}

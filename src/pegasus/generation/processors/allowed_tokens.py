@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator, Set
 
 import numpy as np
 
+from pegasus.generation.processors.before_words import NONE, TOUCHING
 from pegasus.generation.processors.token_table import Group, is_letter, plain_form
 from pegasus.generation.processors.word_list import WordList
 from pegasus.generation.processors.wording import (
     APOSTROPHES,
-    NONE,
     SUFFIXES,
-    TOUCHING,
     Lexicon,
     State,
     Thread,

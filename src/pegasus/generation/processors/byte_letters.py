@@ -1,8 +1,8 @@
 """Characters that a vocabulary lacks and writes as bytes: one letter stands in for each byte of them.
 
-So a word is still read letter by letter, whatever it is made of, and one that breaks off between the bytes of
-a letter is the beginning of a word. The letters that stand in are Anatolian hieroglyphs: they have no capitals, and
-texts that really hold them have them as bytes too.
+So a word is still read letter by letter, whatever it is made of, and one that breaks off between the bytes
+of a letter is the beginning of a word. The letters that stand in are Anatolian hieroglyphs: they have no
+capitals, and texts that really hold them have them as bytes too.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ def as_bytes(text: str, characters: Container[str]) -> str:
         text: the text.
         characters: those which have one.
     """
-    return "".join(
-        one if one in characters else "".join(map(letter_of, one.encode())) for one in text
-    )
+    return "".join(one if one in characters else "".join(map(letter_of, one.encode())) for one in text)
 
 
 def from_bytes(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _LOST = "\ufffd"
 _WITH_LOST = re.compile(rf"[^\W_]*{_LOST}(?:[^\W_]|{_LOST})*")
 _LOST_LETTER = re.compile(rf"[^\W\d_]{_LOST}|{_LOST}[^\W\d_]")
 _NAME_IN_SIGNS = re.compile(rf"{_LOST}+[^\W\d_a-z][^\W_]*{_LOST}+")
+_LAST_WORD = re.compile(r"[^\W_]*[^\W\d_]$")
+_LAST_NUMBER_OR_WORD = re.compile(r"(?:\d[\d.,:/⁄'’–—-]*\s?|\w(?:[\w.,:/⁄'’–—-]*\w)?)$")
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,38 @@ class Faithful:
     Attributes:
         lexicon: what is allowed whatever a source says, and how tokens are written.
         read_source: a source's text → what it allows.
+        cut: of which sources the rest was left out, perhaps within a word; None: nobody knows.
     """
 
     lexicon: Lexicon
     read_source: Callable[[str], SourceWords]
+    cut: tuple[bool, ...] | None = None
 
     @cached_property
     def shared(self) -> SharedTokens:
         """What is allowed whatever a source says, found once."""
         return SharedTokens(self.lexicon)
 
-    def wording(self, source_S: np.ndarray) -> Wording:
-        """What may be written about a source, given its tokens."""
-        pieces = (self.lexicon.pieces[token] for token in source_S.tolist())
+    def about(self, cut: Sequence[bool]) -> Faithful:
+        """The same, for sources of which it is known whether their last word may be broken off."""
+        other = copy.copy(self)
+        other.__dict__.update(cut=tuple(cut), shared=self.shared)
+        return other
+
+    def wording(self, source_S: np.ndarray, cut: bool | None = None) -> Wording:
+        """What may be written about a source.
+
+        Args:
+            source_S: its tokens.
+            cut: whether the rest was left out, perhaps within a word or number: then that is none of the
+                source. None: nobody knows, and a word that nothing stands behind is taken for broken off.
+        """
+        pieces = [self.lexicon.pieces[token] for token in source_S.tolist()]
+        while pieces and pieces[-1] is None:  # the end, and padding
+            pieces.pop()
         text = self.lexicon.said("".join(piece or _LOST for piece in pieces))
+        if cut is not False:
+            text = (_LAST_NUMBER_OR_WORD if cut else _LAST_WORD).sub(_LOST, text)
         return Wording(self.lexicon, self.read_source(_WITH_LOST.sub(_without_fragments, text)))
 
 
@@ -73,7 +94,9 @@ class AllowedWords(Processor):
         free: Iterable[int] = (),
         refused: list[int] | None = None,
     ) -> None:
-        self.allowed = [AllowedTokens(faithful.wording(source), faithful.shared) for source in sources]
+        cut = faithful.cut or [None] * len(sources)
+        wordings = [faithful.wording(*both) for both in zip(sources, cut, strict=True)]
+        self.allowed = [AllowedTokens(wording, faithful.shared) for wording in wordings]
         self.free = frozenset(free)
         self.refused = [] if refused is None else refused
         self._first = len(self.refused)

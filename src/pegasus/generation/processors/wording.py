@@ -13,6 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pegasus.generation.processors.before_words import (
+    BESIDE,
+    NONE,
+    SENTENCE_ENDS,
+    before_after,
+    opens_after,
+)
 from pegasus.generation.processors.byte_letters import as_bytes, from_bytes
 from pegasus.generation.processors.token_table import Parts, TokenTable, is_letter, is_plain, plain_form
 from pegasus.generation.processors.word_list import WordList
@@ -20,14 +27,6 @@ from pegasus.generation.processors.word_list import WordList
 APOSTROPHES = "'’"
 #: What may stand behind an apostrophe: John's, don't, we've.
 SUFFIXES = WordList(["s", "t", "re", "ve", "ll", "d", "m"])
-_SENTENCE_ENDS = ".!?…:;\n"
-_OPENING = " \"'“”‘’«([{-–—•*#>\t"
-#: After a number: what another number may not follow at once, for both together would be a third.
-_IN_NUMBERS = ".,:'’٫٬_"
-_BETWEEN_NUMBERS = " -–—/⁄\u00a0\u202f"
-
-#: What stands before the word at hand: no number; one, and a blank or hyphen; one, and a point or comma.
-NONE, BESIDE, TOUCHING = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class Lexicon:
     """What is allowed whatever the source says, and how tokens are written.
 
     Attributes:
-        pieces: the text of each token, blanks as blanks, bytes as `byte_letters.letter_of` has them; None for
-            tokens that are never said; "" for the unknown token, which says nothing.
+        pieces: the text of each token, blanks as blanks, bytes as `byte_letters.letter_of` has them; None
+            for tokens that are never said; "" for the unknown token, which says nothing.
         ends: the tokens that end a text.
         common: common words in small letters, none of them a number.
         free: whether every other word in small letters is allowed too, if it is no number.
@@ -191,7 +190,8 @@ class Wording:
             return bool(self._after(state, token).threads)
         if not parts.lead:
             return self._accepts_run(state, token, parts)
-        after = state.leads.get(parts.lead)  # what follows a blank is the same after every word that it ends
+        # What follows a blank is the same after every word that it ends.
+        after = state.leads.get(parts.lead)
         if after is None:
             after = state.leads[parts.lead] = self.read(state, parts.lead)
         if not (parts.run and after.threads):
@@ -208,11 +208,7 @@ class Wording:
                 return True
         if parts.rest:
             return bool(self.read(self._grown(state, parts.run), parts.rest).threads)
-        run, begins = parts.run, self.begins
-        for word, opens, before in state.threads:
-            if begins((word + run, opens, before)):
-                return True
-        return False
+        return any(self.begins((word + parts.run, opens, before)) for word, opens, before in state.threads)
 
     def read(self, state: State, text: str) -> State:
         """The state after some characters."""
@@ -253,10 +249,10 @@ class Wording:
         if letter:
             return
         if not word:
-            yield "", _opens_after(opens, character), _before_after(before, character)
+            yield "", opens_after(opens, character), before_after(before, character)
         elif self.is_whole(thread):
-            number = _before_after(NONE, character, new=True) if self._is_number(word) else NONE
-            yield "", character in _SENTENCE_ENDS, number
+            number = before_after(NONE, character, new=True) if self._is_number(word) else NONE
+            yield "", character in SENTENCE_ENDS, number
             if character in APOSTROPHES and not any(one in APOSTROPHES for one in word):
                 yield character, False, NONE
 
@@ -382,24 +378,3 @@ class _AnywayVerdicts(dict[int, bool]):
         parts = self.anyway.lexicon.table.parts(token)
         found = self[token] = self.anyway.accepts((parts.run, self.opens, self.before), parts)
         return found
-
-
-def _opens_after(opens: bool, character: str) -> bool:
-    if character in _SENTENCE_ENDS:
-        return True
-    return opens and character in _OPENING
-
-
-def _before_after(before: int, character: str, *, new: bool = False) -> int:
-    """What stands before the next word, after one more character.
-
-    Args:
-        before: what stood there; of no matter where a number has just ended (``new``).
-        character: no letter.
-        new: whether a number ends right before the character.
-    """
-    if not new and before != BESIDE:
-        return NONE
-    if character in _BETWEEN_NUMBERS:
-        return BESIDE
-    return TOUCHING if character in _IN_NUMBERS else NONE

@@ -106,7 +106,7 @@ def best_accepted(
         ends: see ``Ask``.
 
     Returns:
-        float32 [N, count] and int64 [N, count], as from ``Scores.best``; with ``sums_BM`` they may be wider.
+        float32 [N, count] and int64 [N, count], as from ``Scores.best``; with ``sums_BM`` maybe more.
     """
     values_NC, tokens_NC = scores.best(min(count + MORE, scores.vocabulary), shift)
     if sums_BM is None:
@@ -168,8 +168,8 @@ class _Look:
         asked: who is asked about the rows.
         width: how many tokens of each row there are.
         count: how many are wanted.
-        ends: the tokens that end a row: where there are as many that do not end as there are rows, no more are
-            wanted. None: they are.
+        ends: the tokens that end a row: no more is wanted than brings as many that do not end as there are
+            rows. None: it is.
     """
 
     def __init__(self, asked: Askable, width: int, count: int, ends: frozenset[int] | None) -> None:
@@ -192,7 +192,8 @@ class _Look:
         verdicts: dict[int, Callable[[int], bool] | None] = {}
         ends, most = self.ends, len(asked)
         if ends is None:
-            ends, most = next((one[0].ends for one in asked if one is not None), frozenset()), self.count + 1
+            most = self.count + 1
+            ends = next((one[0].ends for one in asked if one is not None), frozenset())
         kept = alive = 0
         for start in range(0, len(order_N), 2 * self.count):  # nearly always the first part is enough
             some_N = order_N[start : start + 2 * self.count]

@@ -82,11 +82,11 @@ class Ask:
     """Whether the last hidden states of the tokens read are wanted."""
     sums_BM: np.ndarray | None = None
     """What is added to the scores of each row before those of one text are compared. Where it is given only
-    the C best of each *text* are wanted: what cannot be among them may have −∞ in the answer, which may hold
-    more than C of each row."""
+    the C best of each *text* are wanted: what cannot be among them may have −∞ in the answer, and that may
+    hold more than C of each row."""
     ends: frozenset[int] | None = None
-    """Where ``sums_BM`` is given: the tokens that end a row. With them only as many of the best of a text are
-    wanted as it takes to have M that do not end, and behind those the answer need not be right."""
+    """Where ``sums_BM`` is given: the tokens that end a row. With them only as many of the best of a text
+    are wanted as bring M that do not end, and behind those the answer need not be right."""
 
 
 @dataclass(frozen=True)
