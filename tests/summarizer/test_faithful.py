@@ -12,10 +12,15 @@ import pytest
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
 from pegasus.errors import BadSetting
-from pegasus.generation.processors.wording import Wording
+from pegasus.generation.processors.wording import Lexicon, Wording
 from pegasus.hub import locate
 from pegasus.summarizer import Summarizer
-from pegasus.summarizer.faithful import faithful_to, list_common_words, read_common_words
+from pegasus.summarizer.faithful import (
+    faithful_to,
+    list_common_words,
+    read_common_words,
+    read_source,
+)
 from pegasus.summarizer.numbers import known_values, unknown_numbers
 from pegasus.summarizer.settings import COMMON_WORDS
 from pegasus.summarizer.writer import Job
@@ -209,6 +214,15 @@ def test_words_are_held_to_where_a_list_lies_beside_the_checkpoint(tmp_path):
 def test_settings_are_checked():
     with pytest.raises(BadSetting, match="off, words, names"):
         Summarizer.from_pretrained("pegasus-mini", device="cpu", faithful="always")
+
+
+def test_words_of_scripts_with_marks_and_without_capitals_are_whole(tmp_path):
+    """Vowels of Devanagari, Arabic and decomposed accents are marks: they part no words."""
+    for text in ("हिन्दी में लिखा गया", "كَتَبَ الوَلَدُ", "Cafe\u0301 Zu\u0308rich e\u0301te\u0301"):
+        assert list_common_words([text.lower()] * 4) == sorted(set(text.lower().split()))
+        read = read_source(text, Lexicon([], frozenset()), frozenset(text))
+        assert set(text.split()) <= read.words.words
+        assert not {one[:place] for one in text.split() for place in range(1, len(one))} & read.words.words
 
 
 def test_common_words_are_counted_as_they_are_written(tmp_path):

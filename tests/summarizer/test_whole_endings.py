@@ -84,8 +84,6 @@ def may_stand(text: str, source: list[str], common: list[str]) -> bool:
         small = word[0].lower() + word[1:]
         # A word that opens a sentence may have a capital, and there the source's word lose it.
         known = {*source, *common, *(one[0].lower() + one[1:] for one in source)}
-        # A mark that is no letter of its own parts words of the source.
-        known |= {form for one in source for form in re.split("\u0301", one) if form}
         if small in NUMBER_WORDS or word in known or small in known:
             continue
         return False

@@ -12,6 +12,7 @@ from typing import Any
 from pegasus.errors import BadData
 from pegasus.generation.processors.byte_letters import as_bytes, letter_of, stands_in
 from pegasus.generation.processors.faithful import Faithful
+from pegasus.generation.processors.token_table import is_letter
 from pegasus.generation.processors.word_list import WordList
 from pegasus.generation.processors.wording import Lexicon, SourceWords
 from pegasus.summarizer.number_words import DECADES, ORDINALS, SCALES, TENS, UNITS
@@ -25,7 +26,6 @@ _SMALL_NUMBERS = frozenset(
     word for words in (UNITS, ORDINALS) for word, value in words.items() if value < _LEAST_SPOKEN
 )
 _BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _APOSTROPHES = re.compile("['’]")
 _SCALE = "hundred|thousand|million|billion|trillion|mn|bn|tn|trn|lakh|lakhs|crore|crores|dozen"
 # Figures, whatever joins them ("1,200", "2019-20", "10:30"), what is attached ("20th", "5km"), their scale.
@@ -146,7 +146,7 @@ def read_source(text: str, lexicon: Lexicon, letters: frozenset[str]) -> SourceW
 
 def _names_and_words(text: str) -> Iterator[str]:
     seen: set[str] = set()
-    for match in _WORD.finditer(text):
+    for match in _words(text):
         whole = match.group()
         if whole in seen and not whole.istitle():
             continue
@@ -160,6 +160,18 @@ def _names_and_words(text: str) -> Iterator[str]:
         if opens:
             yield from (word.lower() for word in parts if word.istitle() and not is_number_word(word))
     yield from (month.capitalize() for month in dated_months(text))
+
+
+def _words(text: str) -> Iterator[re.Match[str]]:
+    """The words of a text: letters and figures with their marks, as vowels are written in many scripts."""
+    marks = (sign for sign in set(text) if not sign.isalnum() and is_letter(sign))
+    return _word_of("".join(sorted(marks))).finditer(text)
+
+
+@lru_cache(maxsize=256)
+def _word_of(marks: str) -> re.Pattern[str]:
+    letter = rf"(?:[^\W_]|[{re.escape(marks)}])" if marks else r"[^\W_]"
+    return re.compile(rf"[^\W_]{letter}*(?:['’]{letter}+)*")
 
 
 def _forms(words: Iterable[str]) -> Iterator[str]:
@@ -235,8 +247,9 @@ def list_common_words(texts: Iterable[str], least: int = 4) -> list[str]:
     """
     counts: dict[str, int] = {}
     for text in texts:
-        for match in _WORD.finditer(text):
+        for match in _words(text):
             word = match.group()
-            if word.islower() and word.isalpha():
+            marked = (one for one in word if not one.isalpha())
+            if word == word.lower() and all(is_letter(one) and not one.isalnum() for one in marked):
                 counts[word] = counts.get(word, 0) + 1
     return sorted(word for word, count in counts.items() if count >= least)
