@@ -1,4 +1,4 @@
-"""Compiles every kernel that a step starts, for cards that are not here, and says what it needs of them.
+"""Compiles every kernel that is started, for cards that are not here, and says what it needs of them.
 
     python compiling.py 90 float16 [8 64 ...]        # one line of JSON a kernel
 
@@ -21,7 +21,7 @@ from torch.nn import functional
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from pegasus.backends.torch.inference.kernels import launch, step
+from pegasus.backends.torch.inference.kernels import launch, packed_attention, step
 from pegasus.backends.torch.inference.static_cache import Memory, Shape
 from pegasus.backends.torch.inference.static_weights import LayerWeights, Weights
 
@@ -54,7 +54,7 @@ def make_weights(dtype: torch.dtype) -> Weights:
 
 
 def started(dtype: torch.dtype, shape: Shape, span: int, count: int) -> list[dict[str, Any]]:
-    """What a step starts, each different kernel once."""
+    """What a step and an encoder start, each different kernel once."""
     found: dict[str, dict[str, Any]] = {}
 
     def note(kernel: Any, grid: tuple[int, ...], *given: Any, **options: Any) -> None:
@@ -84,6 +84,10 @@ def started(dtype: torch.dtype, shape: Shape, span: int, count: int) -> list[dic
     try:
         weights = make_weights(dtype)
         step.take(weights, Memory(weights, shape), span, count)
+        if dtype != torch.float32:
+            joined = torch.empty((shape.texts * shape.source, 3 * WIDTH), dtype=dtype, device="meta")
+            starts = torch.empty(shape.texts + 1, dtype=torch.int64, device="meta")
+            packed_attention.attend_packed(joined, starts, shape.source, HEADS)
     finally:
         launch.start = ordinary
     return list(found.values())

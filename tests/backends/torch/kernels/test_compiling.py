@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).parent / "compiling.py"
 SHARED = {80: 163, 86: 99, 90: 227}
 KERNELS = {
     "_look_up", "_write_down", "_embed", "_norm_product", "_product", "_attend_history", "_attend_source",
-    "_join", "_add_norm", "_project", "_pick",
+    "_join", "_add_norm", "_project", "_pick", "_attend_packed",
 }  # fmt: skip
 
 
@@ -44,5 +44,5 @@ def test_for_an_h100(tmp_path):
 @pytest.mark.parametrize("capability", [80, 86, 90])
 def test_for_every_card_and_type(tmp_path, capability, dtype):
     found = compile_all(tmp_path, capability, dtype, 1, 8, 16, 64, 256)
-    products = {"_norm_product", "_product", "_project"}  # of float32 they are PyTorch's
+    products = {"_norm_product", "_product", "_project", "_attend_packed"}  # of float32 they are PyTorch's
     assert found == (KERNELS | {"_survey"}) - (products if dtype == "float32" else set())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pegasus.backends.torch.compatibility.hand_decoder import HandDecoder, overruled
-from pegasus.backends.torch.inference import attribution, static
+from pegasus.backends.torch.inference import attribution, encoder_passes, static
 from pegasus.backends.torch.inference.decoder import TorchDecoder
 from pegasus.backends.torch.model.half import logits
 from pegasus.backends.torch.model.hooks import TorchHooks
@@ -77,6 +77,8 @@ class TorchGeneration(TorchHooks, GenerationMixin):
         causal = getattr(self, "kind", None) == "causal"
         encoded: Any = None if causal else request.encoder_outputs
         with torch.no_grad() if records.any else torch.inference_mode():
+            if not causal and encoded is None and encoder_passes.fits(model, request):
+                encoded = static.encode(model, request)
             if not causal and encoded is None:
                 encoded = model.get_encoder()(
                     input_ids=request.input_ids,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pegasus.backends.torch.inference import static_step
+from pegasus.backends.torch.inference import encoder_passes, static_step
 from pegasus.backends.torch.inference.scores import TorchScores
 from pegasus.backends.torch.inference.static_cache import Memory, Shape
 from pegasus.backends.torch.inference.static_passes import Memories, Pass
@@ -52,6 +52,18 @@ def _is_plain(model: Any) -> bool:
     as_made = all(kind is nn.Linear for kind in linears) and type(head) is nn.Linear and head.bias is None
     device = model.device.type
     return as_made and not model.config.pruned_heads and not torch.is_autocast_enabled(device)
+
+
+def encode(model: Any, request: Request) -> tuple[Float[Tensor, "B S D"]] | None:
+    """The encoder's states by a recorded pass; None for texts that are not followed by padding only."""
+    lengths_B = encoder_passes.lengths_of(request.input_ids, request.attention_mask)
+    if lengths_B is None:
+        return None
+    memories: Memories = model.__dict__.setdefault("_memories", Memories())
+    with torch.inference_mode():
+        memories.weights_of(model)
+        assert memories.choice is not None
+        return (memories.encoders.encode(model, request.input_ids, lengths_B, memories.choice),)
 
 
 #: Stands for log Σ exp of the logits of a pass.

@@ -39,10 +39,10 @@ class Shape:
         room = FIRST_PLACES
         while room < places:
             room *= 2
-        return cls(_step(texts), beams, room, -(-source // SOURCE_STEP) * SOURCE_STEP)
+        return cls(step_of(texts), beams, room, -(-source // SOURCE_STEP) * SOURCE_STEP)
 
 
-def _step(texts: int) -> int:
+def step_of(texts: int) -> int:
     """1, 2, 3, 4, 6, 8, 12, 16, 24, ...: at most a third of the room is empty."""
     power = 1 << (texts - 1).bit_length()
     return power * 3 // 4 if power >= 4 and texts <= power * 3 // 4 else power

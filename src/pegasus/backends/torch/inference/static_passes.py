@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pegasus.backends.torch.inference.encoder_passes import EncoderPasses
 from pegasus.backends.torch.inference.kernel_choice import Choice, Take, choose
 from pegasus.backends.torch.inference.static_cache import Memory, Shape
-from pegasus.backends.torch.inference.static_weights import Weights, prepare
+from pegasus.backends.torch.inference.static_weights import Weights, fingerprint, prepare
 
 #: The share of a device's memory that memories nobody uses may keep.
 KEPT_SHARE = 0.25
@@ -98,6 +99,7 @@ class Memories:
     def __init__(self) -> None:
         self.weights: Weights | None = None
         self.choice: Choice | None = None
+        self.encoders = EncoderPasses()
         self._made_of: tuple[Any, ...] = ()
         self._all: list[Memory] = []
 
@@ -109,7 +111,7 @@ class Memories:
 
     def weights_of(self, model: Any) -> Weights:
         """The model's weights made ready; anew when a parameter has changed."""
-        now = tuple((one.data_ptr(), _version(one), one.dtype) for one in _tensors(model))
+        now = fingerprint(_tensors(model))
         if self.weights is None or now != self._made_of:
             self._all.clear()
             self.weights, self._made_of, self.choice = prepare(model), now, None
@@ -156,8 +158,3 @@ def _tensors(model: Any) -> Sequence[Tensor]:
     bias = getattr(model, "final_logits_bias", None)
     parts = [*model.get_decoder().parameters(), model.get_output_embeddings().weight]
     return parts if bias is None else [*parts, bias]
-
-
-def _version(tensor: Tensor) -> int:
-    """How often it was changed in place; those made in inference mode do not count."""
-    return 0 if tensor.is_inference() else int(tensor._version)

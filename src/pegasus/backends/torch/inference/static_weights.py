@@ -5,7 +5,7 @@ Axes are those of ``static_step``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,12 +74,12 @@ def prepare(model: Any) -> Weights:
     layers = [_layer(layer, scale) for layer in decoder.layers]
     return Weights(
         layers=layers,
-        norm=_norm(decoder.layer_norm),
+        norm=norm_of(decoder.layer_norm),
         table_VD=decoder.embed_tokens.weight,
         head_VD=model.get_output_embeddings().weight,
         bias_V=None if bias is None else wide(bias[0]),
         positions=lambda count: wide(decoder.embed_positions(count)),
-        activate=_activation(decoder.layers[0].activation_fn, scale),
+        activate=activation(decoder.layers[0].activation_fn, scale),
         embed_scale=decoder.embed_scale,
         scale=scale,
         eps=decoder.layer_norm.eps,
@@ -96,29 +96,42 @@ def _layer(layer: Any, scale: float) -> LayerWeights:
         torch.cat([own.q_proj.bias, own.k_proj.bias, value.bias * scale]),
     )
     return LayerWeights(
-        norm=_norm(layer.self_attn_layer_norm),
+        norm=norm_of(layer.self_attn_layer_norm),
         query_key_value=joined,
-        out=_linear(own.out_proj, scale),
-        cross_norm=_norm(layer.encoder_attn_layer_norm),
-        cross_query=_linear(cross.q_proj),
-        cross_key=_linear(cross.k_proj),
-        cross_value=_linear(cross.v_proj),
-        cross_out=_linear(cross.out_proj, scale),
-        last_norm=_norm(layer.final_layer_norm, scale),
-        inner=_linear(layer.fc1, scale),
-        outer=_linear(layer.fc2, scale),
+        out=linear(own.out_proj, scale),
+        cross_norm=norm_of(layer.encoder_attn_layer_norm),
+        cross_query=linear(cross.q_proj),
+        cross_key=linear(cross.k_proj),
+        cross_value=linear(cross.v_proj),
+        cross_out=linear(cross.out_proj, scale),
+        last_norm=norm_of(layer.final_layer_norm, scale),
+        inner=linear(layer.fc1, scale),
+        outer=linear(layer.fc2, scale),
     )
 
 
-def _norm(norm: nn.LayerNorm, scale: float = 1.0) -> Pair:
+def norm_of(norm: nn.LayerNorm, scale: float = 1.0) -> Pair:
+    """Weight and bias of a norm, float32."""
     return wide(norm.weight) * scale, wide(norm.bias) * scale
 
 
-def _linear(layer: nn.Linear, scale: float = 1.0) -> Pair:
+def linear(layer: nn.Linear, scale: float = 1.0) -> Pair:
+    """Weight and bias of a layer whose inputs are ``scale`` times as large."""
     return layer.weight, layer.bias if scale == 1 else layer.bias * scale
 
 
-def _activation(function: Callable[[Tensor], Tensor], scale: float) -> Callable[[Tensor], Tensor]:
+def activation(function: Callable[[Tensor], Tensor], scale: float) -> Callable[[Tensor], Tensor]:
+    """An activation of numbers that are ``scale`` times as large."""
     if scale == 1 or function is functional.relu:
         return function
     return lambda hidden: (function(hidden.float() / scale) * scale).to(hidden.dtype)
+
+
+def fingerprint(tensors: Iterable[Tensor]) -> tuple[Any, ...]:
+    """What changes when one of these tensors is another one or is changed in place."""
+    return tuple((one.data_ptr(), _version(one), one.dtype) for one in tensors)
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it was changed in place; those made in inference mode do not count."""
+    return 0 if tensor.is_inference() else int(tensor._version)
