@@ -21,38 +21,43 @@ constexpr LinearKernel kKernels[][4] = {
 constexpr QuantizeKernel kQuantize[] = {
     linear_portable_quantize, nullptr,                linear_avx2_quantize,  linear_avxvnni_quantize,
     linear_avx512_quantize,   linear_avx512_quantize, linear_avx512_quantize};
-// Of the levels whose instructions want x rounded to bfloat16 too.
-constexpr LinearKernel kRoundedKernels[] = {nullptr, nullptr, nullptr, nullptr, nullptr, linear_avx512bf16_bf16, linear_amx_bf16};
-constexpr QuantizeKernel kRound[] = {nullptr, nullptr, nullptr, nullptr, nullptr, linear_avx512bf16_round, linear_avx512bf16_round};
+// Of the levels that want float rows made ready too, by kind of the weights.
+constexpr LinearKernel kPreparedKernels[][3] = {
+    {}, {}, {}, {}, {}, {nullptr, linear_avx512bf16_bf16, nullptr}, {nullptr, linear_amx_bf16, linear_amx_f16}};
+constexpr QuantizeKernel kPrepare[][3] = {
+    {}, {}, {}, {}, {}, {nullptr, linear_avx512bf16_round, nullptr},
+    {nullptr, linear_avx512bf16_round, linear_amx_split}};
 #elif defined(__aarch64__)
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_dotprod_int8},
 };
 constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize, linear_dotprod_quantize};
-constexpr LinearKernel kRoundedKernels[] = {nullptr, nullptr};
-constexpr QuantizeKernel kRound[] = {nullptr, nullptr};
+constexpr LinearKernel kPreparedKernels[][3] = {{}, {}};
+constexpr QuantizeKernel kPrepare[][3] = {{}, {}};
 #else
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
 };
 constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize};
-constexpr LinearKernel kRoundedKernels[] = {nullptr};
-constexpr QuantizeKernel kRound[] = {nullptr};
+constexpr LinearKernel kPreparedKernels[][3] = {{}};
+constexpr QuantizeKernel kPrepare[][3] = {{}};
 #endif
 
-// From how many rows on the instructions that want x rounded too are used. Tiles are slow to set up, and with up to 8
-// rows reading the weights takes the time; vectors that add pairs are quicker from the first row on, and a row's numbers
-// then never depend on how many there are.
-int rounded_rows() {
-    const Level level = cpu_level();
-    return level >= LEVEL_AMX ? 9 : level >= LEVEL_AVX512BF16 ? 1 : 1 << 30;
+// From how many rows on float rows are made ready. Tiles are slow to set up, and with up to 8 rows (16, of half)
+// reading the weights takes the time; vectors that add pairs are quicker from the first row on, and a row's numbers then
+// never depend on how many there are.
+int prepared_rows(int kind) {
+    if (cpu_level() == LEVEL_AMX) return kind == LINEAR_BF16 ? 9 : 17;
+    return 1;
 }
 
-bool rounds_to_bf16(const Linear& w, int m) { return w.kind == LINEAR_BF16 && m >= rounded_rows(); }
+bool prepares_floats(const Linear& w, int m) {
+    return w.kind != LINEAR_INT8 && kPreparedKernels[cpu_level()][w.kind] != nullptr && m >= prepared_rows(w.kind);
+}
 
 LinearKernel kernel_for(const Linear& w, int m) {
-    return rounds_to_bf16(w, m) ? kRoundedKernels[cpu_level()] : kKernels[cpu_level()][w.kind];
+    return (prepares_floats(w, m) ? kPreparedKernels[cpu_level()] : kKernels[cpu_level()])[w.kind];
 }
 
 struct Scratch {
@@ -78,7 +83,10 @@ Share linear_share(const Linear& w, int m, int tid, int n) {
 }
 
 // Rows are an odd number of cache lines apart, so that a column of a tile does not fall into one set of the cache.
-static int32_t stride_for(int k) { return static_cast<int32_t>(round_up(k, 64) * 2 + 64); }
+// With tiles a float takes three parts of two bytes.
+static int32_t stride_for(int k) {
+    return static_cast<int32_t>(round_up(k, 64) * (cpu_level() == LEVEL_AMX ? 6 : 2) + 64);
+}
 
 int64_t quantized_bytes(int m, int k) { return round_up(m, 16) * (stride_for(k) + 4); }
 
@@ -88,7 +96,7 @@ Quantized quantized_at(void* memory, int m, int k) {
     return {values, reinterpret_cast<float*>(values + rows * stride_for(k)), stride_for(k)};
 }
 
-bool linear_prepares(const Linear& w, int m) { return w.kind == LINEAR_INT8 || rounds_to_bf16(w, m); }
+bool linear_prepares(const Linear& w, int m) { return w.kind == LINEAR_INT8 || prepares_floats(w, m); }
 
 void linear_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int row_begin, int row_end) {
     kQuantize[cpu_level()](x, m, k, ldx, q, row_begin, row_end);
@@ -108,7 +116,7 @@ void linear_quantized_row(const Quantized& q, int row, int k, uint8_t* bytes_K) 
 
 void linear_prepare(const Linear& w, const float* x, int ldx, int m, const Quantized* q, int row_begin, int row_end) {
     if (w.kind == LINEAR_INT8) linear_quantize(x, m, w.k, ldx, q, row_begin, row_end);
-    if (rounds_to_bf16(w, m)) kRound[cpu_level()](x, m, w.k, ldx, q, row_begin, row_end);
+    if (prepares_floats(w, m)) kPrepare[cpu_level()][w.kind](x, m, w.k, ldx, q, row_begin, row_end);
 }
 
 void linear_part(const Linear& w, const float* x, int ldx, const Quantized* q, int m, float* y, int ldy,

@@ -54,8 +54,8 @@ struct Epilogue {
 };
 
 // Rows of x made ready: round(x / scale) for int8, as bytes 128 more than that, with a sign, or as
-// numbers of 16 bits; bfloat16 for bf16 weights and more than some rows
-// where there are instructions for it.
+// numbers of 16 bits; bfloat16 for bf16 weights, and three of them a number for f16 weights, where there are
+// instructions for it and more than some rows.
 struct Quantized {
     uint8_t* values;  // aligned to 64 bytes
     float* scale_M;   // LINEAR_INT8 only

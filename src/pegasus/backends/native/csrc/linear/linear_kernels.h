@@ -22,7 +22,7 @@ struct LinearWork {
 using LinearKernel = void (*)(const LinearWork&);
 using QuantizeKernel = void (*)(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
 
-// One of each for every level. Those of int8 read prepared rows, as do the two of bf16 below; the others read x.
+// One of each for every level. Those of int8 read prepared rows, as do those below; the others read x.
 #define LINEAR_KERNELS(level)                                                                                    \
     void linear_##level##_f32(const LinearWork&);                                                                \
     void linear_##level##_bf16(const LinearWork&);                                                               \
@@ -44,6 +44,8 @@ void linear_avx512bf16_bf16(const LinearWork&);
 void linear_avx512bf16_round(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
 void linear_amx_bf16(const LinearWork&);
 void linear_amx_int8(const LinearWork&);
+void linear_amx_f16(const LinearWork&);
+void linear_amx_split(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
 #endif
 
 // Memory of this thread, aligned to 64 bytes, good until its next call. Null when there is none.
