@@ -202,7 +202,9 @@ def test_an_infinity_stays_in_its_row(level: str, runner: linears.Runner) -> Non
             x = numbers(rows, 33, seed=1)
             x[1, 5] = np.inf
             found = runner.run(linear, x)
-            if kind == "float16" and level == "amx" and rows > 16:  # the parts of an infinity are no numbers
+            if (
+                kind == "float16" and level == "amx" and rows > 16
+            ):  # the parts of an infinity are no numbers
                 assert not np.any(np.isfinite(found[1]))
             else:
                 assert np.all(found[1] == np.inf)
@@ -214,7 +216,9 @@ def test_halves_are_multiplied_as_exactly_as_floats(level: str, runner: linears.
     dice = np.random.default_rng(3)
     for outputs, inputs, rows in ((50, 300, 70), (7, 33, 17), (130, 1024, 40), (16, 31, 300)):
         weights = (numbers(outputs, inputs) * dice.uniform(-14, 14, (outputs, inputs))).astype(np.float16)
-        x = (numbers(rows, inputs, seed=1) * np.exp2(dice.integers(-20, 20, (rows, inputs)))).astype(np.float32)
+        x = (numbers(rows, inputs, seed=1) * np.exp2(dice.integers(-20, 20, (rows, inputs)))).astype(
+            np.float32
+        )
         found = runner.run(linears.pack("float16", weights.astype(np.float32)), x)
         exact = x.astype(np.float64) @ weights.astype(np.float64).T
         sizes = np.abs(x.astype(np.float64)) @ np.abs(weights.astype(np.float64)).T
