@@ -186,7 +186,7 @@ def test_threads_change_no_bit(kind: str, level: str, runner: linears.Runner) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_neighbours_change_no_bit_of_a_row(kind: str, level: str, runner: linears.Runner) -> None:
-    """A text's numbers do not depend on which texts it is read with; with tiles, as long as rows are few."""
+    """A text's numbers do not depend on its neighbours; with tiles, while rows are few."""
     linear = linears.pack(kind, numbers(50, 300), numbers(50))
     few = {"bfloat16": 8, "float16": 16} if level == "amx" else {}
     x = numbers(few.get(kind, 70), 300, seed=1)
