@@ -94,21 +94,21 @@ def questions(bench: Bench) -> Iterator[Question]:
     """What is asked, how many seconds it may take on an H100, and how: the most important first."""
     options, large = bench.options, max(bench.options.batches)
     first, *others = options.dtypes
-    ways = list(WAYS)
     for way in ("triton", "torch"):
-        yield f"first summary, {first}, {way}", 15, lambda way=way: first_summary(bench, first, way)
-        yield f"recorded settings, {way}", 20, lambda way=way: settings(bench, way)
-    for way in reversed(ways):
+        yield f"first summary, {first}, {way}", 20, lambda way=way: first_summary(bench, first, way)
+    for way in reversed(WAYS):
         yield f"one text, {first}, {way}", 6, lambda way=way: one_text(bench, first, way)
-    for batch in (32, 8, 64, 128):
-        for way in ("triton", "torch") if batch in options.batches else ():
-            yield from _batch(bench, first, way, batch, options.beams)
+    yield "overflow, float16, triton", 10, lambda: overflow(bench, "float16", "triton")
+    yield "recorded settings, triton", 25, lambda: settings(bench, "triton")
+    for way in ("triton", "torch") if 32 in options.batches else ():
+        yield from _batch(bench, first, way, 32, options.beams)
     if options.peer:
         yield f"transformers, {first}", 45, lambda: by_peer(bench, first)
-    for way in ("triton", "torch"):
-        yield f"overflow, float16, {way}", 8, lambda way=way: overflow(bench, "float16", way)
-        if bench.gpu:
-            yield f"bundled model, {first}, {way}", 12, lambda way=way: bundled(bench, first, way)
+    for batch in (128, 64, 8):
+        for way in ("triton", "torch") if batch in options.batches else ():
+            yield from _batch(bench, first, way, batch, options.beams)
+    if bench.gpu:
+        yield f"bundled model, {first}", 12, lambda: bundled(bench, first, "triton")
     yield f"one beam, {first}", 6, lambda: [one_text(bench, first, way, 1) for way in ("triton", "torch")]
     for source in (24, 16) if options.small else (1024, 128):
         for way in ("triton", "torch"):
@@ -128,6 +128,8 @@ def questions(bench: Bench) -> Iterator[Question]:
         if batch not in (1, 8, 32, 64, 128):
             yield from _batch(bench, first, "triton", batch, options.beams)
             yield from _batch(bench, first, "torch", batch, options.beams)
+    yield "recorded settings, torch", 15, lambda: settings(bench, "torch")
+    yield "overflow, float16, torch", 8, lambda: overflow(bench, "float16", "torch")
     yield f"one text, {first}, plain", 8, lambda: one_text(bench, first, "plain")
     for name in TUNINGS:
         yield f"tuning {name}", 15, lambda name=name: tuned(bench, first, name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from pegasus.backends.torch.inference.static_cache import Memory, Shape
 from pegasus.backends.torch.inference.static_weights import LayerWeights, Weights
 
 pytest.importorskip("triton")
-from pegasus.backends.torch.inference.kernels import step
+from pegasus.backends.torch.inference.kernels import launch, step
 
 GOLDEN = Path(__file__).resolve().parents[3] / "golden"
 #: The three ways through a step, whatever the number of rows is.
@@ -84,6 +86,21 @@ def test_a_step_of_which_only_logits_are_wanted(numbers):
     for way in WAYS.values():
         memory = Memory(weights, Shape(1, 1, 32, 64))
         assert step.take(weights, memory, 32, 0, way).best_RC is None
+
+
+@pytest.mark.parametrize(("rows", "a_layer"), [(8, 9), (24, 12), (80, 6)])
+def test_how_many_kernels_a_layer_takes(numbers, monkeypatch, rows, a_layer):
+    """Each costs its start, so they are counted; products of many rows are PyTorch's and come on top."""
+    started: Counter[int] = Counter()
+
+    def count(layers: int) -> int:
+        monkeypatch.setattr(launch, "start", lambda *given, **more: started.update([layers]))
+        weights = make_weights(numbers, torch.float16, heads=2)
+        weights = replace(weights, layers=weights.layers[:layers])
+        step.take(weights, Memory(weights, Shape(rows // 8, 8, 128, 512)), 64, 16)
+        return started[layers]
+
+    assert count(2) - count(1) == a_layer
 
 
 def load(dtype: str = "float32") -> Any:

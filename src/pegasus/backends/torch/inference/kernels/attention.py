@@ -214,8 +214,7 @@ def attend_history(
         _attend_history, (rows, heads, parts),
         joined_RD, keys, values, owners_RK, memory.told[2 * rows :], out, tops, sums,
         LOG2_E / math.sqrt(width), heads, beams, places, span, width,
-        WIDTH=launch.power(width), PLACES=min(tuning.places, launch.power(span)),
-        CHUNK=span if parts == 1 else tuning.places_whole, PARTS=parts,
+        WIDTH=launch.power(width), PLACES=tuning.places, CHUNK=tuning.places_whole, PARTS=parts,
     )  # fmt: skip
     return out if parts == 1 else _joined(joined_RD, out, tops, sums)
 
