@@ -27,6 +27,7 @@ KINDS = {"one": {"ranks": 1}, "ddp": {"ranks": 2, "spread": "ddp"}, "fsdp": {"ra
 DROPS = {"dropout": 0.2, "attention_dropout": 0.2, "activation_dropout": 0.2}
 SHORT = {"steps": 6, "save_every": 2, "fields": DROPS}
 LONG = {"steps": 20, "save_every": 20}
+PACKED = {**LONG, "placement": {"packing": True}}
 MUON = {"steps": 6, "save_every": 6, "optim": {"name": "muon", "rate": 0.02, "weight_decay": 0.01}}
 
 
@@ -65,12 +66,13 @@ def runs(launch, tmp_path_factory) -> Path:
         {"output": place / "killed-fsdp", **two, **SHORT, "die_at": 13},
         {"output": place / "killed-fsdp", **two, **SHORT},
         *({"output": place / f"muon-{name}", **KINDS[name], **MUON} for name in ("one", "fsdp")),
+        *({"output": place / f"packed-{name}", **KINDS[name], **PACKED} for name in ("ddp", "fsdp")),
     )
-    assert results == [True] * 10 + [False, False, True, False, True, True, True]
+    assert results == [True] * 10 + [False, False, True, False, True, True, True, True, True]
     return place
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize("kind", ["ddp", "fsdp", "packed-ddp", "packed-fsdp"])
 def test_two_processes_equal_one_over_twenty_steps(runs, kind):
     one, two = weights(runs / "one"), weights(runs / kind)
     assert one.keys() == two.keys()

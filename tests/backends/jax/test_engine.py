@@ -229,6 +229,9 @@ def test_what_is_refused(start, monkeypatch):
         engine("jax", start, {}, {"lora": LoraSettings(targets=("middle",))})
     with pytest.raises(NotOffered, match="tensor"):
         engine("torch", start, {}, {}, spread="tensor")
+    for name in ("packing", "compile"):
+        with pytest.raises(NotOffered, match=f"placement.{name}: leave it out"):
+            engine("jax", start, {}, {}, **{name: True})
     with pytest.raises(BadSetting, match="weight_decay"):
         engine("jax", start, {"weight_decay": 0.1}, {})
     with pytest.raises(BadSetting, match="nothing is left"):

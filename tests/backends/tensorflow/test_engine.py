@@ -107,6 +107,9 @@ def test_what_is_refused(start, monkeypatch):
         engine("tensorflow", start, {}, {"lora": LoraSettings()})
     with pytest.raises(NotOffered, match="spread"):
         engine("tensorflow", start, {}, {}, spread="fsdp")
+    for name in ("packing", "compile"):
+        with pytest.raises(NotOffered, match=f"placement.{name}: leave it out"):
+            engine("tensorflow", start, {}, {}, **{name: True})
     with pytest.raises(BadSetting, match="weight_decay"):
         engine("tensorflow", start, {"weight_decay": 0.1}, {})
     with pytest.raises(BadSetting, match="nothing is left"):

@@ -224,12 +224,16 @@ class Placement:
         spread: over several processes (JAX: devices of one), "ddp" keeps all weights in each, "fsdp" a
             share; "tensor", for JAX alone, spreads the matrices of every layer; "auto" is "ddp".
         gradient_checkpointing: compute the activations of each layer again instead of keeping them.
+        packing: compute no padding: the tokens of a batch stand one behind another (torch).
+        compile: let the framework's compiler make the kernels of the layers (torch; JAX always does).
     """
 
     device: str = "auto"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     spread: Literal["auto", "ddp", "fsdp", "tensor"] = "auto"
     gradient_checkpointing: bool = False
+    packing: bool = False
+    compile: bool = False
 
 
 class Ranks(Protocol):

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pegasus.backends.contract import Batch
-from pegasus.backends.contract.learning import Measures, Objective, OptimSettings, Ranks
+from pegasus.backends.contract.learning import Measures, Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.learning.accounting import (
     count_tokens,
     part_scales,
@@ -224,6 +224,19 @@ def join_alone(backend: str, launched: int) -> Alone:
             "torchrun, and without another launcher of several processes"
         )
     return Alone()
+
+
+def refuse_placement(backend: str, placement: Placement) -> None:
+    """Refuse what only the torch backend does.
+
+    Raises:
+        NotOffered: names it.
+    """
+    for name in ("packing", "compile"):
+        if getattr(placement, name):
+            raise NotOffered(
+                f"the {backend} backend has no placement.{name}: leave it out, or take backend = 'torch'"
+            )
 
 
 def thawed(leaves: Mapping[Any, Parameter], objective: Objective) -> dict[Any, Parameter]:

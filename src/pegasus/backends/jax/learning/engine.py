@@ -30,7 +30,13 @@ from pegasus.backends.jax.model import weights
 from pegasus.backends.jax.model.mode import Mode
 from pegasus.backends.jax.model.sharding import tensor_spec
 from pegasus.backends.learning.alone import Alone
-from pegasus.backends.learning.engine import BaseEngine, is_table, join_alone, thawed
+from pegasus.backends.learning.engine import (
+    BaseEngine,
+    is_table,
+    join_alone,
+    refuse_placement,
+    thawed,
+)
 from pegasus.errors import BadSetting
 from pegasus.spec.parameters import Parameter
 
@@ -64,6 +70,7 @@ class JaxEngine(BaseEngine):
         teacher: Any = None,
     ) -> None:
         super().__init__(model, optim, objective, ranks, placement.precision)
+        refuse_placement("JAX", placement)
         model.dtype = jnp.dtype(placement.precision)
         model.gradient_checkpointing = placement.gradient_checkpointing or model.gradient_checkpointing
         self.mesh, self.spread = _mesh(placement), placement.spread

@@ -18,7 +18,7 @@ import tensorflow as tf
 from pegasus.backends.contract import Batch
 from pegasus.backends.contract.learning import Objective, OptimSettings, Placement, Ranks
 from pegasus.backends.learning.alone import Alone
-from pegasus.backends.learning.engine import BaseEngine, is_table, join_alone, thawed
+from pegasus.backends.learning.engine import BaseEngine, is_table, join_alone, refuse_placement, thawed
 from pegasus.backends.tensorflow.devices import device_named
 from pegasus.backends.tensorflow.inference.programs import opened
 from pegasus.backends.tensorflow.learning.loss import losses, tensors_of
@@ -49,6 +49,7 @@ class TfEngine(BaseEngine):
         self, model: Any, optim: OptimSettings, objective: Objective, placement: Placement, ranks: Ranks
     ) -> None:
         super().__init__(model, optim, objective, ranks, placement.precision)
+        refuse_placement("TensorFlow", placement)
         _refuse(objective, placement)
         self.strategy = _strategy(placement)
         self.model = _placed(model, placement.precision, self.strategy)

@@ -37,6 +37,7 @@ from pegasus.backends.learning.scale import LossScale
 from pegasus.backends.learning.schedules import learning_rate
 from pegasus.backends.torch.learning import lora
 from pegasus.backends.torch.learning.alike import local
+from pegasus.backends.torch.learning.compiling import Compiler, compile_layers
 from pegasus.backends.torch.learning.distillation import Teacher
 from pegasus.backends.torch.learning.learner import Learner, to_device
 from pegasus.backends.torch.learning.optim import make_optimizer
@@ -49,7 +50,7 @@ from pegasus.backends.torch.learning.state import (
     write,
 )
 from pegasus.backends.torch.model.layers import Layer
-from pegasus.errors import BadSetting, CheckpointMismatch, PegasusError
+from pegasus.errors import BadSetting, CheckpointMismatch, NotOffered, PegasusError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,6 +83,7 @@ class TorchEngine:
         self.placement, self.ranks = placement, ranks
         self.device = find_device(placement)
         self.updates = 0
+        _refuse_packing(objective, placement)
         self.scale = LossScale(placement.precision == "float16")
         torch.manual_seed(objective.seed * 1_000_003 + ranks.rank)
         if objective.lora is not None:
@@ -90,6 +92,9 @@ class TorchEngine:
             model.gradient_checkpointing_enable()
         self.learner = Learner(model, objective, self._guide(teacher)).to(self.device).train()
         self._spare_memory()
+        self.compiler: Compiler | None = None
+        if placement.compile:
+            self.compiler = compile_layers(model, self.device)
         self._pass = self._spread()
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
         tables = {model.get_input_embeddings().weight, model.get_output_embeddings().weight}
@@ -154,9 +159,7 @@ class TorchEngine:
             scales = part_scales(self.objective, count, totals, len(batches), self.ranks.count)
             with self._last(number == len(batches) - 1):
                 with self._precision():
-                    loss, parts = self._pass(
-                        to_device(batch, self.device), scales, self.objective.label_smoothing
-                    )
+                    loss, parts = self._pass(self._sent(batch), scales, self.objective.label_smoothing)
                 (loss * self.scale.value).backward()
             sums += parts
         rate = learning_rate(self.optim, self.updates, progress)
@@ -176,13 +179,16 @@ class TorchEngine:
         self.learner.eval()
         count = count_tokens(batch, self.objective.parts)
         with self._precision():
-            _, parts = self.learner(to_device(batch, self.device), dict.fromkeys(count, 1.0), 0.0)
+            _, parts = self.learner(self._sent(batch), dict.fromkeys(count, 1.0), 0.0)
         if isinstance(self.learner, FSDPModule):
             self.learner.reshard()  # the root expects a backward pass, and would stay whole until one comes
         self.learner.train()
         found = self._measures(parts.tolist(), count, source_tokens(batch))
         # Held-out loss is comparable with that of a model which learned without a teacher.
         return found if self.learner.guide is None else replace(found, weights={"target": 1.0})
+
+    def _sent(self, batch: Batch) -> dict[str, Any]:
+        return to_device(batch, self.device, self.placement.packing)
 
     def _last(self, last: bool) -> AbstractContextManager[Any]:
         """Gradients are exchanged in the last backward pass of an update only."""
@@ -299,6 +305,20 @@ class TorchEngine:
                 state = lora.merged(state, self.objective.lora)
             self.model.save_pretrained(folder, state_dict=state)
         self.ranks.wait()
+
+
+def _refuse_packing(objective: Objective, placement: Placement) -> None:
+    if not placement.packing:
+        return
+    if objective.distillation is not None:
+        raise NotOffered(
+            "placement.packing and objective.distillation exclude each other: a teacher reads padding"
+        )
+    if objective.dropout == "broadcast":
+        raise NotOffered(
+            "placement.packing and objective.dropout 'broadcast' exclude each other: what is shared along "
+            "a text needs texts of one length, so take 'elementwise'"
+        )
 
 
 def refuse_not_finite(state: Mapping[str, Tensor], updates: int) -> None:

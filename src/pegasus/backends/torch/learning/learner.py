@@ -13,6 +13,7 @@ from pegasus.backends.contract.learning import Objective
 from pegasus.backends.learning.freezing import learns
 from pegasus.backends.torch.learning.loss import chunked_cross_entropy
 from pegasus.backends.torch.learning.native_loss import NativeLoss, reason_against
+from pegasus.backends.torch.learning.spans import BatchSpans, find_spans, sent
 from pegasus.backends.torch.model.heads import shift_tokens_right
 from pegasus.backends.torch.model.layers import Attention, Layer
 from pegasus.backends.torch.model.stacks import Stack
@@ -26,10 +27,15 @@ if TYPE_CHECKING:
     from pegasus.backends.torch.learning.distillation import Teacher
 
 
-def to_device(batch: Batch, device: torch.device) -> dict[str, Tensor]:
+def to_device(batch: Batch, device: torch.device, packed: bool = False) -> dict[str, Any]:
     """A batch as tensors, with the places of the tokens that count; a mask of ones is left out.
 
     The places are found here, on the host, so that no device has to be waited for.
+
+    Args:
+        batch: arrays of the host.
+        device: where the tensors go.
+        packed: whether ``spans`` says besides how its texts lie one behind another.
     """
     arrays = {name: array for name, array in batch.items() if name != "attention_mask"}
     mask = batch.get("attention_mask")
@@ -39,11 +45,10 @@ def to_device(batch: Batch, device: torch.device) -> dict[str, Tensor]:
     for key in PARTS.values():
         if key in batch:
             tensors[f"{key}_places"] = torch.from_numpy(np.flatnonzero(batch[key] != IGNORED))
-    pinned = device.type == "cuda"
-    return {
-        name: (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True)
-        for name, tensor in tensors.items()
-    }
+    found: dict[str, Any] = {name: sent(tensor, device) for name, tensor in tensors.items()}
+    if packed and (spans := find_spans(batch, device)) is not None:
+        found["spans"] = spans
+    return found
 
 
 class Learner(nn.Module):
@@ -82,6 +87,7 @@ class Learner(nn.Module):
             wanted = " or ".join(PARTS[part] for part in self.objective.parts)
             raise BadSetting(f"a batch has only {sorted(batch)}; to learn from it, it must have {wanted}")
         guide = self.guide if self.guide and scales.keys() - self.objective.parts else None
+        assert guide is None or "spans" not in batch, "a teacher reads no packed batches"
         if guide is None and self._is_native(batch):
             total, sums = self._native_loss.losses(batch, parts, scales, smoothing)
         else:
@@ -98,6 +104,8 @@ class Learner(nn.Module):
     def _sums(
         self, batch: Mapping[str, Tensor], smoothing: float, guide: Teacher | None
     ) -> dict[str, Tensor]:
+        if (spans := batch.get("spans")) is not None:
+            return self._packed_sums(batch, smoothing, spans)
         if self.causal:
             states = self._decode(batch, None, {}).last_hidden_state
             return {"target": self._loss(states, batch, "labels", smoothing)}
@@ -115,13 +123,34 @@ class Learner(nn.Module):
             found["mlm"] = self._loss(encoded.last_hidden_state, batch, "mlm_labels", 0.0)
         return found
 
+    def _packed_sums(
+        self, batch: Mapping[str, Any], smoothing: float, spans: BatchSpans
+    ) -> dict[str, Tensor]:
+        encoded, found = None, {}
+        if not self.causal:
+            assert spans.source is not None
+            ids = batch["input_ids"].flatten()[spans.source.places]
+            encoded = self.model.get_encoder().forward_packed(ids, spans.source)
+        if spans.target is not None and "target" in self.objective.parts:
+            given = self._given(batch).flatten()[spans.target.places]
+            decoder = self.model.get_decoder()
+            states = decoder.forward_packed(given, spans.target, encoded, spans.source)
+            found["target"] = self._loss(states, batch, "labels", smoothing, spans.counted["labels"])
+        if "mlm_labels" in spans.counted and "mlm" in self.objective.parts:
+            assert encoded is not None
+            found["mlm"] = self._loss(encoded, batch, "mlm_labels", 0.0, spans.counted["mlm_labels"])
+        return found
+
+    def _given(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """What the decoder reads."""
+        config = self.model.config
+        return shift_tokens_right(batch["labels"], config.pad_token_id, config.decoder_start_token_id)
+
     def _decode(
         self, batch: Mapping[str, Tensor], encoded: Tensor | None, asked: Mapping[str, bool]
     ) -> Any:
-        config = self.model.config
-        given = shift_tokens_right(batch["labels"], config.pad_token_id, config.decoder_start_token_id)
         return self.model.get_decoder()(
-            input_ids=given,
+            input_ids=self._given(batch),
             encoder_hidden_states=encoded,
             encoder_attention_mask=None if encoded is None else batch.get("attention_mask"),
             use_cache=False,
@@ -129,11 +158,27 @@ class Learner(nn.Module):
             **asked,
         )
 
-    def _loss(self, states: Tensor, batch: Mapping[str, Tensor], key: str, smoothing: float) -> Tensor:
+    def _loss(
+        self,
+        states: Float[Tensor, "*N D"],
+        batch: Mapping[str, Tensor],
+        key: str,
+        smoothing: float,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """The sum over the tokens that count.
+
+        Args:
+            states: of all tokens.
+            batch: has the labels.
+            key: which labels.
+            smoothing: see ``chunked_cross_entropy``.
+            rows: which of the states belong to labels that count; None: as the labels lie.
+        """
         places = batch[f"{key}_places"]
         bias = getattr(self.model, "final_logits_bias", None)
         return chunked_cross_entropy(
-            states.flatten(0, 1)[places],
+            states.flatten(0, -2)[places if rows is None else rows],
             self.model.get_output_embeddings().weight,
             batch[key].flatten()[places],
             bias_V=None if bias is None else bias[0],

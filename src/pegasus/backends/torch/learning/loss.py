@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Logits that exist at a time: 2**24 float32 numbers are 64 MiB.
 SLICE = 2**24
+#: On a GPU, whose products of few rows would do little but read the weight: 512 MiB.
+LARGE_SLICE = 2**27
 
 
 def chunked_cross_entropy(
@@ -30,7 +32,7 @@ def chunked_cross_entropy(
     bias_V: Float[Tensor, " V"] | None = None,
     smoothing: float = 0.0,
     pad: int | None = None,
-    elements: int = SLICE,
+    elements: int | None = None,
 ) -> Float[Tensor, ""]:
     """The cross-entropy of each token, summed, in float32.
 
@@ -42,7 +44,7 @@ def chunked_cross_entropy(
         smoothing: the share e of the truth that is spread evenly: 1 - e on the right token, then e / V on
             every token, that one included (as the authors and ``torch`` do; the Flax code differs).
         pad: a row of the weight that gets no gradient, so that it stays what it is.
-        elements: how many logits may exist at a time.
+        elements: how many logits may exist at a time; None: ``SLICE``, on a GPU ``LARGE_SLICE``.
     """
     rule = _Words(labels_N, smoothing)
     total: Tensor = _Chunked.apply(states_ND, weight_VD, rule, bias_V, pad, elements)
@@ -57,7 +59,7 @@ def chunked_divergence(
     *,
     bias_V: Float[Tensor, " V"] | None = None,
     pad: int | None = None,
-    elements: int = SLICE,
+    elements: int | None = None,
 ) -> Float[Tensor, ""]:
     """T² KL(teacher ‖ student) of each token's distributions at a temperature T, summed, in float32.
 
@@ -70,7 +72,7 @@ def chunked_divergence(
         temperature: T.
         bias_V: added to the student's logits. It does not learn.
         pad: a row of the weight that gets no gradient.
-        elements: how many logits of each model may exist at a time.
+        elements: how many logits of each model may exist at a time; None: as above.
     """
     rule = _Teacher(teacher_NV, temperature)
     total: Tensor = _Chunked.apply(states_ND, weight_VD, rule, bias_V, pad, elements)
@@ -121,7 +123,7 @@ class _Chunked(torch.autograd.Function):
         rule: _Words | _Teacher,
         bias: Tensor | None,
         pad: int | None,
-        elements: int,
+        elements: int | None,
     ) -> Tensor:
         kind = states.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
@@ -131,11 +133,13 @@ class _Chunked(torch.autograd.Function):
         total = states.new_zeros((), dtype=torch.float32)
         with torch.autocast(kind, enabled=False):
             matrix = weight.to(dtype)
+            if elements is None:
+                elements = LARGE_SLICE if kind == "cuda" else SLICE
             rows = max(1, elements // weight.shape[0])
             for start in range(0, len(states), rows):
                 some = slice(start, start + rows)
                 part = states[some].to(dtype)
-                logits = (part @ matrix.T).float()
+                logits = _product(part, matrix)
                 if bias is not None:
                     logits += bias
                 total += rule.losses_(logits, some)
@@ -161,6 +165,14 @@ class _Chunked(torch.autograd.Function):
         if d_weight is not None:
             d_weight = d_weight.mul_(factor).to(ctx.weight_dtype)
         return d_states, d_weight, None, None, None, None
+
+
+def _product(states_ND: Tensor, weight_VD: Tensor) -> Tensor:
+    """The logits in float32; on a GPU they are never rounded to fewer bits."""
+    lower = states_ND.dtype != torch.float32 and states_ND.device.type == "cuda"
+    if lower and "dtype" in torch.ops.aten.mm.overloads():
+        return torch.mm(states_ND, weight_VD.T, out_dtype=torch.float32)
+    return (states_ND @ weight_VD.T).float()
 
 
 def _losses(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:

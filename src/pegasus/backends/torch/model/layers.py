@@ -18,6 +18,7 @@ from pegasus.backends.torch.inference.cpu_attention import attend_in_bfloat16, a
 from pegasus.backends.torch.model.activations import ACTIVATIONS
 from pegasus.backends.torch.model.dropout import dropout, relu_dropout
 from pegasus.backends.torch.model.half import LayerNorm, add, scale_for, scaled, wide
+from pegasus.backends.torch.model.packing import PackedMask
 from pegasus.errors import BadSetting
 from pegasus.spec.positions import sinusoid_table
 
@@ -107,7 +108,7 @@ class Attention(nn.Module):
         hidden_states: Float[Tensor, "R T D"],
         key_value_states: Float[Tensor, "B S D"] | None = None,
         past_key_value: KeysValues | None = None,
-        attention_mask: Float[Tensor, "B 1 T|1 S"] | None = None,
+        attention_mask: Float[Tensor, "B 1 T|1 S"] | PackedMask | None = None,
         layer_head_mask: Float[Tensor, " H"] | None = None,
         output_attentions: bool = False,
         scale: float = 1.0,
@@ -119,7 +120,8 @@ class Attention(nn.Module):
             key_value_states: what is looked at in cross-attention.
             past_key_value: earlier keys and values. Self-attention appends to them, cross-attention uses
                 them instead of projecting ``key_value_states`` again.
-            attention_mask: added to the scores.
+            attention_mask: added to the scores; or says where the texts of a packed batch lie, whose
+                tokens are the length of one row.
             layer_head_mask: each head's probabilities are multiplied by its entry.
             output_attentions: whether the probabilities are returned.
             scale: what the result is multiplied by; see ``half``.
@@ -133,28 +135,15 @@ class Attention(nn.Module):
         texts = rows if traced(queries) else keys.shape[0]
         if rows is not texts and rows != texts:
             queries = self._fold(queries, texts)
-        whole = not traced(queries)
-        if attention_mask is not None and whole and attention_mask.dtype != queries.dtype:
-            # Under autocast. The least float32 is no bfloat16 and would become minus infinity.
-            limit = torch.finfo(queries.dtype).min
-            attention_mask = attention_mask.clamp(min=limit).to(queries.dtype)
         drops = self.training and self.dropout > 0
-        if output_attentions or layer_head_mask is not None or (drops and self.broadcast_dropout):
-            mixed, weights = self._exact(queries, keys, values, attention_mask, layer_head_mask)
-        elif drops and self.dropout < 1 and whole and queries.device.type == "cpu":
-            # The fused kernels know no dropout on a CPU.
-            mixed = attend_with_dropout(queries, keys, values, attention_mask, self.scaling, self.dropout)
-            weights = None
-        elif whole and queries.device.type == "cpu" and self._learns_in_bfloat16(queries) and not drops:
-            # The fused kernels are slow on the way back.
-            mixed = attend_in_bfloat16(queries, keys, values, attention_mask, self.scaling)
-            weights = None
+        weights = None
+        if isinstance(attention_mask, PackedMask):
+            mixed = attention_mask.attend(queries, keys, values, self._mix)
+        elif output_attentions or layer_head_mask is not None or (drops and self.broadcast_dropout):
+            mask = self._of_its_type(attention_mask, queries)
+            mixed, weights = self._exact(queries, keys, values, mask, layer_head_mask)
         else:
-            rate = self.dropout if self.training else 0.0
-            mixed = functional.scaled_dot_product_attention(
-                queries, keys, values, attn_mask=attention_mask, dropout_p=rate
-            )
-            weights = None
+            mixed = self._mix(queries, keys, values, attention_mask)
         if rows is not texts and rows != texts:
             mixed = self._unfold(mixed, rows, length)
             weights = None if weights is None else self._unfold(weights, rows, length)
@@ -162,6 +151,26 @@ class Attention(nn.Module):
         if scale != 1:
             joined = joined * scale
         return scaled(self.out_proj, joined, scale), weights, (keys, values)
+
+    def _of_its_type(self, mask: Tensor | None, queries: Tensor) -> Tensor | None:
+        if mask is None or traced(queries) or mask.dtype == queries.dtype:
+            return mask
+        # Under autocast. The least float32 is no bfloat16 and would become minus infinity.
+        return mask.clamp(min=torch.finfo(queries.dtype).min).to(queries.dtype)
+
+    def _mix(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """What each query finds, by the kernel that is best where they are."""
+        mask = self._of_its_type(mask, queries)
+        drops = self.training and self.dropout > 0
+        if not traced(queries) and queries.device.type == "cpu":
+            if drops and self.dropout < 1:  # the fused kernels know no dropout on a CPU
+                return attend_with_dropout(queries, keys, values, mask, self.scaling, self.dropout)
+            if self._learns_in_bfloat16(queries) and not drops:  # they are slow on the way back
+                return attend_in_bfloat16(queries, keys, values, mask, self.scaling)
+        rate = self.dropout if self.training else 0.0
+        return functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, dropout_p=rate
+        )
 
     def _learns_in_bfloat16(self, queries: Tensor) -> bool:
         return bool(self.training and queries.requires_grad and queries.dtype == torch.bfloat16)

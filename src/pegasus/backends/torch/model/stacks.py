@@ -29,6 +29,7 @@ from pegasus.backends.torch.model.layers import (
     TokenEmbedding,
     embedding_scale,
 )
+from pegasus.backends.torch.model.packing import PackedPass
 from pegasus.backends.torch.model.pretrained import TorchPretrained
 from pegasus.errors import BadSetting, UnknownToken
 from pegasus.spec import masks
@@ -89,7 +90,7 @@ class PegasusPreTrainedModel(
         return None
 
 
-class Stack(PegasusPreTrainedModel):
+class Stack(PackedPass, PegasusPreTrainedModel):
     """What encoder and decoder share: embeddings with positions, layers, a final norm."""
 
     def __init__(

@@ -1,0 +1,88 @@
+"""Compiled layers: the losses of plain ones, and a number of compilations that no length adds to."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from pegasus.backends.contract.learning import Objective, OptimSettings, Placement
+from pegasus.backends.learning.alone import Alone
+from pegasus.backends.torch.learning import compiling
+from pegasus.backends.torch.learning.engine import TorchEngine
+from pegasus.errors import NotOffered
+
+# PyTorch's compiler asks tensors for a gradient, and hides the warning of it, where it is none of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def engine(tiny, compiled, packed=False, layers=2):
+    return TorchEngine(
+        tiny.model(encoder_layers=layers, decoder_layers=layers),
+        OptimSettings(rate=1e-2, schedule="constant", warmup_steps=0),
+        Objective(label_smoothing=0.1),
+        Placement(device="cpu", compile=compiled, packing=packed),
+        Alone(),
+    )
+
+
+def batches(tiny):
+    return [tiny.batch(i, rows=3 + i % 3, source=9 + i, target=5 + i % 4) for i in range(8)]
+
+
+def losses(tiny, *settings, **more):
+    one = engine(tiny, *settings, **more)
+    found = [one.step([batch]).loss for batch in batches(tiny)]
+    return one, [*found, one.measure(batches(tiny)[0]).loss]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_losses_are_the_same_and_lengths_add_no_compilation(packed, tiny, monkeypatch):
+    monkeypatch.setattr(compiling, "MAKER", "aot_eager")
+    _, wanted = losses(tiny, False, packed)
+    one, found = losses(tiny, True, packed)
+    assert found == pytest.approx(wanted, rel=1e-5)
+    # Each kind of layer once to learn and once to measure.
+    assert one.compiler.graphs == 4
+
+
+def test_layers_of_a_kind_share_what_was_compiled(tiny, monkeypatch):
+    monkeypatch.setattr(compiling, "MAKER", "aot_eager")
+    one = engine(tiny, True, layers=5)
+    one.step([tiny.batch(1)])
+    assert one.compiler.graphs == 2
+
+
+def test_nothing_is_compiled_unasked(tiny):
+    assert engine(tiny, False).compiler is None
+
+
+def test_a_missing_compiler_is_named(tiny, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(NotOffered, match="needs a C\\+\\+ compiler"):
+        engine(tiny, True)
+
+
+def test_what_is_saved_has_the_names_of_plain_weights(tiny, monkeypatch):
+    monkeypatch.setattr(compiling, "MAKER", "aot_eager")
+    plain, compiled = engine(tiny, False), engine(tiny, True)
+    compiled.step([tiny.batch(1)])
+    assert list(compiled.model.state_dict()) == list(plain.model.state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.parametrize("packed", [False, True])
+def test_kernels_of_the_compiler_give_the_same_losses(packed, tiny):
+    _, wanted = losses(tiny, False, packed)
+    one, found = losses(tiny, True, packed)
+    assert found == pytest.approx(wanted, rel=1e-4)
+    assert one.compiler.graphs == 4
