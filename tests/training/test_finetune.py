@@ -141,6 +141,20 @@ def test_a_run_in_two_parts_is_the_run_in_one(tables, tmp_path):
     assert digest(again.model) == digest(whole.model)
 
 
+def test_packed_batches_counted_in_tokens_go_on_padded_or_not(tables, tmp_path):
+    counted = {"run": {"batch_tokens": 200}, "placement": {"packing": True}}
+    whole, parts = merge(tables, counted), merge(tables, {**counted, "output": str(tmp_path / "parts")})
+    assert finetune(make_job(FinetuneJob, whole)).ending == "done"
+    finetune(make_job(FinetuneJob, merge(parts, {"run": {"steps": 4}})))
+    finetune(make_job(FinetuneJob, merge(parts, {"placement": {"packing": False}})))
+    one, other = (read_journal(Path(table["output"]) / "journal.jsonl") for table in (whole, parts))
+    one, other = (
+        {line["step"]: line["loss"] for line in lines if line["event"] == "train"} for lines in (one, other)
+    )
+    assert len(one) == 6
+    assert other == pytest.approx(one, rel=1e-5)
+
+
 def test_other_data_or_another_seed_cannot_go_on(tables):
     finetune(make_job(FinetuneJob, merge(tables, {"run": {"steps": 2}})))
     with pytest.raises(BadSetting, match="seed"):

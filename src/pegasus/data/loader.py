@@ -161,13 +161,18 @@ class Loader:
         epochs, places = np.divmod(np.arange(pool * self._pool_rows, (pool + 1) * self._pool_rows), size)
         if not self.shuffle:
             return epochs, places
-        rows = np.empty_like(places)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            rows[here] = permuted(places[here], size, (self.seed, int(epoch)))
+        rows = self._shuffled(epochs, places)
         updates = self._by_length(rows).reshape(-1, self.update_rows)
         order = np.random.default_rng([self.seed, pool]).permutation(updates).reshape(-1)
         return epochs[order], rows[order]
+
+    def _shuffled(self, epochs: Ints, places: Ints) -> Ints:
+        """The rows at these places of their epochs."""
+        rows = np.empty_like(places)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            rows[here] = permuted(places[here], len(self.source), (self.seed, int(epoch)))
+        return rows
 
     def _by_length(self, rows: Ints) -> Ints:
         inputs, labels = self.source.sizes(rows)
@@ -175,6 +180,94 @@ class Loader:
         groups = np.arange(len(rows)) // (2 * min(self.update_rows, _GROUP_ROWS))
         by_length: Ints = order[np.lexsort((labels[order], groups))]
         return by_length
+
+
+class TokenLoader(Loader):
+    """Batches of as many rows as have about so many tokens, sources and targets together.
+
+    A pool is sorted by length and cut into updates of equally many tokens, and each of them into as many
+    batches as it has micro-batches and ranks. What ``Loader`` counts as a row is here a batch.
+
+    Args:
+        source: the examples.
+        batch_tokens: tokens of one batch.
+        update_batches: batches of one update, over all ranks and micro-batches.
+        seed: settles the order.
+        rank: the number of this process.
+        world: how many processes there are.
+        workers: as in ``Loader``.
+        multiple: lengths are rounded up to a multiple of this.
+
+    Raises:
+        BadSetting: an update has fewer rows than batches, or cannot be dealt out evenly.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch_tokens: int,
+        *,
+        update_batches: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        multiple: int = 1,
+    ) -> None:
+        given = {"seed": seed, "rank": rank, "world": world, "workers": workers, "multiple": multiple}
+        super().__init__(source, 1, update_rows=update_batches, **given)  # type: ignore[arg-type]
+        self._rows = min(_POOL_ROWS, len(source))
+        if self._rows < update_batches:
+            raise BadSetting(
+                f"an update has {update_batches} batches and there are {len(source)} rows to learn from: "
+                "lower run.accumulate, or take fewer processes"
+            )
+        self._update_tokens = batch_tokens * update_batches
+        some = np.linspace(0, len(source) - 1, self._rows).astype(np.int64)
+        tokens = float(np.add(*source.sizes(some)).sum())
+        self._updates = int(np.clip(round(tokens / self._update_tokens), 1, self._rows // update_batches))
+        self._pool_rows = self._updates * update_batches
+        self._batches: tuple[int, list[Places]] | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Return where it stands; ``rows`` counts batches, of which each pool has equally many."""
+        epoch, position = divmod(self._taken * self._rows // self._pool_rows, len(self.source))
+        return {"rows": self._taken, "epoch": epoch, "position": position, **self._identity()}
+
+    def _identity(self) -> dict[str, Any]:
+        return {**super()._identity(), "update_tokens": self._update_tokens}
+
+    def _places(self, taken: int) -> Places:
+        pool, inside = divmod(taken, self._pool_rows)
+        if self._batches is None or self._batches[0] != pool:
+            self._batches = pool, self._cut(pool)
+        return self._batches[1][inside + self.rank]
+
+    def _cut(self, pool: int) -> list[Places]:
+        """The batches of a pool, in order."""
+        numbers = np.arange(pool * self._rows, (pool + 1) * self._rows)
+        epochs, places = np.divmod(numbers, len(self.source))
+        rows = self._shuffled(epochs, places)
+        inputs, labels = self.source.sizes(rows)
+        order = np.lexsort((labels, inputs))
+        ends = self._borders(np.cumsum((inputs + labels)[order]))
+        chance = np.random.default_rng([self.seed, pool])
+        batches: list[Places] = []
+        for number in chance.permutation(self._updates):
+            mine = order[ends[number] : ends[number + 1]]
+            for first in range(self.update_rows):  # rows of like length go to different batches
+                some = mine[first :: self.update_rows]
+                batches.append(list(zip(epochs[some].tolist(), rows[some].tolist())))
+        return batches
+
+    def _borders(self, summed: Ints) -> list[int]:
+        """Where updates of equally many tokens begin and end, each with a row for every batch at least."""
+        least, borders = self.update_rows, [0]
+        for number in range(1, self._updates):
+            wanted = int(np.searchsorted(summed, summed[-1] * number / self._updates))
+            most = len(summed) - (self._updates - number) * least
+            borders.append(min(max(wanted, borders[-1] + least), most))
+        return [*borders, len(summed)]
 
 
 def once(source: Source, batch_size: int, *, rank: int = 0, world: int = 1) -> Iterator[Batch]:

@@ -13,7 +13,7 @@ from typing import Any
 from pegasus.backends import load_learning_backend
 from pegasus.backends.contract import Batch
 from pegasus.backends.contract.learning import Engine, LearningBackend, Ranks
-from pegasus.data.loader import Loader, once
+from pegasus.data.loader import Loader, TokenLoader, once
 from pegasus.data.sources import Source
 from pegasus.errors import BadSetting
 from pegasus.spec.config import PegasusConfig
@@ -75,6 +75,17 @@ class TrainingSetup:
     def loader(self, source: Source) -> Loader:
         """The training batches of this process."""
         run = self.job.run
+        if run.batch_tokens is not None:
+            return TokenLoader(
+                source,
+                run.batch_tokens,
+                update_batches=run.accumulate * self.ranks.count,
+                seed=run.seed,
+                rank=self.ranks.rank,
+                world=self.ranks.count,
+                workers=run.workers,
+                multiple=run.round_lengths,
+            )
         update_rows = run.batch * run.accumulate * self.ranks.count
         if update_rows > max(len(source), USUAL_ROWS):
             raise BadSetting(

@@ -32,6 +32,8 @@ _FREE = {
     "placement.device",
     "placement.spread",
     "placement.gradient_checkpointing",
+    "placement.packing",
+    "placement.compile",
     *(
         f"run.{key}"
         for key in (

@@ -146,6 +146,8 @@ class RunSection(Section):
         minutes: after so many the run ends too, those of its earlier calls counted; a schedule that falls
             then falls by the clock. None: there is no deadline.
         batch: rows of a micro-batch of one process.
+        batch_tokens: tokens of a micro-batch, sources and targets together, in place of a number of rows:
+            about so many, in rows of like length; None: ``batch`` says how large it is.
         round_lengths: lengths of a batch are rounded up to a multiple of this. CPUs compile a matrix
             product for every new shape, so 16 saves time there.
         workers: processes that make batches in advance; 0: each is made when it is asked for.
@@ -165,6 +167,7 @@ class RunSection(Section):
     steps: int = Field(ge=1, le=MOST_UPDATES)
     minutes: float | None = Field(default=None, gt=0, le=10**7)
     batch: int = Field(default=8, ge=1, le=MOST_ROWS)
+    batch_tokens: int | None = Field(default=None, ge=1, le=10**9)
     round_lengths: int = Field(default=1, ge=1, le=4096)
     workers: int = Field(default=0, ge=0)
     accumulate: int = Field(default=1, ge=1, le=MOST_ROWS)

@@ -37,8 +37,9 @@ class Compiler:
 
     def __call__(self, graph: Any, inputs: Sequence[Any], **options: Any) -> Any:
         """Compile one graph."""
-        self.graphs += 1
-        return self._inner(graph, inputs, **options)
+        made = self._inner(graph, inputs, **options)
+        self.graphs += 1  # an attempt that PyTorch gives up, to begin anew with a number as it is, is none
+        return made
 
 
 def compile_layers(model: nn.Module, device: torch.device) -> Compiler:
