@@ -55,10 +55,11 @@ def read(saved: SavedState, name: str, place: Spot | None = None) -> Tensor:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, Tensor]:
     """What the optimizer remembers, as ``optim/WEIGHT/KEY``."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     return {
         f"optim/{names[id(weight)]}/{key}": value
-        for weight, state in optimizer.state.items()
-        for key, value in state.items()
+        for weight in weights  # in their order, whichever was changed first
+        for key, value in optimizer.state.get(weight, {}).items()
     }
 
 
