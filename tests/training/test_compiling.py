@@ -24,9 +24,9 @@ def forget():
     torch._dynamo.reset()
 
 
-def engine(tiny, compiled, packed=False):
+def engine(tiny, compiled, packed=False, fields=None):
     return TorchEngine(
-        tiny.model(),
+        tiny.model(**(fields or {})),
         OptimSettings(rate=1e-2, schedule="constant", warmup_steps=0),
         Objective(label_smoothing=0.1),
         Placement(device="cpu", compile=compiled, packing=packed),
@@ -47,6 +47,20 @@ def test_losses_are_the_same_and_neither_lengths_nor_layers_add_a_compilation(ti
     one, found = losses(tiny, True, count=3)
     assert found == pytest.approx(wanted, rel=1e-5)
     assert one.compiler.graphs == 2  # two layers of each kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", [False, True])
+def test_dropout_stays_in_the_graph(packed, tiny, monkeypatch):
+    monkeypatch.setattr(compiling, "MAKER", "aot_eager")
+    rates = {"dropout": 0.3, "attention_dropout": 0.3, "activation_dropout": 0.3}
+    one = engine(tiny, True, packed, rates)
+    dropped = [one.step([tiny.batch(i, rows=3 + i)]).loss for i in range(3)]
+    still = engine(tiny, False, packed)
+    assert all(
+        abs(loss - still.step([tiny.batch(i, rows=3 + i)]).loss) > 1e-3 for i, loss in enumerate(dropped)
+    )
+    assert one.compiler.graphs == 2
 
 
 def test_nothing_is_compiled_unasked(tiny):

@@ -143,7 +143,8 @@ def test_a_run_in_two_parts_is_the_run_in_one(tables, tmp_path):
 
 def test_packed_batches_counted_in_tokens_go_on_padded_or_not(tables, tmp_path):
     counted = {"run": {"batch_tokens": 200}, "placement": {"packing": True}}
-    counted["model"] = {"config": SHAPE | {"dropout": 0.0}}
+    still = dict.fromkeys(("dropout", "attention_dropout", "activation_dropout"), 0.0)
+    counted["model"] = {"config": SHAPE | still}
     whole, parts = merge(tables, counted), merge(tables, {**counted, "output": str(tmp_path / "parts")})
     assert finetune(make_job(FinetuneJob, whole)).ending == "done"
     finetune(make_job(FinetuneJob, merge(parts, {"run": {"steps": 4}})))

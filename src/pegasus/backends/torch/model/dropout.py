@@ -37,10 +37,17 @@ def dropout(values: Tensor, rate: float, training: bool, shared: Sequence[int] =
     if shared:
         shape = [1 if axis in shared else size for axis, size in enumerate(values.shape)]
         return values * functional.dropout(values.new_ones(shape), p=rate)
-    if traced(values) or values.device.type != "cpu" or rate == 1:
+    if rate == 1 or not takes_own_ways(values):
         return functional.dropout(values, p=rate)
     dropped: Tensor = _Dropped.apply(values, rate)
     return dropped
+
+
+def takes_own_ways(values: Tensor) -> bool:
+    """Whether what is written here for CPUs serves: not in a graph, which has a compiler to make it fast."""
+    if traced(values) or torch.compiler.is_compiling():
+        return False
+    return values.device.type == "cpu"
 
 
 def relu_dropout(values: Tensor, rate: float) -> Tensor:

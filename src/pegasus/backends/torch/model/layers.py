@@ -16,7 +16,7 @@ from torch.nn import functional
 from pegasus.backends.torch.compatibility.tracing import traced
 from pegasus.backends.torch.inference.cpu_attention import attend_in_bfloat16, attend_with_dropout
 from pegasus.backends.torch.model.activations import ACTIVATIONS
-from pegasus.backends.torch.model.dropout import dropout, relu_dropout
+from pegasus.backends.torch.model.dropout import dropout, relu_dropout, takes_own_ways
 from pegasus.backends.torch.model.half import LayerNorm, add, scale_for, scaled, wide
 from pegasus.backends.torch.model.packing import PackedMask
 from pegasus.errors import BadSetting
@@ -162,7 +162,7 @@ class Attention(nn.Module):
         """What each query finds, by the kernel that is best where they are."""
         mask = self._of_its_type(mask, queries)
         drops = self.training and self.dropout > 0
-        if not traced(queries) and queries.device.type == "cpu":
+        if takes_own_ways(queries):
             if drops and self.dropout < 1:  # the fused kernels know no dropout on a CPU
                 return attend_with_dropout(queries, keys, values, mask, self.scaling, self.dropout)
             if self._learns_in_bfloat16(queries) and not drops:  # they are slow on the way back
@@ -278,8 +278,7 @@ class Layer(nn.Module):
 
     def _drops_after_relu(self, hidden_BTF: Tensor) -> bool:
         drops = self.training and 0 < self.activation_dropout < 1 and not self.broadcast_dropout
-        drops = drops and not traced(hidden_BTF)
-        return drops and self.activation_fn is functional.relu and hidden_BTF.device.type == "cpu"
+        return drops and self.activation_fn is functional.relu and takes_own_ways(hidden_BTF)
 
     def _feed_forward(self, states_BTD: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         scale = scale_for(self.final_layer_norm.weight)
