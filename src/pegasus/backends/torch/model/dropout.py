@@ -44,7 +44,7 @@ def dropout(values: Tensor, rate: float, training: bool, shared: Sequence[int] =
 
 
 def takes_own_ways(values: Tensor) -> bool:
-    """Whether what is written here for CPUs serves: not in a graph, which has a compiler to make it fast."""
+    """Whether what is written here for CPUs serves: not in a graph, which a compiler makes fast."""
     if traced(values) or torch.compiler.is_compiling():
         return False
     return values.device.type == "cpu"
