@@ -168,9 +168,6 @@ def ours(shape: Shape, device: str, switches: set[str]) -> Callable[[dict[str, n
 
 def one_by_one(engine: Any) -> None:
     """Let the optimizer change one weight after another."""
-    from pegasus.backends.torch.learning import muon
-
-    muon.TOGETHER = 0
     if hasattr(engine.optimizer, "together"):
         engine.optimizer.together = 0
     for group in engine.optimizer.param_groups:

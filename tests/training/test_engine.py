@@ -371,6 +371,26 @@ def test_a_saved_run_goes_on_bit_by_bit(name, precision, make, tiny, tmp_path):
     assert same(weights(again), weights(engine))
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_adamw_in_one_kernel_goes_on_with_a_run_in_many_and_the_other_way(fused, make, tiny, tmp_path):
+    def engine(one_kernel):
+        made = make(optim={"name": "adamw"})
+        for group in made.optimizer.param_groups:
+            group |= {"fused": one_kernel, "foreach": False}
+        return made
+
+    first = engine(fused)
+    for step in range(3):
+        first.step([tiny.batch(step)])
+    first.save(tmp_path)
+    other = engine(not fused)
+    other.load(tmp_path)
+    for step in range(3, 6):
+        assert other.step([tiny.batch(step)]).loss == pytest.approx(first.step([tiny.batch(step)]).loss)
+    for name, value in weights(first).items():
+        torch.testing.assert_close(weights(other)[name], value, rtol=0, atol=1e-5, msg=name)
+
+
 def test_another_optimizer_or_model_is_refused(make, tiny, tmp_path):
     engine = make()
     engine.step([tiny.batch(0)])

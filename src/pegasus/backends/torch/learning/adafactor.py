@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Shard
 
-from pegasus.backends.torch.learning.alike import alike, local
+from pegasus.backends.torch.learning.alike import LARGE, alike, local
 from pegasus.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 #: State that belongs to a whole weight even where the weight's rows are spread over processes.
 WHOLE = frozenset({"column", "step"})
-#: Numbers of gradients that are squared at a time: on a CPU, and on a GPU, where launches take the time.
-BLOCK, LARGE_BLOCK = 2**20, 2**26
+#: Numbers of gradients that are squared at a time on a CPU; on a GPU they are ``LARGE``.
+BLOCK = 2**20
 
 
 class AuthorsAdafactor(torch.optim.Optimizer):
@@ -50,8 +50,8 @@ class AuthorsAdafactor(torch.optim.Optimizer):
         lr: the rate; set ``group["lr"]`` before each step to follow a schedule.
         relative: whether a step is relative to the root mean square of the weight.
         weight_decay: the share of a matrix, times the rate, that is taken off it at each step.
-        together: so many numbers of weights of one shape are changed at once, at most; None: 2**26 on a
-            GPU, one weight at a time on a CPU. It changes the order of additions at most.
+        together: so many numbers of weights of one shape are changed at once; see ``alike``. It changes the
+            order of additions at most.
     """
 
     def __init__(
@@ -73,15 +73,10 @@ class AuthorsAdafactor(torch.optim.Optimizer):
         loss = None if closure is None else closure()
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            for some in alike(weights, self._together(weights)):
+            for some in alike(weights, self.together):
                 self._update(_Stack(some), [self.state[weight] for weight in some], group)
             group["updates"] += 1
         return loss
-
-    def _together(self, weights: Sequence[Tensor]) -> int:
-        if self.together is not None:
-            return self.together
-        return 0 if not weights or weights[0].device.type == "cpu" else LARGE_BLOCK
 
     def _update(self, weights: _Stack, states: list[dict[str, Any]], group: dict[str, Any]) -> None:
         keep = 1.0 - (group["updates"] + 1.0) ** -0.8
@@ -138,7 +133,7 @@ class _Stack:
         self.local = [local(weight) for weight in weights]
         gradients = [local(weight.grad) for weight in weights if weight.grad is not None]
         self.gradients = _stacked(gradients).float()
-        self.block = BLOCK if self.gradients.device.type == "cpu" else LARGE_BLOCK
+        self.block = BLOCK if self.gradients.device.type == "cpu" else LARGE
 
     def values(self) -> Tensor:
         """The weights in float32, stacked."""
@@ -151,7 +146,10 @@ class _Stack:
 
     def mean_square(self, values: Tensor) -> Tensor:
         """Of tensors that are spread as the weights are, one number each."""
-        norms = torch.linalg.vector_norm(values.reshape(len(values), -1), dim=1)
+        if len(values) == 1:
+            norms = torch.linalg.vector_norm(values).view(1)  # the fastest, of all numbers there are
+        else:
+            norms = torch.linalg.vector_norm(values.reshape(len(values), -1), dim=1)
         return self._total(norms.square()) / self.whole.numel()
 
     def mean_squares(self) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ most. For a matrix x of A rows and B columns with gradient g::
 What is no matrix inside a layer (tables of embeddings, biases, norms) has no such directions and learns by
 AdamW at a rate of its own. PyTorch's Muon refuses such weights and those that are spread over processes.
 
-A model has hundreds of matrices of a few shapes, each too small to fill a GPU: those of one shape go
+A model has hundreds of matrices of a few shapes, each too small to fill a GPU: there those of one shape go
 through the rounds together, as one batched product, and what is done number by number is done for all
 weights at once.
 """
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 MOMENTUM = 0.95
 # A quintic whose rounds bring every singular value near 1; they end between 0.7 and 1.2, which is enough.
 _A, _B, _C, _ROUNDS = 3.4445, -4.7750, 2.0315, 5
-#: Numbers of matrices that go through the rounds together: 2**26 in bfloat16 are 128 MiB, and some copies.
-TOGETHER = 2**26
 
 
 class Muon(torch.optim.Optimizer):
@@ -52,6 +50,7 @@ class Muon(torch.optim.Optimizer):
         weight_decay: of matrices.
         betas: of AdamW.
         eps: of AdamW.
+        together: so many numbers of matrices of one shape go through the rounds at once; see ``alike``.
     """
 
     def __init__(
@@ -63,6 +62,7 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.98),
         eps: float = 1e-8,
+        together: int | None = None,
     ) -> None:
         groups = [
             {"params": list(matrices), "matrix": True, "share": 1.0},
@@ -70,6 +70,7 @@ class Muon(torch.optim.Optimizer):
         ]
         rest = {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps, "updates": 0}
         super().__init__([group for group in groups if group["params"]], rest)
+        self.together = together
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -78,13 +79,17 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             group["updates"] += 1
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            if weights:
-                update = _turn if group["matrix"] else _adapt
-                update(weights, [self.state[weight] for weight in weights], group)
+            states = [self.state[weight] for weight in weights]
+            if weights and group["matrix"]:
+                _turn(weights, states, group, self.together)
+            elif weights:
+                _adapt(weights, states, group)
         return loss
 
 
-def _turn(weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
+def _turn(
+    weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any], together: int | None
+) -> None:
     for weight, state in zip(weights, states):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(weight)
@@ -95,9 +100,13 @@ def _turn(weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, 
     rate = group["lr"] * group["share"]
     if group["weight_decay"]:
         torch._foreach_mul_([local(weight) for weight in weights], 1 - rate * group["weight_decay"])
-    for some in alike(weights, TOGETHER):
+    for some in alike(weights, together):
         rows, columns = some[0].shape
-        updates = orthogonal(torch.stack([_whole(weight) for weight in some])).to(some[0].dtype)
+        directions = [_whole(weight) for weight in some]
+        if len(some) == 1:
+            updates = orthogonal(directions[0]).unsqueeze(0).to(some[0].dtype)
+        else:
+            updates = orthogonal(torch.stack(directions)).to(some[0].dtype)
         parts = [_spread_like(weight, update) for weight, update in zip(some, updates)]
         alpha = -rate * math.sqrt(max(1.0, rows / columns))
         torch._foreach_add_([local(weight) for weight in some], parts, alpha=alpha)
@@ -127,11 +136,12 @@ def orthogonal(matrices: Float[Tensor, "*K A B"]) -> Float[Tensor, "*K A B"]:
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     x = wide.to(torch.bfloat16)
     x = x / torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    batch = x.reshape(-1, *x.shape[-2:])
+    batch = x if x.dim() == 2 else x.reshape(-1, *x.shape[-2:])
+    add_product = torch.addmm if x.dim() == 2 else torch.baddbmm
     for _ in range(_ROUNDS):
         square = batch @ batch.mT
-        both = torch.baddbmm(square, square, square, beta=_B, alpha=_C)
-        batch = torch.baddbmm(batch, both, batch, beta=_A)
+        both = add_product(square, square, square, beta=_B, alpha=_C)
+        batch = add_product(batch, both, batch, beta=_A)
     x = batch.reshape(x.shape)
     return x if wide is matrices else x.mT
 

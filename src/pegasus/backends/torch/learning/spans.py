@@ -67,10 +67,13 @@ def _spans(held_BT: np.ndarray, device: torch.device) -> Spans:
     ends = np.concatenate([[0], lengths.cumsum()])
     within = np.arange(len(places)) - np.repeat(ends[:-1], lengths)
     rows, positions = np.divmod(places, held_BT.shape[1])
-    arrays = places, positions, rows * longest + within
+    arrays = ends.astype(np.int32), places, positions, rows * longest + within
+    tensors = [sent(torch.from_numpy(array), device) for array in arrays]
     return Spans(
-        sent(torch.from_numpy(ends.astype(np.int32)), device),
-        *(sent(torch.from_numpy(array), device) for array in arrays),
+        ends=tensors[0],
+        places=tensors[1],
+        positions=tensors[2],
+        padded=tensors[3],
         count=len(held_BT),
         longest=longest,
         width=int(positions.max()) + 1,

@@ -45,9 +45,8 @@ def dropout(values: Tensor, rate: float, training: bool, shared: Sequence[int] =
 
 def takes_own_ways(values: Tensor) -> bool:
     """Whether what is written here for CPUs serves: not in a graph, which a compiler makes fast."""
-    if traced(values) or torch.compiler.is_compiling():
-        return False
-    return values.device.type == "cpu"
+    in_a_graph = traced(values) or torch.compiler.is_compiling()
+    return not in_a_graph and bool(values.device.type == "cpu")
 
 
 def relu_dropout(values: Tensor, rate: float) -> Tensor:
