@@ -22,7 +22,7 @@ from pegasus.generation.session import DecoderSession, HostScores, Reading, log_
 from pegasus.generation.table_session import TableSession
 
 PIECES = [None, None, "", " ", "a", "b", "A", "ab", " a", " A", " b", ".", "1"]
-EOS, TEXTS = 1, 2
+EOS, TEXTS, MOST = 1, 2, 7
 SOURCES = (
     SourceWords(words=WordList(["ab", "Aba"]), numbers=WordList(["11"]), names=WordList(["Aba"])),
     SourceWords(words=WordList(["bA", "b"])),
@@ -90,7 +90,7 @@ def processors(*others) -> LogitsProcessors:
 
 def found(session, beams, config, *others, returned=1):
     settings_ = SearchSettings(
-        max_length=7, eos=(EOS,), beams=beams, groups=config.num_beam_groups, returned=returned,
+        max_length=MOST, eos=(EOS,), beams=beams, groups=config.num_beam_groups, returned=returned,
         processors=processors(*others, *[Diversity(0.5)] * (config.num_beam_groups > 1)), seed=3,
     )  # fmt: skip
     search = choose(config).begin(np.zeros((TEXTS, 1), dtype=np.int64), settings_, config)
@@ -133,6 +133,20 @@ def test_every_word_that_ends_is_allowed(seed, name):
         assert state
         assert not ended or state.may_end
     assert np.isfinite(hypotheses.scores_N).all()
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**31), st.sampled_from(sorted(CONFIGS)), st.sampled_from([1, 2, 3]))
+def test_a_word_is_finished_though_a_run_comes_again(seed, name, size):
+    """Where nothing that is not banned could finish a word the ban falls: only the limit breaks one off."""
+    config, rule = CONFIGS[name], NoRepeatedNgrams(size)
+    session = DecoderSession(TableDecoder(logits_of(seed)), np.asarray, np.asarray)
+    hypotheses = found(session, config.num_beams, config, rule)
+    own = [one.wording for one in processors().processors[-1].allowed]
+    for text, row in enumerate(hypotheses.sequences_NT.tolist()):
+        state = own[text].read(own[text].start, text_of(row))
+        assert state
+        assert hypotheses.lengths_N[text] == MOST or state.may_end, text_of(row)
 
 
 @pytest.mark.parametrize("seed", range(6))

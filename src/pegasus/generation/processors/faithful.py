@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -119,6 +119,18 @@ class AllowedWords(Processor):
         if history.length not in self.free:
             yield Edit("accept", accept=self._rows)
 
+    def relax(self, edits: list[Edit], history: TokenHistory) -> list[Edit]:
+        """Lets a word be finished, though a run of tokens comes again with it."""
+        if self._rows is None or not any(one.yields for one in edits):
+            return edits
+        banned: dict[int, set[int]] = {}
+        for one in edits:
+            if one.yields and one.rows_N is not None and one.tokens_N is not None:
+                for row, token in zip(one.rows_N.tolist(), one.tokens_N.tolist()):
+                    banned.setdefault(row, set()).add(token)
+        stuck = [row for row, tokens in banned.items() if self._rows.is_stuck(row, tokens)]
+        return [_without_rows(one, stuck) if one.yields else one for one in edits] if stuck else edits
+
     def carry(self, history: TokenHistory, parents_R: np.ndarray) -> None:
         """Each row has written one more token."""
         if self._rows is None:
@@ -190,6 +202,21 @@ class _Rows:
         state, allowed = self.state(row), self.words.allowed[self.texts[row]]
         return allowed.tokens(state) if state.threads else np.arange(len(allowed.lexicon.pieces))
 
+    def is_stuck(self, row: int, banned: set[int]) -> bool:
+        """Whether a row is within a word, and all that could finish it is banned."""
+        state = self.state(row)
+        if not state.threads or state.may_end or not any(map(state.verdicts.__getitem__, banned)):
+            return False
+        return banned.issuperset(self.tokens(row).tolist())
+
     def note_refused(self, row: int) -> None:
         """Counts what was prevented."""
         self.words.note_refused(self.texts[row])
+
+
+def _without_rows(one: Edit, rows: Sequence[int]) -> Edit:
+    """A ban for all other rows."""
+    assert one.rows_N is not None
+    assert one.tokens_N is not None
+    kept_N = ~np.isin(one.rows_N, rows)
+    return replace(one, rows_N=one.rows_N[kept_N], tokens_N=one.tokens_N[kept_N])

@@ -28,6 +28,10 @@ class Processor:
         """What to change in the scores of the token that comes next."""
         raise NotImplementedError
 
+    def relax(self, edits: list[Edit], history: TokenHistory) -> list[Edit]:
+        """The edits of all processors, without what this one cannot let stand."""
+        return edits
+
     def carry(self, history: TokenHistory, parents_R: np.ndarray) -> None:
         """The history has grown by one token; row r carries on row ``parents_R[r]``."""
 
@@ -49,7 +53,10 @@ class LogitsProcessors:
 
     def edits(self, history: TokenHistory) -> list[Edit]:
         """The edits of all processors, in order."""
-        return [edit for processor in self.processors for edit in processor.edits(history)]
+        edits = [edit for processor in self.processors for edit in processor.edits(history)]
+        for processor in self.processors:
+            edits = processor.relax(edits, history)
+        return edits
 
     def carry(self, history: TokenHistory, parents_R: np.ndarray) -> None:
         """Tells every processor that the history has grown."""

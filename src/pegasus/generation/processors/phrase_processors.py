@@ -37,12 +37,13 @@ class NoRepeatedNgrams(Processor):
         """Bans what would complete a run that has been there."""
         if self.size == 1:
             ids_RT = history.ids_RT
-            yield Edit("ban", ids_RT.reshape(-1), np.repeat(np.arange(len(ids_RT)), ids_RT.shape[1]))
+            rows_N = np.repeat(np.arange(len(ids_RT)), ids_RT.shape[1])
+            yield Edit("ban", ids_RT.reshape(-1), rows_N, yields=True)
         elif history.length >= self.size:
             window_RW = history.window(self.size - 1)
             rows_N, tokens_N = self._filled(history).find(np.arange(len(window_RW)), keys_of(window_RW))
             if len(rows_N):
-                yield Edit("ban", tokens_N, rows_N)
+                yield Edit("ban", tokens_N, rows_N, yields=True)
 
     def _filled(self, history: TokenHistory) -> RowTables:
         """The tables; they begin with the runs of what has been written when they are first needed."""
@@ -81,7 +82,7 @@ class NoSourceNgrams(Processor):
         for text, rows in zip(texts, np.split(np.arange(len(keys_R)), starts[1:])):
             rows_N, tokens_N = self.tables[text].find(keys_R[rows])
             if len(rows_N):
-                yield Edit("ban", tokens_N, rows[rows_N])
+                yield Edit("ban", tokens_N, rows[rows_N], yields=True)
 
 
 class PhraseBias(Processor):

@@ -50,6 +50,8 @@ class Edit:
     ids_RT: np.ndarray | None = None
     accept: Acceptance | None = None
     numbers_N: np.ndarray | None = None
+    yields: bool = False
+    """Whether a ban falls in a row where nothing that is not banned so could finish a word."""
 
 
 @dataclass(frozen=True)
