@@ -135,6 +135,19 @@ def test_a_held_summary_ends_at_a_whole_word_wherever_its_limit_is(
         assert may_stand(fewer, source, common), (whole, fewer)
 
 
+@pytest.mark.parametrize(
+    ("broken", "ends"),
+    [("powder ba", "powder"), ("ba", "ba"), ("powder ba,", "powder ba"), ("pow", "powder"), ("a", "a")],
+)
+def test_a_word_of_the_list_may_be_the_beginning_of_another(tmp_path, broken, ends):
+    (tmp_path / COMMON_WORDS).write_text("ba\na\n")
+    tokenizer = Spelling(["▁", ",", *"abdegiknoprw"], by_bytes=False)
+    faithful = faithful_to(tokenizer, "words", tmp_path)
+    text = "baking powder "
+    ending = HeldEnding(faithful.wording(np.array(tokenizer.encode(text))), SourceEnding(text))
+    assert "".join(end_at_word([broken], ending)) == ends
+
+
 TEXT = (
     "Antonín Dvořák wrote the symphony in Spillville, where $2.5 million was given to Jiří Bělohlávek. "
     "Свято-Троицкий is a monastery with 1,200 books of Μανόλης Ανδρόνικος and 17.5 hectares."

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pegasus.generation.processors.completion import is_whole
 from pegasus.generation.processors.wording import Wording
 from pegasus.summarizer.context import Context, Piece, Written
 from pegasus.summarizer.endings import (
@@ -58,9 +59,7 @@ def write_sentences(piece: Piece, budget: Budget | None, wanted: int, context: C
 
 def _read(draft: Draft, job: Job, context: Context) -> Written:
     sentences, cut = list(context.split(context.reader.decode(draft.tokens))), False
-    broken = draft.finish_reason == "length"
-    # What the caller tells `generate` may stop it in other ways, of which a draft says nothing.
-    if sentences and (broken or (context.settings.generate and _held(job, context))):
+    if sentences and (draft.finish_reason == "length" or _breaks_off(sentences, job, context)):
         sentences = _ended(sentences, job, context)
         cut = bool(sentences) and not is_finished(sentences[-1])
     if job.budget is not None and job.budget.words is not None and sentences:
@@ -69,6 +68,12 @@ def _read(draft: Draft, job: Job, context: Context) -> Written:
             sentences = end_at_word(sentences, _ending(job, context), after=" ")
         cut = bool(sentences) and (shortened or cut) and not is_finished(sentences[-1])
     return Written(tuple(sentences), draft, draft.seconds, cut=cut)
+
+
+def _breaks_off(sentences: Sequence[str], job: Job, context: Context) -> bool:
+    """Whether what the caller told `generate` stopped it within a word, of which a draft says nothing."""
+    wording = _held(job, context) if context.settings.generate else None
+    return wording is not None and not is_whole(wording, "".join(sentences).rstrip())
 
 
 def _ended(sentences: list[str], job: Job, context: Context) -> list[str]:

@@ -81,9 +81,12 @@ class SourceEnding:
 class HeldEnding:
     """What a summary was held to while it was written.
 
+    Its last word is whole if it may be said and the source has it too: "ba" may be a word, and begin
+    "baking".
+
     Attributes:
         wording: the rule.
-        free: what is known where the summary cannot be read by the rule.
+        free: what the source says of the last word, and of a summary that cannot be read by the rule.
     """
 
     wording: Wording
@@ -91,7 +94,7 @@ class HeldEnding:
 
     def is_whole(self, text: str, after: str) -> bool:
         """Whether a beginning of the summary ends where a word is whole; see `Ending`."""
-        return is_whole(self.wording, text)
+        return is_whole(self.wording, text) and (bool(after) or self.free.is_whole(text, after))
 
     def completed(self, text: str) -> str:
         """A broken word that stands alone: the shortest allowed one that begins so."""
