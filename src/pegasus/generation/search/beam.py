@@ -64,7 +64,7 @@ class Beam:
             return None
         parents_R, texts_B = self._next
         # The first step may have a single row a text, which stands for all its beams.
-        all_rows = len(self.history.texts_R) == self.sums_BM.size
+        per_text = len(self.history.texts_R) // len(self.texts_B)
         return Ask(
             self.history.window(1) if self.history.steps else self.history.prompt_RT,
             parents_R=parents_R,
@@ -72,7 +72,8 @@ class Beam:
             edits=self.search_settings.processors.edits(self.history),
             count=count,
             scores="log_probs",
-            sums_BM=self.sums_BM if all_rows and best_of_texts else None,
+            sums_BM=self.sums_BM[:, :per_text] if best_of_texts else None,
+            beams=self.search_settings.beams,
             ends=self._ends,
         )
 

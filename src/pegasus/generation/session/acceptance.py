@@ -9,6 +9,7 @@ scores of all that is allowed are looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +52,15 @@ class Acceptance(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Together:
+    """How the rows of one text are compared; ``Ask`` says what these are."""
+
+    sums_BM: np.ndarray
+    beams: int
+    ends: frozenset[int] | None
+
+
 #: For each row who is asked about it, and the number that the row has there; None: everything is accepted.
 Askable = Sequence[tuple[Acceptance, int] | None]
 
@@ -89,8 +99,7 @@ def best_accepted(
     count: int,
     shift: Any,
     to_host: Callable[[Any], np.ndarray],
-    sums_BM: np.ndarray | None = None,
-    ends: frozenset[int] | None = None,
+    together: Together | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ``count`` best of the tokens that are accepted.
 
@@ -102,18 +111,17 @@ def best_accepted(
         count: C.
         shift: taken off the numbers of each row, as ``Scores.best`` takes it.
         to_host: makes NumPy's arrays of the backend's.
-        sums_BM: see ``Ask``: with it nobody is asked about what cannot be among the best of its text.
-        ends: see ``Ask``.
+        together: with it nobody is asked about what cannot be among the best of its text.
 
     Returns:
-        float32 [N, count] and int64 [N, count], as from ``Scores.best``; with ``sums_BM`` maybe more.
+        float32 [N, count] and int64 [N, count], as from ``Scores.best``; with ``together`` maybe more.
     """
     values_NC, tokens_NC = scores.best(min(count + MORE, scores.vocabulary), shift)
-    if sums_BM is None:
+    if together is None:
         _note_refusals(asked, tokens_NC[:, 0].tolist())
         best_NK, lacking = _best_of_rows(values_NC, tokens_NC, asked, count)
     else:
-        best_NK, lacking = _best_of_texts(values_NC, tokens_NC, asked, count, sums_BM, ends)
+        best_NK, lacking = _best_of_texts(values_NC, tokens_NC, asked, count, together)
     if lacking:
         _take_allowed(best_NK, scores, asked, lacking, shift, to_host)
     return best_NK
@@ -130,24 +138,23 @@ def _best_of_texts(
     tokens_NC: np.ndarray,
     asked: Askable,
     count: int,
-    sums_BM: np.ndarray,
-    ends: frozenset[int] | None,
+    together: Together,
 ) -> tuple[tuple[np.ndarray, np.ndarray], dict[int, np.ndarray | None]]:
     """The best of each text's rows together, as a beam search compares them.
 
     Returns:
         What was found, −∞ where it was refused; and the rows of which more may be among the best than that.
     """
-    texts, beams = sums_BM.shape
+    texts, rows = together.sums_BM.shape
     width = values_NC.shape[1]
-    totals_BN = (values_NC.reshape(texts, beams, width) + sums_BM[:, :, None]).reshape(texts, -1)
+    totals_BN = (values_NC.reshape(texts, rows, width) + together.sums_BM[:, :, None]).reshape(texts, -1)
     order_BN = np.argsort(-totals_BN, axis=1, kind="stable")
     tokens_BN = tokens_NC.reshape(texts, -1)
     refused: list[int] = []
     lacking: dict[int, np.ndarray | None] = {}
     for text in range(texts):
-        first = text * beams
-        look = _Look(asked[first : first + beams], width, count, ends)
+        first = text * rows
+        look = _Look(asked[first : first + rows], width, count, together)
         seen_N = order_BN[text][: look.through(order_BN[text], tokens_BN[text])]
         refused += [first * width + place for place in look.refused]
         lacking.update(dict.fromkeys(first + row for row in look.exhausted))
@@ -168,12 +175,11 @@ class _Look:
         asked: who is asked about the rows.
         width: how many tokens of each row there are.
         count: how many are wanted.
-        ends: the tokens that end a row: no more is wanted than brings as many that do not end as there are
-            rows. None: it is.
+        together: how the rows are compared.
     """
 
-    def __init__(self, asked: Askable, width: int, count: int, ends: frozenset[int] | None) -> None:
-        self.asked, self.width, self.count, self.ends = asked, width, count, ends
+    def __init__(self, asked: Askable, width: int, count: int, together: Together) -> None:
+        self.asked, self.width, self.count, self.together = asked, width, count, together
         #: Where refused tokens stand, and the rows that were seen to their end.
         self.refused: list[int] = []
         self.exhausted: list[int] = []
@@ -188,9 +194,9 @@ class _Look:
         Returns:
             How many places were looked at.
         """
-        asked, width, beams = self.asked, self.width, len(self.asked)
+        asked, width, beams = self.asked, self.width, self.together.beams
         verdicts: dict[int, Callable[[int], bool] | None] = {}
-        ends, most = self.ends, len(asked)
+        ends, most = self.together.ends, beams
         if ends is None:
             most = self.count + 1
             ends = next((one[0].ends for one in asked if one is not None), frozenset())

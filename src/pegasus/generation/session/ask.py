@@ -86,6 +86,8 @@ class Ask:
     """What is added to the scores of each row before those of one text are compared. Where it is given only
     the C best of each *text* are wanted: what cannot be among them may have −∞ in the answer, and that may
     hold more than C of each row."""
+    beams: int = 1
+    """Where ``sums_BM`` is given: M. In the first step a text may have a single row that stands for all."""
     ends: frozenset[int] | None = None
     """Where ``sums_BM`` is given: the tokens that end a row. With them only as many of the best of a text
     are wanted as bring M that do not end, and behind those the answer need not be right."""

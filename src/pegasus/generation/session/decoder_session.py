@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pegasus.generation.session.acceptance import MORE, Askable, askable, best_accepted, refuse_all
+from pegasus.generation.session.acceptance import (
+    MORE,
+    Askable,
+    Together,
+    askable,
+    best_accepted,
+    refuse_all,
+)
 from pegasus.generation.session.ask import Answer, Ask
 from pegasus.generation.session.decoder import Decoder, Reading, Scores, Step
 from pegasus.generation.session.edits import SHIFTLESS, SINGLE, edit, edit_and_keep, undo
@@ -169,10 +176,10 @@ class DecoderSession:
         elif asked is None:
             values_NC, tokens_NC = scores.best(count, shift)
         else:
-            sums_BM = ask.sums_BM if ask.rows is None and ask.positions == 1 else None
-            values_NC, tokens_NC = best_accepted(
-                scores, asked, count, shift, self.to_host, sums_BM, ask.ends
-            )
+            together = None
+            if ask.sums_BM is not None and ask.rows is None and ask.positions == 1:
+                together = Together(ask.sums_BM, ask.beams, ask.ends)
+            values_NC, tokens_NC = best_accepted(scores, asked, count, shift, self.to_host, together)
         return Answer(values_NC, tokens_NC, also_RK, reading.hidden_RTD)
 
     def _record(self, scores: Scores, ask: Ask) -> None:
