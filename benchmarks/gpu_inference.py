@@ -251,7 +251,8 @@ def by_peer(bench: Bench, dtype: str) -> None:
         for line in said.splitlines():
             found = json.loads(line)
             name = f"{found['batch']} x {options.beams}, {dtype}, transformers {found['version']}"
-            bench.note(name, told(found, found["batch"]), **found, way="transformers", dtype=dtype)
+            where = {"beams": options.beams, "source": options.source, "dtype": dtype}
+            bench.note(name, told(found, found["batch"]), **found, **where, way="transformers")
         if process.returncode:
             last = errors.strip().splitlines()[-1:] or ["stopped"]
             bench.note(f"transformers, {dtype}", f"failed: {last[0]}")
@@ -373,6 +374,21 @@ def table(bench: Bench) -> str:
     return "\n".join(lines) + "\n"
 
 
+def compare(bench: Bench) -> None:
+    """Old and new beside each other: what the default is decided by."""
+    times: dict[str, dict[str, float]] = {}
+    for row in bench.rows:
+        spent = row.get("document_s") or statistics.median(row.get("seconds") or [0.0])
+        if spent and "way" in row:
+            size = f"{row['batch']} x {row['beams']}, source {row['source']}, {row['dtype']}"
+            times.setdefault(size, {})[row["way"]] = spent
+    for size, ways in times.items():
+        others = [name for name in ways if name != "triton"]
+        if "triton" in ways and others:
+            ratios = [f"{ways[name] / ways['triton']:.2f} x {name}" for name in others]
+            bench.note(f"{size}: triton is", ", ".join(ratios))
+
+
 def run(options: argparse.Namespace) -> int:
     """Asks until time is up; 1 where words are wrong."""
     options.output.mkdir(parents=True, exist_ok=True)
@@ -394,6 +410,7 @@ def run(options: argparse.Namespace) -> int:
             bench.faults.append(f"{question}: {type(error).__name__}")
             bench.model.__dict__.pop("_memories", None)
     wait(options.device)
+    compare(bench)
     bench.note("not asked", "; ".join(skipped) or "nothing", skipped=skipped)
     (options.output / "gpu-bench.md").write_text(table(bench))
     for fault in bench.faults:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,10 @@ def test_who_gets_it(model, monkeypatch):
     assert not fits(load().train(), request)
     pruned, unasked = load(), load()
     pruned.prune_heads({("encoder", 0): [1]})
+    for stack in ("get_encoder", "get_decoder"):
+        wrapped = load()
+        getattr(wrapped, stack)().layers[0].fc1.__class__ = type("Adapter", (torch.nn.Linear,), {})
+        assert not fits(wrapped, request)
     unasked.static_encoder = None
     assert not fits(pruned, request)
     assert fits(unasked, request) == encoder_passes.AUTO
@@ -137,6 +142,35 @@ def test_changed_weights_are_seen_and_copies_start_anew(model):
         == plain.generate(INPUTS, num_beams=2).tolist()
         != before
     )
+
+
+def test_a_size_is_recorded_when_it_comes_again(model, monkeypatch):
+    """Control of recording, with a graph that computes when it is replayed, as a CUDA graph does."""
+    weights, recorded = prepare(model), []
+
+    class Graph:
+        def replay(self):
+            one._compute()
+
+    @contextmanager
+    def graph(made, pool):
+        monkeypatch.setattr(one, "_compute", lambda: None)  # recording runs nothing
+        yield
+        monkeypatch.undo()
+        recorded.append(pool)
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    one = encoder_passes.EncoderPass(weights, Packed(2, 64, 128, torch.device("cpu")), TORCH, "pool", True)
+    for number, lengths in enumerate([(64, 60), (9,), (20, 30)]):
+        ids, mask = batch(*lengths, source=max(lengths), seed=number)
+        with torch.no_grad():
+            found = one.run(ids, np.array(lengths))
+            expected = model.get_encoder()(ids, mask).last_hidden_state
+        torch.testing.assert_close(found[mask == 1], expected[mask == 1], rtol=1e-5, atol=1e-5)
+        assert len(recorded) == min(number, 1)
+    assert isinstance(one.graph, Graph)
+    assert recorded == ["pool"]
 
 
 def test_sizes_are_few():

@@ -38,8 +38,9 @@ def fits(model: Any, request: Request) -> bool:
     if not (AUTO if wanted is None else wanted) or model.kind != "conditional" or model.training:
         return False
     special = request.records.any or request.head_mask is not None or request.inputs_embeds is not None
-    encoder = model.get_encoder()
-    linears = (type(part) for part in encoder.modules() if hasattr(part, "in_features"))
+    # The decoder's too: its weights are prepared with it.
+    parts = (part for stack in (model.get_encoder(), model.get_decoder()) for part in stack.modules())
+    linears = (type(part) for part in parts if hasattr(part, "in_features"))
     plain = all(kind is nn.Linear for kind in linears) and not model.config.pruned_heads
     return plain and not special and not torch.is_autocast_enabled(model.device.type)
 
