@@ -159,7 +159,7 @@ def first_summary(bench: Bench, dtype: str, way: str) -> None:
 def settings(bench: Bench, way: str) -> None:
     """Recorded settings, in float32."""
     few = not bench.gpu
-    found = gpu_words.check_settings(bench.options.device, way, 160 if few else 16, 1 if few else None)
+    found = gpu_words.check_settings(bench.options.device, way, 1000 if few else 24, 1 if few else None)
     judge(bench, f"words, recorded settings, float32, {way}", found, whole=True)
 
 
@@ -211,9 +211,8 @@ def many_texts(bench: Bench, dtype: str, way: str, batch: int, source: int | Non
     job = bench.job(source=source or bench.options.source)
     found = timed(bench.use(dtype, way), job, batch, bench.options.tokens)
     question = f"{batch} x {job['beams']}, source {job['source']}, {dtype}, {way}"
-    bench.note(
-        question, told(found, batch), **found, way=way, dtype=dtype, batch=batch, source=job["source"]
-    )
+    where = {"batch": batch, "beams": job["beams"], "source": job["source"], "dtype": dtype}
+    bench.note(question, told(found, batch), **found, **where, way=way)
     bench.model.__dict__.pop("_memories", None)  # the next size has the device to itself
     if bench.gpu:
         torch.cuda.empty_cache()
