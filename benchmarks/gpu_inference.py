@@ -21,6 +21,7 @@ from typing import Any
 
 import gpu_words
 import torch
+from gpu_figures import bandwidth, device_step, encoder_seconds, read_each_step
 from gpu_peer import make_texts, say, seconds, timed, wait
 
 import pegasus
@@ -69,6 +70,12 @@ class Bench:
         with (self.options.output / "gpu-bench.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
 
+    def limit(self, dtype: str) -> float:
+        """Seconds of a step that only reads its weights."""
+        if dtype not in self.limits:
+            self.limits[dtype] = read_each_step(self.model) / bandwidth(self.options.device)
+        return self.limits[dtype]
+
     def job(self, **changes: Any) -> dict[str, Any]:
         """What ``gpu_peer.timed`` is told."""
         names = ("device", "source", "beams", "rounds", "warm")
@@ -83,6 +90,11 @@ class Bench:
         self.model.static_memory = way != "plain"
         self.model.static_kernels, self.model.static_encoder = WAYS.get(way, ("torch", False))
         return self.model
+
+
+def kernels_of(way: str) -> str | None:
+    """Whose passes of static memory a way takes; None: it has none."""
+    return WAYS[way][0] if way in WAYS else None
 
 
 # -- what is asked ----------------------------------------------------------------------------------------
@@ -193,9 +205,9 @@ def one_text(
     whole, part = (
         statistics.median(timed(model, job, 1, tokens)["seconds"]) for tokens in (options.tokens, few)
     )
-    step, limit = (whole - part) / (options.tokens - few), limit_of(bench, dtype)
-    on_device = device_step(bench, way, job["beams"])
-    encoder = encoder_seconds(bench, way, job["source"])
+    step, limit = (whole - part) / (options.tokens - few), bench.limit(dtype)
+    on_device = device_step(model, kernels_of(way), job["beams"], options.device)
+    encoder = encoder_seconds(model, job)
     inner = "" if on_device is None else f" ({1e3 * on_device:.3f} on the device)"
     bench.note(
         f"1 x {job['beams']}, source {job['source']}, {dtype}, {way}",
@@ -281,75 +293,10 @@ def tuned(bench: Bench, dtype: str, name: str) -> None:
         memory.passes.clear()
     for _ in range(2):
         say(model, texts, torch.ones_like(texts), options.beams, options.tokens)
-    found = device_step(bench, "triton", options.beams)
+    found = device_step(model, "triton", options.beams, options.device)
     answer = "was not recorded" if found is None else f"step {1e3 * found:.3f} ms on the device"
     bench.note(f"tuning, {dtype}, {name}", answer, device_step_s=found, tuning=TUNINGS[name])
     model.__dict__.pop("_memories", None)
-
-
-# -- figures ----------------------------------------------------------------------------------------------
-
-
-def bandwidth(device: str) -> float:
-    """Bytes a second that a copy reads and writes."""
-    source = torch.ones(2**26 if device.startswith("cuda") else 2**23, device=device)
-    target = torch.empty_like(source)
-    return 2 * source.nbytes / min(seconds(lambda: target.copy_(source), device, 10))
-
-
-def limit_of(bench: Bench, dtype: str) -> float:
-    """Seconds of a step that only reads its weights."""
-    if dtype not in bench.limits:
-        bench.limits[dtype] = read_each_step(bench.model) / bandwidth(bench.options.device)
-    return bench.limits[dtype]
-
-
-def read_each_step(model: Any) -> int:
-    """Bytes of the weights that a step reads: the decoder without its cross keys and values, the head."""
-    once = (".encoder_attn.k_proj", ".encoder_attn.v_proj", "embed")
-    named = model.get_decoder().named_parameters()
-    parts = [part for name, part in named if not any(word in f".{name}" for word in once)]
-    return sum(part.nbytes for part in parts) + int(model.get_output_embeddings().weight.nbytes)
-
-
-def device_step(bench: Bench, way: str, beams: int) -> float | None:
-    """Seconds of one recorded pass of one text's beams when nothing is asked in between."""
-    memories = bench.model.__dict__.get("_memories")
-    kernels = WAYS.get(way, ("",))[0]
-    recorded = [
-        kept
-        for memory in (memories._all if memories else [])
-        for (name, *_), kept in memory.passes.items()
-        if memory.texts == 1 and memory.beams == beams and name == kernels and kept.graph is not None
-    ]
-    if not recorded:
-        return None
-
-    def replay() -> None:
-        for _ in range(20):
-            recorded[-1].run()
-
-    with torch.inference_mode():
-        return min(seconds(replay, bench.options.device, 5)) / 20
-
-
-def encoder_seconds(bench: Bench, way: str, source: int) -> float:
-    """Seconds of encoding one text."""
-    from pegasus.backends.torch.inference import encoder_passes, static
-    from pegasus.generation.model_inputs import Request
-
-    model, options = bench.model, bench.options
-    texts = make_texts(model.config.vocab_size, 1, source, options.device)
-    request = Request(input_ids=texts, attention_mask=torch.ones_like(texts))
-
-    def encode() -> None:
-        if encoder_passes.fits(model, request):
-            static.encode(model, request)
-        else:
-            with torch.inference_mode():
-                model.get_encoder()(input_ids=texts, attention_mask=request.attention_mask)
-
-    return statistics.median(seconds(encode, options.device, options.rounds, options.warm))
 
 
 # -- the run ----------------------------------------------------------------------------------------------
@@ -384,19 +331,12 @@ def compare(bench: Bench) -> None:
     for size, ways in times.items():
         others = [name for name in ways if name != "triton"]
         if "triton" in ways and others:
-            ratios = [f"{ways[name] / ways['triton']:.2f} x {name}" for name in others]
+            ratios = [f"{ways[name] / ways['triton']:.2f} times as fast as {name}" for name in others]
             bench.note(f"{size}: triton is", ", ".join(ratios))
 
 
-def run(options: argparse.Namespace) -> int:
-    """Asks until time is up; 1 where words are wrong."""
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "gpu-bench.jsonl").unlink(missing_ok=True)
-    bench = Bench(options)
-    machine = torch.cuda.get_device_name() if bench.gpu else "CPU"
-    shape = "a small shape" if options.small else "pegasus-large"
-    bench.note("machine", f"{machine}, PyTorch {torch.__version__}, {shape}, {options.tokens} tokens")
-    bench.model = make_model(options)
+def ask_all(bench: Bench) -> list[str]:
+    """Asks what there is time for; the questions that there was none for."""
     skipped = []
     for question, cost, ask in questions(bench):
         if bench.left < (cost if bench.gpu else 1):
@@ -408,10 +348,25 @@ def run(options: argparse.Namespace) -> int:
             bench.note(question, f"failed: {type(error).__name__}: {error}"[:600])
             bench.faults.append(f"{question}: {type(error).__name__}")
             bench.model.__dict__.pop("_memories", None)
-    wait(options.device)
-    compare(bench)
-    bench.note("not asked", "; ".join(skipped) or "nothing", skipped=skipped)
-    (options.output / "gpu-bench.md").write_text(table(bench))
+    wait(bench.options.device)
+    return skipped
+
+
+def run(options: argparse.Namespace) -> int:
+    """Asks until time is up; 1 where words are wrong."""
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "gpu-bench.jsonl").unlink(missing_ok=True)
+    bench = Bench(options)
+    machine = torch.cuda.get_device_name() if bench.gpu else "CPU"
+    shape = "a small shape" if options.small else "pegasus-large"
+    bench.note("machine", f"{machine}, PyTorch {torch.__version__}, {shape}, {options.tokens} tokens")
+    bench.model = make_model(options)
+    try:
+        skipped = ask_all(bench)
+        compare(bench)
+        bench.note("not asked", "; ".join(skipped) or "nothing", skipped=skipped)
+    finally:  # what was seen is kept, whatever ends this
+        (options.output / "gpu-bench.md").write_text(table(bench))
     for fault in bench.faults:
         print(f"gpu-bench: wrong or failed: {fault}", file=sys.stderr)
     return 1 if bench.faults else 0
