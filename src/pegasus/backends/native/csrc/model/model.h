@@ -9,6 +9,7 @@
 #include "cpu/buffer.h"
 #include "cpu/flush_to_zero.h"
 #include "cpu/pool.h"
+#include "cpu/work_stealing.h"
 #include "linear/linear.h"
 #include "model/network.h"
 #include "model/profile.h"
@@ -20,6 +21,7 @@ constexpr int64_t kGroupTokens = 1024;
 // What one thread has for itself.
 struct Own {
     Buffer normed, prepared, queries, scratch;
+    WorkRange panels;  // of the linear under way
 };
 
 // Buffers of a pass, each for all rows.
@@ -73,7 +75,7 @@ public:
     Rows normed(const PgNorm& norm, const float* x, int count, const Linear& next);
     // x [count, K] ready for `next`. All of x must be there.
     Rows ready(const Linear& next, const float* x, int ld, int count);
-    // This thread's columns of y.
+    // This thread's columns of y, and some of another's where that one is late. Everybody waits before the next.
     void linear(const Linear& w, const Rows& rows, float* y, int ldy, const Epilogue& epilogue = {});
 
     void wait() {
