@@ -2,6 +2,7 @@
 // which there is no Python. Every level that the processor has is checked. What is wrong is printed, a line each; the
 // last line names the levels. Exits with 1 if anything is wrong.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -10,11 +11,14 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "api/api.h"
 #include "attention/kernels.h"
 #include "cpu/cpu.h"
+#include "cpu/pool.h"
+#include "cpu/work_stealing.h"
 
 struct PgRunner;
 PG_API int32_t pg_cpu_best();
@@ -377,9 +381,33 @@ void check_model(int32_t kv_kind, double tolerance) {
     pg_session_free(session);
 }
 
+// Threads that begin with unequal parts, and each stay away for a while: every piece is done once, and by one.
+void check_work_stealing() {
+    constexpr int kThreads = 3, kWork = 1000;
+    Pool pool(kThreads);
+    for (int round = 0; round < 200; ++round) {
+        std::vector<WorkRange> ranges(kThreads);
+        std::vector<std::atomic<int>> done(kWork);
+        const int cut = round * 5 % kWork;
+        pool.run([&](int tid, int n) {
+            if (tid == round % n) std::this_thread::yield();
+            ranges[tid].set(tid == 0 ? Share{0, cut} : tid == 1 ? Share{cut, kWork} : Share{kWork, kWork});
+            const auto work = [&](Share piece) {
+                for (int i = piece.begin; i < piece.end; ++i) ++done[i];
+            };
+            for (Share piece; piece = ranges[tid].take(7), piece.begin < piece.end;) work(piece);
+            for (int other = 0; other < n; ++other) {
+                for (Share piece; piece = ranges[other].steal(4), piece.begin < piece.end;) work(piece);
+            }
+        });
+        require(std::all_of(done.begin(), done.end(), [](const auto& times) { return times == 1; }), "work stealing");
+    }
+}
+
 }  // namespace
 
 int main() {
+    check_work_stealing();
     PgRunner* runner = nullptr;
     require(pg_runner_new(2, &runner) == PG_OK, "pg_runner_new");
     std::string levels;
