@@ -103,6 +103,18 @@ def test_how_many_kernels_a_layer_takes(numbers, monkeypatch, rows, a_layer):
     assert count(2) - count(1) == a_layer
 
 
+def test_rows_too_wide_for_a_program_are_normalized_once(numbers, monkeypatch):
+    started: Counter[str] = Counter()
+    monkeypatch.setattr(launch, "start", lambda kernel, *given, **more: started.update([kernel.__name__]))
+    weights = make_weights(numbers, torch.float16)
+    memory = Memory(weights, Shape(1, 2, 32, 64))
+    step.take(weights, memory, 32, 4, Tuning(norm_width=weights.width - 1))
+    assert started["_norm_product"] == 0
+    assert started["_add_norm"] == 7
+    step.take(weights, memory, 32, 4, Tuning(norm_width=weights.width))
+    assert started["_norm_product"] == 6
+
+
 def load(dtype: str = "float32") -> Any:
     model = PegasusForConditionalGeneration.from_pretrained(GOLDEN / "generation-model", torch_dtype=dtype)
     model.static_memory, model.static_kernels = True, "triton"

@@ -147,7 +147,6 @@ def norm_product(
         _norm_product, (launch.blocks(columns, tuning.columns),),
         states_ND, *norm, weight, bias, out, eps, rows, width, columns,
         ROWS=launch.power(rows, 16), WIDTH=launch.power(width, 16), COLUMNS=tuning.columns, RELU=relu,
-        warps=8 if width > 1024 else 4,
     )  # fmt: skip
     return out
 

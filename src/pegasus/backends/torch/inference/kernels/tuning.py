@@ -17,7 +17,7 @@ class Tuning:
         few_rows: up to so many rows the products are the kernels of ``products``; above PyTorch's.
         norm_rows: up to so many rows each program of a product normalizes all rows itself; above the norm
             is written once. At 16 rows of 1,024 numbers a program reads 64 KB more, from the card's cache.
-        norm_width: the most numbers a row of which a program holds all at once.
+        norm_width: the most numbers a row of which a program holds all at once, in its registers.
         columns: of a product a program computes. 16: 192 programs for queries, keys and values of
             pegasus-large, 64 for what is added to the residual.
         wide_columns: the same where the norm is written once.
@@ -32,7 +32,7 @@ class Tuning:
 
     few_rows: int = 64
     norm_rows: int = 16
-    norm_width: int = 2048
+    norm_width: int = 1024
     columns: int = 16
     wide_columns: int = 32
     depth: int = 256
