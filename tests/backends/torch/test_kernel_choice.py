@@ -12,6 +12,7 @@ import torch
 
 from pegasus import PegasusForConditionalGeneration
 from pegasus.backends.torch.inference import kernel_choice, static_step
+from pegasus.backends.torch.inference.static_weights import prepare
 from pegasus.errors import BackendMissing, BadSetting, NotOffered
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
@@ -43,10 +44,10 @@ def failing(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
 
 
-def test_what_nobody_asked_for_is_what_was_measured():
+def test_on_a_cpu_nobody_asks_for_kernels():
     model = load()
     model.generate(INPUTS[:1], max_length=4)
-    assert model._memories.choice == kernel_choice.Choice(None, kernel_choice.AUTO)
+    assert model._memories.choice == kernel_choice.Choice(None, "torch")
 
 
 def test_a_name_that_is_none():
@@ -82,6 +83,8 @@ def test_triton_is_asked_for_and_fails(failing):
 def test_nobody_asked_and_it_fails(monkeypatch, failing):
     """PyTorch's operations go on from where the step began, with one warning for all that follow."""
     monkeypatch.setattr(kernel_choice, "AUTO", "triton")
+    assert kernel_choice.choose(load(), prepare(load())).name == "torch"  # not on a CPU
+    monkeypatch.setattr(kernel_choice, "AUTO_DEVICE", "cpu")
     model = load()
     with pytest.warns(UserWarning, match="Failed to find a compiler") as warned:
         found = model.generate(INPUTS, num_beams=3)
@@ -98,6 +101,7 @@ def test_a_full_device_is_no_reason_to_change(monkeypatch, failing):
 
     monkeypatch.setattr(sys.modules["pegasus.backends.torch.inference.kernels.step"], "take", take)
     monkeypatch.setattr(kernel_choice, "AUTO", "triton")
+    monkeypatch.setattr(kernel_choice, "AUTO_DEVICE", "cpu")
     with pytest.raises(torch.OutOfMemoryError):
         load().generate(INPUTS)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pegasus.generation.model_inputs import Request
 
-#: What None means. No GPU has run a recorded encoder yet (decision 14).
+#: What None means on a GPU; elsewhere False. None has run a recorded encoder yet (decision 14).
 AUTO = False
 #: The most tokens of a pass that is recorded.
 RECORDED = 16_384
@@ -35,7 +35,9 @@ KEPT = 32
 def fits(model: Any, request: Request) -> bool:
     """Whether the encoder of this model can be a recorded pass for this request, and is wanted to be."""
     wanted = getattr(model, "static_encoder", None)
-    if not (AUTO if wanted is None else wanted) or model.kind != "conditional" or model.training:
+    if wanted is None:
+        wanted = AUTO and model.device.type == "cuda"
+    if not wanted or model.kind != "conditional" or model.training:
         return False
     special = request.records.any or request.head_mask is not None or request.inputs_embeds is not None
     # The decoder's too: its weights are prepared with it.

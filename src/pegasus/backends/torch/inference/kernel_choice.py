@@ -22,6 +22,8 @@ from pegasus.errors import BackendMissing, BadSetting, NotOffered
 
 #: What None means. No GPU has run the kernels yet (decision 14).
 AUTO = "torch"
+#: Where it means that; elsewhere None is "torch", also where Triton's interpreter could compute.
+AUTO_DEVICE = "cuda"
 NAMES = ("torch", "triton")
 #: The widest head whose keys a program holds.
 WIDEST = 256
@@ -85,7 +87,8 @@ def choose(model: Any, weights: Weights) -> Choice:
         return Choice(wanted, "torch")
     why = _lacking(weights)
     if wanted is None:
-        return Choice(None, "torch" if why else "triton")
+        elsewhere = weights.table_VD.device.type != AUTO_DEVICE
+        return Choice(None, "torch" if why or elsewhere else "triton")
     if find_spec("triton") is None:
         raise BackendMissing(
             "static_kernels: Triton is not installed: pip install triton (PyTorch for CUDA brings it), or "
