@@ -3,7 +3,7 @@
 The library is plain C++20 behind a C interface, loaded through ctypes, so one file serves every Python of a
 platform. Where there is no compiler, or PEGASUS_NO_NATIVE=1, the package is installed without it and works
 through torch alone. A source file named after instructions (`*_avx2.cpp`, `*_avxvnni.cpp`,
-`*_avx512.cpp`, `*_avx512bf16.cpp`, `*_amx.cpp`; of ARM `*_dotprod.cpp`) is compiled for them and entered
+`*_avx512.cpp`, `*_avx512bf16.cpp`, `*_amx.cpp`; of ARM `*_dotprod.cpp`, `*_i8mm.cpp`) is compiled for them and entered
 only on processors that have them; elsewhere such files are left out.
 
 A library holds the digest of the sources it was made from and of how it was made; it is built anew when
@@ -62,6 +62,7 @@ AVX512 = (
 AVX512BF16 = (*AVX512, "-mavx512bf16")
 INSTRUCTIONS = {
     "dotprod": ("-march=armv8.2-a+dotprod",),
+    "i8mm": ("-march=armv8.2-a+dotprod+i8mm",),
     "avx2": AVX2,
     "avxvnni": (*AVX2, "-mavxvnni"),
     "avx512": AVX512,
@@ -69,7 +70,7 @@ INSTRUCTIONS = {
     "amx": (*AVX512BF16, "-mamx-tile", "-mamx-int8", "-mamx-bf16"),
 }
 #: Those of ARM's; the others are of x86-64.
-ARM = ("dotprod",)
+ARM = ("dotprod", "i8mm")
 
 
 class NotBuilt(Exception):

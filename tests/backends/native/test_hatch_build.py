@@ -122,7 +122,9 @@ def test_a_source_for_another_architecture_is_left_out(
     assert hatch_build.flags_of(tree / "linear_amx.cpp", "aarch64") is None
     assert "-mavx2" not in hatch_build.flags_of(tree / "linear_portable.cpp", "aarch64")
     assert "-march=armv8.2-a+dotprod" in hatch_build.flags_of(tree / "linear_dotprod.cpp", "arm64")
-    assert hatch_build.flags_of(tree / "linear_dotprod.cpp", "x86_64") is None
+    assert "-march=armv8.2-a+dotprod+i8mm" in hatch_build.flags_of(tree / "linear_i8mm.cpp", "arm64")
+    for level in ("dotprod", "i8mm"):
+        assert hatch_build.flags_of(tree / f"linear_{level}.cpp", "x86_64") is None
 
     def flags(name: str) -> list[str]:
         return hatch_build.flags_of(tree / name, "x86_64")

@@ -142,6 +142,8 @@ def test_arm(hatch_build: ModuleType, tmp_path: Path) -> None:
         words, hatch_build.by_level([*SOURCES.rglob("*.cpp")]), tmp_path, SOURCES
     )
     check = compiled(tmp_path, words[0], *objects, "-static")
-    assert levels(emulator, str(check)) == ["portable", "dotprod"]
+    assert levels(emulator, "-cpu", "max", str(check)) == ["portable", "dotprod", "i8mm"]
+    # dot products, and no matrix products yet
+    assert levels(emulator, "-cpu", "neoverse-n1", str(check)) == ["portable", "dotprod"]
     # one from before ARMv8.2
     assert levels(emulator, "-cpu", "cortex-a53", str(check)) == ["portable"]

@@ -28,7 +28,7 @@ NO_NATIVE = "PEGASUS_NO_NATIVE"
 #: Where the library lies when it was built.
 LIBRARY = Path(__file__).with_name("_native.so")
 #: What a processor can do, from least to most; PEGASUS_CPU names the most that is used.
-LEVELS = ("portable", "dotprod", "avx2", "avxvnni", "avx512", "avx512bf16", "amx")
+LEVELS = ("portable", "dotprod", "i8mm", "avx2", "avxvnni", "avx512", "avx512bf16", "amx")
 
 
 @functools.cache

@@ -19,8 +19,8 @@ Kernels table_for([[maybe_unused]] Level level) {
 
 const Kernels& kernels() {
     static const Kernels tables[] = {
-        table_for(LEVEL_PORTABLE), table_for(LEVEL_DOTPROD),    table_for(LEVEL_AVX2), table_for(LEVEL_AVXVNNI),
-        table_for(LEVEL_AVX512),   table_for(LEVEL_AVX512BF16), table_for(LEVEL_AMX),
+        table_for(LEVEL_PORTABLE), table_for(LEVEL_DOTPROD), table_for(LEVEL_I8MM),       table_for(LEVEL_AVX2),
+        table_for(LEVEL_AVXVNNI),  table_for(LEVEL_AVX512),  table_for(LEVEL_AVX512BF16), table_for(LEVEL_AMX),
     };
     return tables[cpu_level()];
 }

@@ -18,7 +18,7 @@
 
 namespace {
 
-const char* const kNames[] = {"portable", "dotprod", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"};
+const char* const kNames[] = {"portable", "dotprod", "i8mm", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"};
 
 #if defined(__x86_64__)
 
@@ -75,8 +75,10 @@ bool has_avxvnni() { return false; }
 
 Level find_best() {
 #if defined(__aarch64__) && defined(__linux__)
-    constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP
-    if (getauxval(AT_HWCAP) & kDotProducts) return LEVEL_DOTPROD;
+    constexpr unsigned long kDotProducts = 1ul << 20, kMatrixProducts = 1ul << 13;  // HWCAP_ASIMDDP, HWCAP2_I8MM
+    if (getauxval(AT_HWCAP) & kDotProducts) {
+        return getauxval(AT_HWCAP2) & kMatrixProducts ? LEVEL_I8MM : LEVEL_DOTPROD;
+    }
 #endif
     return LEVEL_PORTABLE;
 }
@@ -116,7 +118,8 @@ bool cpu_has(Level level) {
     static const bool avxvnni = has_avxvnni();
     if (level == LEVEL_PORTABLE || level == cpu_best()) return true;
     if (level == LEVEL_AVXVNNI) return avxvnni && cpu_best() > LEVEL_AVXVNNI;
-    return level >= LEVEL_AVX2 && level < cpu_best();
+    const bool of_arm = level == LEVEL_DOTPROD || level == LEVEL_I8MM;
+    return of_arm == (cpu_best() <= LEVEL_I8MM) && level < cpu_best();
 }
 
 Level cpu_use(Level level) {

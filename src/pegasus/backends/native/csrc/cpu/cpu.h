@@ -14,14 +14,15 @@
 enum Level : int32_t {
     LEVEL_PORTABLE = 0,
     LEVEL_DOTPROD = 1,     // ARM's dot products of bytes (ASIMDDP)
-    LEVEL_AVX2 = 2,        // AVX2, FMA, F16C
-    LEVEL_AVXVNNI = 3,     // AVX-VNNI: int8 products with vectors of 256 bits
-    LEVEL_AVX512 = 4,      // AVX-512 F, BW, DQ, VL and VNNI
-    LEVEL_AVX512BF16 = 5,  // AVX-512 BF16
-    LEVEL_AMX = 6,         // AMX tiles of int8 and bfloat16, which the kernel has granted
+    LEVEL_I8MM = 2,        // ARM's matrix products of bytes (I8MM)
+    LEVEL_AVX2 = 3,        // AVX2, FMA, F16C
+    LEVEL_AVXVNNI = 4,     // AVX-VNNI: int8 products with vectors of 256 bits
+    LEVEL_AVX512 = 5,      // AVX-512 F, BW, DQ, VL and VNNI
+    LEVEL_AVX512BF16 = 6,  // AVX-512 BF16
+    LEVEL_AMX = 7,         // AMX tiles of int8 and bfloat16, which the kernel has granted
 };
 
-// The level in use: the best of this machine, or less where PEGASUS_CPU=portable|dotprod|avx2|avxvnni|avx512|avx512bf16|amx says so.
+// The level in use: the best of this machine, or less where PEGASUS_CPU names it.
 Level cpu_level();
 
 // The best level of this machine, whatever is set.
@@ -34,5 +35,5 @@ bool cpu_has(Level level);
 // a computation runs.
 Level cpu_use(Level level);
 
-// "portable", "dotprod", "avx2", "avxvnni", "avx512", "avx512bf16", "amx".
+// "portable", "dotprod", "i8mm", "avx2", "avxvnni", "avx512", "avx512bf16", "amx".
 const char* cpu_name(Level level);

@@ -11,7 +11,7 @@ namespace {
 #if defined(__x86_64__)
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
-    {},  // of another architecture
+    {}, {},  // of another architecture
     {linear_avx2_f32, linear_avx2_bf16, linear_avx2_f16, linear_avx2_int8},
     {linear_avx2_f32, linear_avx2_bf16, linear_avx2_f16, linear_avxvnni_int8},
     {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_avx512_int8},
@@ -19,22 +19,23 @@ constexpr LinearKernel kKernels[][4] = {
     {linear_avx512_f32, linear_avx512_bf16, linear_avx512_f16, linear_amx_int8},
 };
 constexpr QuantizeKernel kQuantize[] = {
-    linear_portable_quantize, nullptr,                linear_avx2_quantize,  linear_avxvnni_quantize,
+    linear_portable_quantize, nullptr, nullptr,       linear_avx2_quantize,  linear_avxvnni_quantize,
     linear_avx512_quantize,   linear_avx512_quantize, linear_avx512_quantize};
 // Of the levels that want float rows made ready too, by kind of the weights.
 constexpr LinearKernel kPreparedKernels[][3] = {
-    {}, {}, {}, {}, {}, {nullptr, linear_avx512bf16_bf16, nullptr}, {nullptr, linear_amx_bf16, linear_amx_f16}};
+    {}, {}, {}, {}, {}, {}, {nullptr, linear_avx512bf16_bf16, nullptr}, {nullptr, linear_amx_bf16, linear_amx_f16}};
 constexpr QuantizeKernel kPrepare[][3] = {
-    {}, {}, {}, {}, {}, {nullptr, linear_avx512bf16_round, nullptr},
+    {}, {}, {}, {}, {}, {}, {nullptr, linear_avx512bf16_round, nullptr},
     {nullptr, linear_avx512bf16_round, linear_amx_split}};
 #elif defined(__aarch64__)
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_dotprod_int8},
+    {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_i8mm_int8},
 };
-constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize, linear_dotprod_quantize};
-constexpr LinearKernel kPreparedKernels[][3] = {{}, {}};
-constexpr QuantizeKernel kPrepare[][3] = {{}, {}};
+constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize, linear_dotprod_quantize, linear_dotprod_quantize};
+constexpr LinearKernel kPreparedKernels[][3] = {{}, {}, {}};
+constexpr QuantizeKernel kPrepare[][3] = {{}, {}, {}};
 #else
 constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
@@ -108,7 +109,8 @@ void linear_quantized_row(const Quantized& q, int row, int k, uint8_t* bytes_K) 
     for (int i = 0; i < k; ++i) {
         switch (cpu_level()) {
             case LEVEL_AVX2: bytes_K[i] = static_cast<uint8_t>(words[i] + 128); break;
-            case LEVEL_DOTPROD: bytes_K[i] = from[i] ^ 128; break;  // with a sign
+            case LEVEL_DOTPROD:
+            case LEVEL_I8MM: bytes_K[i] = from[i] ^ 128; break;  // with a sign
             default: bytes_K[i] = from[i];
         }
     }

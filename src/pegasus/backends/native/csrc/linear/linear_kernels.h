@@ -33,6 +33,7 @@ using QuantizeKernel = void (*)(const float* x, int m, int k, int ldx, const Qua
 LINEAR_KERNELS(portable)
 #if defined(__aarch64__)
 void linear_dotprod_int8(const LinearWork&);
+void linear_i8mm_int8(const LinearWork&);
 void linear_dotprod_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
 #endif
 #if defined(__x86_64__)
