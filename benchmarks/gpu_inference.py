@@ -255,7 +255,7 @@ def by_peer(bench: Bench, dtype: str) -> None:
         command = [options.peer, str(file), folder, json.dumps(job)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            said, errors = process.communicate(timeout=max(20.0, bench.left))
+            said, errors = process.communicate(timeout=max(20.0, bench.left - 25))
         except subprocess.TimeoutExpired:
             process.kill()
             said, errors = process.communicate()
