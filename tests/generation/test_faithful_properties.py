@@ -13,6 +13,7 @@ from pegasus.generation.config import GenerationConfig
 from pegasus.generation.processors.allowed_tokens import AllowedTokens
 from pegasus.generation.processors.faithful import AllowedWords, Faithful
 from pegasus.generation.processors.logits_processors import LogitsProcessors
+from pegasus.generation.processors.phrase_processors import NoRepeatedNgrams
 from pegasus.generation.processors.word_list import WordList
 from pegasus.generation.processors.wording import Lexicon, SourceWords
 from pegasus.generation.search.search_settings import SearchSettings
@@ -176,15 +177,16 @@ def test_all_tokens_are_those_accepted_one_by_one(case, free, numbers):
 
 
 @settings(max_examples=150, deadline=None)
-@given(cases(), st.sampled_from([1, 2, 5]))
-@example(([None, None, "", *"abAB", " ", "."], [], [], 1706), 2)  # the second best of the first step
-def test_where_nothing_is_prevented_nothing_changes(case, beams):
+@given(cases(), st.sampled_from([1, 2, 5]), st.sampled_from([None, 1, 2]))
+@example(([None, None, "", *"abAB", " ", "."], [], [], 1706), 2, None)  # the second best of the first step
+def test_where_nothing_is_prevented_nothing_changes(case, beams, runs):
     pieces, common, source, seed = case
     config = GenerationConfig(num_beams=beams, length_penalty=0.0)
     faithful, refused = rule(pieces, [*common, "a", "b"], [*source, "A"]), []
     rules = [[AllowedWords(faithful, [np.array([3])], refused=refused)], []]
     found = []
     for processors in rules:
+        processors = [*([NoRepeatedNgrams(runs)] if runs else []), *processors]
         asked = SearchSettings(
             max_length=5,
             eos=(EOS,),

@@ -129,6 +129,8 @@ class AllowedWords(Processor):
                 for row, token in zip(one.rows_N.tolist(), one.tokens_N.tolist()):
                     banned.setdefault(row, set()).add(token)
         stuck = [row for row, tokens in banned.items() if self._rows.is_stuck(row, tokens)]
+        for row in stuck:
+            self._rows.note_refused(row)  # without this something else would have been written there
         return [_without_rows(one, stuck) if one.yields else one for one in edits] if stuck else edits
 
     def carry(self, history: TokenHistory, parents_R: np.ndarray) -> None:
