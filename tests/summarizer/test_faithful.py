@@ -80,15 +80,25 @@ def test_what_it_does_not_say_may_not(tokenizer, tmp_path, text):
 def test_what_is_left_of_a_word_that_cannot_be_read_is_no_word(tokenizer, tmp_path):
     text = (
         "Łeople left \u4e2d100 streets of Peop\u4e2dle and x\u4e2d. \u4e2dPerson1\u4e2d met "
-        "\u4e2dHelen\u4e2d. Oka\u4e2dFor left \u4e2dCue."
+        "\u4e2dHelen\u4e2d. Oka\u4e2dFor left \u4e2dCue. (p\u4e2d0.05) and \u4e2dL\u4e2d or 17\u4e2dm."
     )
     ids = tokenizer(text)["input_ids"]
     assert tokenizer.unk_token_id in ids
     one = wording(tokenizer, tmp_path, text=text)
     assert one.read(one.start, "100 streets").may_end
-    for part in ("Person1", "the Helen", "left"):
+    for part in ("Person1", "the Helen", "left", "0.05", "17"):
         assert one.read(one.start, part).may_end
-    for part in ("the Cue", "the For", "the Oka", "the eople", "the Peop", "the le", "the x"):
+    for part in (
+        "the Cue",
+        "the For",
+        "the Oka",
+        "the eople",
+        "the Peop",
+        "the le",
+        "the x",
+        "05",
+        "the L",
+    ):
         assert not one.read(one.start, part).may_end
 
 

@@ -19,8 +19,8 @@ from pegasus.generation.session import Edit
 #: What the vocabulary lacks.
 _LOST = "\ufffd"
 _WITH_LOST = re.compile(rf"[^\W_]*{_LOST}(?:[^\W_]|{_LOST})*")
-_LOST_LETTER = re.compile(rf"[^\W\d_]{_LOST}|{_LOST}[^\W\d_]")
-_NAME_IN_SIGNS = re.compile(rf"{_LOST}+[^\W\d_a-z][^\W_]*{_LOST}+")
+_LOST_SIGNS = re.compile(f"({_LOST}+)")
+_NAME_IN_SIGNS = re.compile(rf"{_LOST}+[^\W\d_a-z][^\W\d_A-Z][^\W_]*{_LOST}+")
 _LAST_WORD = re.compile(r"[^\W_]*[^\W\d_]$")
 _LAST_NUMBER_OR_WORD = re.compile(r"(?:\d[\d.,:/⁄'’–—-]*\s?|\w(?:[\w.,:/⁄'’–—-]*\w)?)$")
 
@@ -70,11 +70,13 @@ class Faithful:
 def _without_fragments(match: re.Match[str]) -> str:
     """A word some letters of which are lost is none; what a lost sign stands beside may be one.
 
-    Which of both was lost the tokens do not say. Signs stand beside figures, or on both sides of a name
-    ("#Person1#"); what else stands beside a letter is taken for one.
+    Which of both was lost the tokens do not say. Signs stand beside figures ("p<0.05"), or on both sides of
+    a name ("#Person1#"); what else stands beside letters is taken for one ("QLQ", where there is no Q).
     """
     run = match.group()
-    return run if _NAME_IN_SIGNS.fullmatch(run) or not _LOST_LETTER.search(run) else _LOST
+    if _NAME_IN_SIGNS.fullmatch(run):
+        return run
+    return "".join(part for part in _LOST_SIGNS.split(run) if part.isdigit() or part.startswith(_LOST))
 
 
 class AllowedWords(Processor):
