@@ -7,6 +7,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ SHARED = ROOT.parent / "shared"
 
 # Triton looks at this when it is imported: without a GPU its kernels are interpreted. Nothing else uses it.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+# Loaded after TensorFlow, Triton 3.7 ends the process with a segmentation fault; before it, both work.
+# PyTorch's optimizers load the one, TensorBoard's curves the other.
+if find_spec("triton") is not None:
+    import_module("triton")
 
 # A machine may be busy: no example fails because it took long.
 hypothesis.settings.register_profile("untimed", deadline=None)
