@@ -95,23 +95,24 @@ struct Layout {
     }
 };
 
-// What each level learns with, if it can.
-constexpr LearnCode kCode[] = {
-    {},
-    {},
+// What the level in use learns with; empty where it cannot.
+LearnCode code_in_use() {
 #if defined(__x86_64__)
-    {},
-    {},
-    {},
-    {learn_pack_avx512bf16, learn_run_avx512bf16, learn_collect_avx512bf16, learn_collect_embedding_avx512bf16},
-    {learn_pack_avx512bf16, learn_run_amx, learn_collect_avx512bf16, learn_collect_embedding_avx512bf16},
+    if (cpu_level() == LEVEL_AMX) {
+        return {learn_pack_avx512bf16, learn_run_amx, learn_collect_avx512bf16, learn_collect_embedding_avx512bf16};
+    }
+    if (cpu_level() == LEVEL_AVX512BF16) {
+        return {learn_pack_avx512bf16, learn_run_avx512bf16, learn_collect_avx512bf16,
+                learn_collect_embedding_avx512bf16};
+    }
 #endif
-};
+    return {};
+}
 
 }  // namespace
 
 // Whether this machine and library can learn.
-PG_API int32_t pg_learn_offered() { return kCode[cpu_level()].run != nullptr; }
+PG_API int32_t pg_learn_offered() { return code_in_use().run != nullptr; }
 
 // PG_BAD_ARGUMENT where learning is not offered.
 PG_API int32_t pg_learn_new(const LearnShape* shape, int32_t workers, PgLearn** made) {
@@ -119,7 +120,7 @@ PG_API int32_t pg_learn_new(const LearnShape* shape, int32_t workers, PgLearn** 
     return guarded([&]() -> int32_t {
         auto learn = std::make_unique<PgLearn>();
         learn->shape = *shape;
-        learn->code = kCode[cpu_level()];
+        learn->code = code_in_use();
         learn->encoder_layers.resize(static_cast<size_t>(shape->encoder_layers));
         learn->decoder_layers.resize(static_cast<size_t>(shape->decoder_layers));
         Layout{*learn}.all();

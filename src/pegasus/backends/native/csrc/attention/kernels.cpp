@@ -22,5 +22,6 @@ const Kernels& kernels() {
         table_for(LEVEL_PORTABLE), table_for(LEVEL_DOTPROD), table_for(LEVEL_I8MM),       table_for(LEVEL_AVX2),
         table_for(LEVEL_AVXVNNI),  table_for(LEVEL_AVX512),  table_for(LEVEL_AVX512BF16), table_for(LEVEL_AMX),
     };
+    static_assert(sizeof tables / sizeof tables[0] == LEVEL_AMX + 1);
     return tables[cpu_level()];
 }

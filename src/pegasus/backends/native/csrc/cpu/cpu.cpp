@@ -19,6 +19,7 @@
 namespace {
 
 const char* const kNames[] = {"portable", "dotprod", "i8mm", "avx2", "avxvnni", "avx512", "avx512bf16", "amx"};
+static_assert(sizeof kNames / sizeof kNames[0] == LEVEL_AMX + 1);
 
 #if defined(__x86_64__)
 

@@ -1,5 +1,6 @@
 // Which kernel does what: linear.h over the kernels of each level.
 #include <cstdlib>
+#include <iterator>
 
 #include "cpu/cpu.h"
 #include "cpu/pool.h"
@@ -44,6 +45,16 @@ constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize};
 constexpr LinearKernel kPreparedKernels[][3] = {{}};
 constexpr QuantizeKernel kPrepare[][3] = {{}};
 #endif
+
+#if defined(__x86_64__)
+constexpr size_t kLevels = LEVEL_AMX + 1;
+#elif defined(__aarch64__)
+constexpr size_t kLevels = LEVEL_I8MM + 1;
+#else
+constexpr size_t kLevels = LEVEL_PORTABLE + 1;
+#endif
+static_assert(std::size(kKernels) == kLevels && std::size(kQuantize) == kLevels);
+static_assert(std::size(kPreparedKernels) == kLevels && std::size(kPrepare) == kLevels);
 
 // From how many rows on float rows are made ready. Tiles are slow to set up, and with up to 8 rows (16, of half)
 // reading the weights takes the time; vectors that add pairs are quicker from the first row on, and a row's numbers then
