@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-LARGE = {
+#: pegasus-large.
+ARCHITECTURE = {
     "vocab_size": 96_103, "d_model": 1024, "encoder_layers": 16, "decoder_layers": 16,
     "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096, "encoder_attention_heads": 16,
     "decoder_attention_heads": 16, "max_position_embeddings": 1024, "activation_function": "relu",
-    "scale_embedding": True, "max_length": 256, "forced_eos_token_id": None,
+    "scale_embedding": True,
 }  # fmt: skip
+LARGE = ARCHITECTURE | {"max_length": 256, "forced_eos_token_id": None}
 SMALL = {
     "vocab_size": 2_103, "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 128,
     "decoder_ffn_dim": 128, "encoder_attention_heads": 4, "decoder_attention_heads": 4,

@@ -20,12 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LARGE = {
-    "vocab_size": 96103, "d_model": 1024, "encoder_layers": 16, "decoder_layers": 16,
-    "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096,
-    "encoder_attention_heads": 16, "decoder_attention_heads": 16,
-    "max_position_embeddings": 1024, "activation_function": "relu", "scale_embedding": True,
-}  # fmt: skip
+from checkpoints import ARCHITECTURE
+
 GB = 1e9
 
 
@@ -38,7 +34,7 @@ def make(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     config = (
         pegasus.PegasusConfig.from_pretrained(options.config)
         if options.config
-        else pegasus.PegasusConfig(**LARGE)
+        else pegasus.PegasusConfig(**ARCHITECTURE)
     )
     torch.manual_seed(0)
     start = time.perf_counter()

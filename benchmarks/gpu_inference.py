@@ -21,18 +21,13 @@ from typing import Any
 
 import gpu_words
 import torch
+from checkpoints import ARCHITECTURE
 from gpu_figures import bandwidth, device_step, encoder_seconds, read_each_step
 from gpu_peer import make_texts, say, seconds, timed, wait
 
 import pegasus
 
-LARGE = {
-    "vocab_size": 96103, "d_model": 1024, "encoder_layers": 16, "decoder_layers": 16,
-    "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096,
-    "encoder_attention_heads": 16, "decoder_attention_heads": 16,
-    "max_position_embeddings": 1024, "activation_function": "relu", "scale_embedding": True,
-}  # fmt: skip
-SMALL = LARGE | {
+SMALL = ARCHITECTURE | {
     "vocab_size": 503, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 64,
     "decoder_ffn_dim": 64, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
 }  # fmt: skip
@@ -304,7 +299,9 @@ def tuned(bench: Bench, dtype: str, name: str) -> None:
 
 def make_model(options: argparse.Namespace) -> Any:
     torch.manual_seed(0)
-    shape = (SMALL if options.small else LARGE) | {"max_position_embeddings": max(1024, options.source)}
+    shape = (SMALL if options.small else ARCHITECTURE) | {
+        "max_position_embeddings": max(1024, options.source)
+    }
     with torch.device(options.device):
         model = pegasus.PegasusForConditionalGeneration(
             pegasus.PegasusConfig(**shape, max_length=512)

@@ -177,6 +177,7 @@ def one_by_one(engine: Any) -> None:
 
 def theirs(shape: Shape, device: str) -> Callable[[dict[str, np.ndarray]], float]:
     """An update as a training script with transformers has it; AdamW where the shape's is Muon."""
+    from training_step import update
     from transformers import PegasusConfig, PegasusForConditionalGeneration
     from transformers.optimization import Adafactor
 
@@ -190,13 +191,7 @@ def theirs(shape: Shape, device: str) -> Callable[[dict[str, np.ndarray]], float
 
     def step(batch: dict[str, np.ndarray]) -> float:
         sent = {name: torch.from_numpy(array).long().to(device) for name, array in batch.items()}
-        with torch.autocast(device.partition(":")[0], torch.bfloat16):
-            loss = model(**sent, use_cache=False).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        return float(loss.detach())
+        return update(model, optimizer, sent, bfloat16=True)
 
     return step
 

@@ -68,17 +68,20 @@ def theirs(precision: str) -> Callable[[], float]:
         model.parameters(), lr=1e-4, scale_parameter=True, relative_step=False, warmup_init=False
     )
     batch = {name: torch.from_numpy(array).long() for name, array in arrays().items()}
+    return lambda: update(model, optimizer, batch, precision == "bfloat16")
 
-    def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = model(**batch, use_cache=False).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        return float(loss.detach())
 
-    return step
+def update(model: Any, optimizer: Any, batch: dict[str, Any], bfloat16: bool) -> float:
+    """The loss of a batch, from which a model of transformers has learned then."""
+    import torch
+
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+        loss = model(**batch, use_cache=False).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return float(loss.detach())
 
 
 def measure(side: str, steps: int, checkpointing: bool, precision: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pegasus.backends.torch.inference.static_weights import Pair, activation, linear, norm_of
+from pegasus.backends.torch.inference.static_weights import Pair, activation, joined, linear, norm_of
 from pegasus.backends.torch.model.half import scale_for, wide
 
 if TYPE_CHECKING:
@@ -123,15 +123,10 @@ def prepare(model: Any) -> EncoderWeights:
 
 
 def _layer(layer: Any, scale: float) -> EncoderLayerWeights:
-    own = layer.self_attn
-    joined = (
-        torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight * scale]),
-        torch.cat([own.q_proj.bias, own.k_proj.bias, own.v_proj.bias * scale]),
-    )
     return EncoderLayerWeights(
         norm=norm_of(layer.self_attn_layer_norm),
-        query_key_value=joined,
-        out=linear(own.out_proj, scale),
+        query_key_value=joined(layer.self_attn, scale),
+        out=linear(layer.self_attn.out_proj, scale),
         last_norm=norm_of(layer.final_layer_norm, scale),
         inner=linear(layer.fc1, scale),
         outer=linear(layer.fc2, scale),

@@ -90,14 +90,9 @@ def prepare(model: Any) -> Weights:
 
 def _layer(layer: Any, scale: float) -> LayerWeights:
     own, cross = layer.self_attn, layer.encoder_attn
-    value = own.v_proj
-    joined = (
-        torch.cat([own.q_proj.weight, own.k_proj.weight, value.weight * scale]),
-        torch.cat([own.q_proj.bias, own.k_proj.bias, value.bias * scale]),
-    )
     return LayerWeights(
         norm=norm_of(layer.self_attn_layer_norm),
-        query_key_value=joined,
+        query_key_value=joined(own, scale),
         out=linear(own.out_proj, scale),
         cross_norm=norm_of(layer.encoder_attn_layer_norm),
         cross_query=linear(cross.q_proj),
@@ -118,6 +113,15 @@ def norm_of(norm: nn.LayerNorm, scale: float = 1.0) -> Pair:
 def linear(layer: nn.Linear, scale: float = 1.0) -> Pair:
     """Weight and bias of a layer whose inputs are ``scale`` times as large."""
     return layer.weight, layer.bias if scale == 1 else layer.bias * scale
+
+
+def joined(attention: Any, scale: float) -> Pair:
+    """Weight and bias of queries, keys and values in one layer; the values are ``scale`` times as large."""
+    query, key, value = attention.q_proj, attention.k_proj, attention.v_proj
+    return (
+        torch.cat([query.weight, key.weight, value.weight * scale]),
+        torch.cat([query.bias, key.bias, value.bias * scale]),
+    )
 
 
 def activation(function: Callable[[Tensor], Tensor], scale: float) -> Callable[[Tensor], Tensor]:

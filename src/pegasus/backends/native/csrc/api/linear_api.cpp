@@ -71,7 +71,7 @@ PG_API int32_t pg_linear(PgRunner* runner, const Linear* w, const float* x, int3
     Quantized q{};
     if (linear_prepares(*w, m)) {
         if (!grow(runner, quantized_bytes(m, w->k))) return PG_NO_MEMORY;
-        q = quantized_at(runner->memory, m, w->k);
+        q = quantized_at(runner->memory, w->kind, m, w->k);
     }
     return guarded([&]() -> int32_t {
         linear_all(runner->pool, *w, x, ldx, &q, m, y, ldy, Epilogue{activation, residual, ld_residual});
@@ -83,7 +83,7 @@ PG_API int32_t pg_linear(PgRunner* runner, const Linear* w, const float* x, int3
 PG_API int32_t pg_quantize(PgRunner* runner, const float* x, int32_t m, int32_t k, int32_t ldx, uint8_t* bytes_MK,
                               float* scale_M) {
     if (!grow(runner, quantized_bytes(m, k))) return PG_NO_MEMORY;
-    const Quantized q = quantized_at(runner->memory, m, k);
+    const Quantized q = quantized_at(runner->memory, LINEAR_INT8, m, k);
     linear_quantize(x, m, k, ldx, &q, 0, m);
     for (int row = 0; row < m; ++row) linear_quantized_row(q, row, k, bytes_MK + static_cast<int64_t>(row) * k);
     std::memcpy(scale_M, q.scale_M, sizeof(float) * static_cast<size_t>(m));

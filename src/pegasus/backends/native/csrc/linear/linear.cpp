@@ -94,18 +94,18 @@ Share linear_share(const Linear& w, int m, int tid, int n) {
     return share_of(linear_panels(w), tid, n, m > 4 ? 2 : 1);  // kernels of many rows take two panels at once
 }
 
+// Bytes of a number that is made ready, at most; with tiles one that half weights meet has three parts.
+static int prepared_width(int kind) { return kind == LINEAR_F16 && cpu_level() == LEVEL_AMX ? 6 : 2; }
+
 // Rows are an odd number of cache lines apart, so that a column of a tile does not fall into one set of the cache.
-// With tiles a float takes three parts of two bytes.
-static int32_t stride_for(int k) {
-    return static_cast<int32_t>(round_up(k, 64) * (cpu_level() == LEVEL_AMX ? 6 : 2) + 64);
-}
+static int32_t stride_for(int kind, int k) { return static_cast<int32_t>(round_up(k, 64) * prepared_width(kind) + 64); }
 
-int64_t quantized_bytes(int m, int k) { return round_up(m, 16) * (stride_for(k) + 4); }
+int64_t quantized_bytes(int m, int k) { return round_up(m, 16) * (stride_for(LINEAR_F16, k) + 4); }
 
-Quantized quantized_at(void* memory, int m, int k) {
+Quantized quantized_at(void* memory, int32_t kind, int m, int k) {
     uint8_t* values = static_cast<uint8_t*>(memory);
-    const int64_t rows = round_up(m, 16);
-    return {values, reinterpret_cast<float*>(values + rows * stride_for(k)), stride_for(k)};
+    const int32_t stride = stride_for(kind, k);
+    return {values, reinterpret_cast<float*>(values + round_up(m, 16) * stride), stride};
 }
 
 bool linear_prepares(const Linear& w, int m) { return w.kind == LINEAR_INT8 || prepares_floats(w, m); }

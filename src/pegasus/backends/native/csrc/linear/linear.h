@@ -72,8 +72,8 @@ Share linear_share(const Linear& w, int m, int tid, int n);
 // Bytes of prepared rows that serve any kind of weights for up to m rows of k numbers.
 int64_t quantized_bytes(int m, int k);
 
-// A Quantized over such memory (aligned to 64 bytes) for m rows of k numbers.
-Quantized quantized_at(void* memory, int m, int k);
+// A Quantized over such memory (aligned to 64 bytes) for m rows of k numbers that weights of some kind want.
+Quantized quantized_at(void* memory, int32_t kind, int m, int k);
 
 // Whether linear_part reads prepared rows, so that the rows must be whole before it runs.
 bool linear_prepares(const Linear& w, int m);

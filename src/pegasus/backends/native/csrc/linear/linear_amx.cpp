@@ -1,17 +1,13 @@
 // Tiles: int8 for any number of rows, bfloat16 for many. A tile holds 16 rows of 64 bytes; a panel is a column of them.
 //
 // Every call sets the tiles up and gives them back, so that a thread that computes nothing has no tile state to save.
-// With more than 16 rows, 32 rows times 2 panels are summed at once: each tile that is loaded is used twice. Of x as
-// many rows, and of K as much, are taken at a time as stay in the second-level cache while all panels pass; sums that
-// are not complete wait in memory of the thread.
+// With more than 16 rows, 32 rows times 2 panels are summed at once: each tile that is loaded is used twice.
 #include "cpu/tiles.h"
 #include "linear/linear_finish.h"
+#include "linear/linear_groups.h"
 
 namespace {
 
-constexpr int TILE = 16;           // rows of a tile
-constexpr int TILE_BYTES = 1024;   // of a whole tile of weights
-constexpr int GROUP_ROWS = 256;    // of x that stay in the cache
 constexpr int GROUP_PANELS = 32;   // whose sums wait in memory, at most
 constexpr int CHUNK_TILES = 16;    // tiles along K that are summed before the next panel
 constexpr int AHEAD_TILES = 2;     // tiles of weights that are asked for before they are needed, with few rows
@@ -155,19 +151,12 @@ void multiply_chunk(const LinearWork& work, Share rows, Share panels, int begin,
 
 template <int Kind>
 void many_rows(const LinearWork& work) {
-    const int count = tiles_of(Kind, work.w.k);
     int32_t* waiting = static_cast<int32_t*>(linear_scratch(sizeof(int32_t) * GROUP_ROWS * GROUP_PANELS * LINEAR_PANEL));
     set_tiles(TILE);
-    for (int row = 0; row < work.m; row += GROUP_ROWS) {
-        const Share rows{row, work.m - row < GROUP_ROWS ? work.m : row + GROUP_ROWS};
-        for (int panel = work.panel_begin; panel < work.panel_end; panel += GROUP_PANELS) {
-            const Share panels{panel, work.panel_end - panel < GROUP_PANELS ? work.panel_end : panel + GROUP_PANELS};
-            for (int begin = 0; begin < count; begin += CHUNK_TILES) {
-                const int end = count - begin < CHUNK_TILES ? count : begin + CHUNK_TILES;
-                multiply_chunk<Kind>(work, rows, panels, begin, end, waiting);
-            }
-        }
-    }
+    const int tiles = tiles_of(Kind, work.w.k);
+    by_groups(work, tiles, GROUP_PANELS, CHUNK_TILES, [&](Share rows, Share panels, int begin, int end) {
+        multiply_chunk<Kind>(work, rows, panels, begin, end, waiting);
+    });
     _tile_release();
 }
 

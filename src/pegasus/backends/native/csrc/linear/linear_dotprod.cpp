@@ -36,9 +36,5 @@ void multiply_bytes(const LinearWork& work, int row, int panel) {
 }  // namespace
 
 void linear_dotprod_int8(const LinearWork& work) {
-    for (int panel = work.panel_begin; panel < work.panel_end; ++panel) {
-        for (int row = 0; row < work.m; row += ROWS) {
-            kernel_for_rows(work.m - row, [](auto r) { return &multiply_bytes<r>; })(work, row, panel);
-        }
-    }
+    by_panels(work, [](auto r) { return &multiply_bytes<r>; });
 }

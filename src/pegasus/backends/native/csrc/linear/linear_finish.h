@@ -39,6 +39,14 @@ auto kernel_for_rows(int rows, const Kernel& kernel) {
     return kernel(std::integral_constant<int, R>());
 }
 
+// Every panel, and for each all rows in blocks of ROWS: the kernel that `kernel` makes of a number of rows does a block.
+template <class Kernel>
+void by_panels(const LinearWork& work, const Kernel& kernel) {
+    for (int panel = work.panel_begin; panel < work.panel_end; ++panel) {
+        for (int row = 0; row < work.m; row += ROWS) kernel_for_rows(work.m - row, kernel)(work, row, panel);
+    }
+}
+
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES)));

@@ -7,14 +7,12 @@
 // Rows of x are cut when they are made ready, [row][part][K]; weights panel by panel, into memory of the thread.
 #include "cpu/tiles.h"
 #include "linear/linear_finish.h"
+#include "linear/linear_groups.h"
 
 namespace {
 
-constexpr int TILE = 16;         // rows of a tile
-constexpr int TILE_BYTES = 1024;
 constexpr int TILE_K = 32;       // numbers along K in a tile
 constexpr int WIDTH = 4;         // panels whose sums are made at once
-constexpr int GROUP_ROWS = 256;  // of x that stay in the second-level cache
 constexpr int GROUP_PANELS = 16; // whose sums wait in memory, at most
 constexpr int CHUNK_TILES = 8;   // tiles along K that are summed before the next panels: their parts fill the first-level cache
 constexpr int X_PARTS = 3, W_PARTS = 2;
@@ -138,17 +136,10 @@ void linear_amx_f16(const LinearWork& work) {
     int32_t* waiting = reinterpret_cast<int32_t*>(weights + cut);
     const TileShapes shapes;
     shapes.use();
-    const int count = tiles_of(work.w.k);
-    for (int row = 0; row < work.m; row += GROUP_ROWS) {
-        const Share rows{row, work.m - row < GROUP_ROWS ? work.m : row + GROUP_ROWS};
-        for (int panel = work.panel_begin; panel < work.panel_end; panel += GROUP_PANELS) {
-            const Share panels{panel, work.panel_end - panel < GROUP_PANELS ? work.panel_end : panel + GROUP_PANELS};
-            for (int begin = 0; begin < count; begin += CHUNK_TILES) {
-                const int end = count - begin < CHUNK_TILES ? count : begin + CHUNK_TILES;
-                multiply_chunk(work, rows, panels, begin, end, weights, waiting);
-            }
-        }
-    }
+    const int tiles = tiles_of(work.w.k);
+    by_groups(work, tiles, GROUP_PANELS, CHUNK_TILES, [&](Share rows, Share panels, int begin, int end) {
+        multiply_chunk(work, rows, panels, begin, end, weights, waiting);
+    });
     _tile_release();
 }
 

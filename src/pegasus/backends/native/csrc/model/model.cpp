@@ -26,7 +26,7 @@ Rows Worker::normed(const PgNorm& norm, const float* x, int count, const Linear&
     Rows made{out, width, count, {}};
     if (linear_prepares(next, count)) {
         Buffer& memory = alone ? own.prepared : space.prepared;
-        made.prepared = quantized_at(memory.room<char>(quantized_bytes(count, width)), count, width);
+        made.prepared = quantized_at(memory.room<char>(quantized_bytes(count, width)), next.kind, count, width);
         linear_prepare(next, out, width, count, &made.prepared, rows.begin, rows.end);
     }
     end(PART_NORM);
@@ -40,7 +40,7 @@ Rows Worker::ready(const Linear& next, const float* x, int ld, int count) {
     const bool alone = count <= kAlone;
     const Share rows = alone ? Share{0, count} : share(count);
     Buffer& memory = alone ? own.prepared : space.prepared;
-    made.prepared = quantized_at(memory.room<char>(quantized_bytes(count, next.k)), count, next.k);
+    made.prepared = quantized_at(memory.room<char>(quantized_bytes(count, next.k)), next.kind, count, next.k);
     linear_prepare(next, x, ld, count, &made.prepared, rows.begin, rows.end);
     end(PART_NORM);
     if (!alone) wait();

@@ -66,7 +66,9 @@ def take(
         keys, values = memory.cross_keys[number], memory.cross_values[number]
         found = attention.attend_source(query, keys, values, memory.cross_mask, memory.beams, tuning)
         step.add(found, layer.cross_out)
-        step.add(step.activated(layer.last_norm, layer.inner), layer.outer)
+        relu = weights.activate is functional.relu
+        hidden = step.normed(layer.last_norm, layer.inner, relu=relu)
+        step.add(hidden if relu else weights.activate(hidden), layer.outer)
     return _scored(weights, step.finish(), count, tuning)
 
 
@@ -102,12 +104,6 @@ class _FewRows:
         """What a layer makes of the normalized residual."""
         return products.norm_product(self.states_RD, norm, layer, self.weights.eps, relu, self.tuning)
 
-    def activated(self, norm: Pair, layer: Pair) -> Tensor:
-        """The same, with the activation."""
-        if self.weights.activate is functional.relu:
-            return self.normed(norm, layer, relu=True)
-        return self.weights.activate(self.normed(norm, layer))
-
     def add(self, found: Tensor, layer: Pair) -> None:
         """Adds what a layer makes of something to the residual."""
         products.add_product(self.states_RD, found, layer, 1 / self.weights.scale, self.tuning)
@@ -136,12 +132,6 @@ class _ManyRows:
             return products.product(states, layer, relu, self.tuning)
         found = functional.linear(states, *layer)
         return found.relu_() if relu else found
-
-    def activated(self, norm: Pair, layer: Pair) -> Tensor:
-        """The same, with the activation."""
-        if self.weights.activate is functional.relu:
-            return self.normed(norm, layer, relu=True)
-        return self.weights.activate(self.normed(norm, layer))
 
     def add(self, found: Tensor, layer: Pair) -> None:
         """Adds what a layer makes of something to the residual, at the next norm."""
