@@ -104,6 +104,7 @@ class Served:
     server: Server
     writer: Any
     client: httpx.Client
+    summarizer: Summarizer
 
     def wait_until_computing(self) -> None:
         assert self.writer.reached.wait(LONG_WAIT)
@@ -124,8 +125,9 @@ def served(
     options: ServeOptions | None = None, writer: Any = None, sharing: Any = None, opened: Any = None
 ) -> Iterator[Served]:
     writer = writer or make_writer()
+    summarizer = opened or make_summarizer(writer)
     server = make_server(
-        lambda: opened or make_summarizer(writer),
+        lambda: summarizer,
         options or ServeOptions(port=0),
         sharing or Sharing(join_seconds=0),
     )
@@ -133,7 +135,7 @@ def served(
     thread.start()
     wait_until(lambda: server.room.state == "ready")
     with httpx.Client(base_url=server.url, timeout=LONG_WAIT, trust_env=False) as client:
-        yield Served(server, writer, client)
+        yield Served(server, writer, client, summarizer)
     writer.gate.set()
     server.should_exit = True
     thread.join(LONG_WAIT)

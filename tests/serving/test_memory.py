@@ -41,7 +41,7 @@ def test_holes_in_the_heap_go_back_to_the_system():
 def test_an_engine_room_gives_back_what_it_worked_with(serving):
     with serving() as one:
         trimmed = []
-        one.server.room._trimmer = Trimmer(
+        one.server.room._engine._trimmer = Trimmer(
             lambda: trimmed.append(True), iter(range(0, 10_000, 25)).__next__
         )
         for _ in range(3):

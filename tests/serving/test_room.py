@@ -18,10 +18,10 @@ import httpx
 import pytest
 
 from pegasus.errors import Overloaded
+from pegasus.serving.engine_room import EngineRoom
 from pegasus.serving.interleaving import Sharing
 from pegasus.serving.options import ServeOptions
 from pegasus.serving.orders import Order
-from pegasus.serving.room import EngineRoom
 from pegasus.summarizer import Settings
 
 TEXT = "One two three four five six. Seven eight nine ten."

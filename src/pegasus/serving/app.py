@@ -21,11 +21,11 @@ from pegasus.serving.own_routes import own_routes
 from pegasus.serving.page_routes import page_routes
 from pegasus.serving.pipeline_routes import pipeline_routes
 from pegasus.serving.problems import JsonResponse, Problem, problem_of, problem_of_fields
-from pegasus.serving.room import EngineRoom
+from pegasus.serving.room import Room
 from pegasus.serving.streaming import ClientLeft
 
 
-def create_app(room: EngineRoom, options: ServeOptions) -> Guard:
+def create_app(room: Room, options: ServeOptions) -> Guard:
     """Return the application.
 
     Args:

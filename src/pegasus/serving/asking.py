@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pegasus.serving.model_facts import ModelFacts
 from pegasus.serving.options import ServeOptions
 from pegasus.serving.orders import Event, Order, Words, writes_word_by_word
 from pegasus.serving.problems import Problem
-from pegasus.serving.room import EngineRoom
-from pegasus.summarizer import Settings, Summarizer, Summary
+from pegasus.serving.room import Room
+from pegasus.summarizer import Settings, Summary
 
 End = Summary | Exception
 
@@ -50,7 +51,7 @@ class Asking:
 
     def __init__(
         self,
-        room: EngineRoom,
+        room: Room,
         options: ServeOptions,
         texts: Sequence[str],
         changes: dict[str, Any],
@@ -66,10 +67,10 @@ class Asking:
         self._room = room
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
-        summarizer = room.opened()
-        settings = settings_within(summarizer, changes, options)
+        model = room.opened()
+        settings = settings_within(model, changes, options)
         #: Whether words come before the whole.
-        self.words = words and writes_word_by_word(settings, summarizer.writer.beams)
+        self.words = words and writes_word_by_word(settings, model.beams)
         deadline = time.monotonic() + min(timeout or options.deadline, options.deadline)
         self.orders = [
             Order(text, settings, deadline, self._teller(index), self.words)
@@ -109,7 +110,7 @@ class Asking:
         self._room.give_up(self.orders)
 
 
-def settings_within(summarizer: Summarizer, changes: dict[str, Any], options: ServeOptions) -> Settings:
+def settings_within(model: ModelFacts, changes: dict[str, Any], options: ServeOptions) -> Settings:
     """Return the settings of a request.
 
     Raises:
@@ -120,12 +121,12 @@ def settings_within(summarizer: Summarizer, changes: dict[str, Any], options: Se
     _limit("num_beams", changes.get("num_beams"), options.most_beams)
     _limit("num_beam_groups", told.get("num_beam_groups"), options.most_beams)
     _limit("extend_limit", changes.get("extend_limit"), options.most_extend)
-    longest = options.most_summary or summarizer.writer.limit
+    longest = options.most_summary or model.limit
     for name in ("max_new_tokens", "min_new_tokens", "max_length", "min_length"):
         _limit(name, told.get(name), longest)
-    defaults = {"extend_limit": min(options.most_extend, summarizer.settings.extend_limit)}
-    return summarizer.settings.changed(
-        **{**defaults, **changes, "generate": {**summarizer.settings.generate, **told}}
+    defaults = {"extend_limit": min(options.most_extend, model.settings.extend_limit)}
+    return model.settings.changed(
+        **{**defaults, **changes, "generate": {**model.settings.generate, **told}}
     )
 
 

@@ -15,7 +15,7 @@ from pegasus.serving.answers import ErrorBody
 from pegasus.serving.asking import Asking, End, Usage
 from pegasus.serving.options import ServeOptions
 from pegasus.serving.problems import Problem, problem_of
-from pegasus.serving.room import EngineRoom
+from pegasus.serving.room import Room
 from pegasus.serving.streaming import while_connected
 from pegasus.summarizer import Summary
 
@@ -48,13 +48,13 @@ SIMPLE_REFUSALS: dict[int | str, dict[str, Any]] = {
 class Desk:
     """Takes what routes want to the room."""
 
-    room: EngineRoom
+    room: Room
     options: ServeOptions
 
     @property
     def model(self) -> str:
         """What the model is called; of a folder only its own name."""
-        own = self.room.summarizer.name if self.room.summarizer is not None else ""
+        own = self.room.facts.name if self.room.facts is not None else ""
         if self.options.name is not None:
             return self.options.name
         return Path(own).name if Path(own).is_absolute() or Path(own).exists() else own

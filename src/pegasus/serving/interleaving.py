@@ -11,11 +11,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from pegasus.errors import DeadlineExceeded, PegasusError
 from pegasus.serving.orders import Event, Order, Words
-from pegasus.serving.watching import Watcher
 from pegasus.summarizer import Summarizer
 from pegasus.summarizer.context import Context
 from pegasus.summarizer.document import summarize_text
@@ -41,6 +40,26 @@ class Sharing:
     batch_tokens: int = 8192
     most_batches: int = 4
     join_seconds: float = 0.01
+
+
+class Meter(Protocol):
+    """Counts what an engine does."""
+
+    def began(self, seconds: float) -> None:
+        """A text's first batch begins, so long after it was taken."""
+        ...
+
+    def batch(self, jobs: int) -> None:
+        """A batch begins."""
+        ...
+
+    def stepped(self) -> None:
+        """A step of a search was computed."""
+        ...
+
+    def computing(self, jobs: int) -> None:
+        """So many jobs are in the batches under way."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +99,7 @@ class Interleaver:
     Args:
         summarizer: the model, and the name that results give it.
         sharing: how it is shared.
-        watcher: counts what is done.
+        meter: counts what is done; None: nobody does.
         clock: seconds.
     """
 
@@ -88,11 +107,11 @@ class Interleaver:
         self,
         summarizer: Summarizer,
         sharing: Sharing,
-        watcher: Watcher | None = None,
+        meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.summarizer, self.sharing, self.clock = summarizer, sharing, clock
-        self.watcher = watcher or Watcher()
+        self.meter = meter or _Uncounted()
         self._talks: dict[Order, Talk] = {}
         self._fresh: list[Order] = []
         self._waiting: list[_Waiting] = []
@@ -150,7 +169,7 @@ class Interleaver:
         for run in self._turns():
             if run in self._running:
                 self._step(run)
-        self.watcher.standing(len(self._talks), sum(len(run.wanted) for run in self._running))
+        self.meter.computing(sum(len(run.wanted) for run in self._running))
 
     def _turns(self) -> list[_Running]:
         """Return the batches that get a step now: all, in turn.
@@ -202,7 +221,7 @@ class Interleaver:
         for order in {id(one.order): one.order for one in batch}.values():
             order.batches += 1
             if order.batches == 1:
-                self.watcher.began(self.clock() - order.arrived)
+                self.meter.began(self.clock() - order.arrived)
         try:
             if batch:
                 self._running.append(self._begun(batch))
@@ -214,7 +233,7 @@ class Interleaver:
         settings = batch[0].order.settings.for_generate()
         tell = self._teller(batch[0].order) if batch[0].words else None
         writing = self.summarizer.writer.begin([one.job for one in batch], settings, tell)
-        self.watcher.batch(len(batch))
+        self.meter.batch(len(batch))
         return _Running(batch, writing, self.clock(), set(range(len(batch))))
 
     def _choose(self) -> list[_Waiting]:
@@ -263,7 +282,7 @@ class Interleaver:
     def _step(self, run: _Running) -> None:
         try:
             if run.writing.step():
-                self.watcher.stepped()
+                self.meter.stepped()
                 return
             drafts = run.writing.drafts()
         except Exception as error:
@@ -292,7 +311,6 @@ class Interleaver:
 
     def _tell(self, order: Order, event: Event) -> None:
         self.ended += 1
-        self.watcher.ended(event)
         order.tell(event)
 
     def _teller(self, order: Order) -> Tell:
@@ -303,6 +321,15 @@ class Interleaver:
                 order.tell(Words(text))
 
         return tell
+
+
+class _Uncounted:
+    """A meter that forgets."""
+
+    def began(self, seconds: float) -> None: ...
+    def batch(self, jobs: int) -> None: ...
+    def stepped(self) -> None: ...
+    def computing(self, jobs: int) -> None: ...
 
 
 class _Certain:

@@ -124,22 +124,21 @@ async def _events(asking: Asking, request: Request, model: str) -> AsyncIterator
 
 
 def _info(desk: Desk) -> dict[str, Any]:
-    summarizer, options = desk.room.opened(), desk.options
-    model = getattr(summarizer.writer, "model", None)
+    model, options = desk.room.opened(), desk.options
     return {
         "model": desk.model,
         "version": pegasus.__version__,
         "state": desk.room.state,
-        "device": None if model is None else str(model.device),
-        "dtype": None if model is None else str(model.dtype).removeprefix("torch."),
-        "input_tokens": min(summarizer.writer.limit, summarizer.reader.limit),
-        "summary_tokens": summarizer.writer.usual.most,
-        "num_beams": summarizer.writer.beams,
+        "device": model.device,
+        "dtype": model.dtype,
+        "input_tokens": model.input_tokens,
+        "summary_tokens": model.summary_tokens,
+        "num_beams": model.beams,
         "limits": {
             "body_bytes": options.most_body,
             "documents": options.most_documents,
             "num_beams": options.most_beams,
-            "max_new_tokens": options.most_summary or summarizer.writer.limit,
+            "max_new_tokens": options.most_summary or model.limit,
             "extend_limit": options.most_extend,
             "texts": options.most_texts,
             "deadline_seconds": options.deadline,

@@ -16,10 +16,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pegasus.errors import BadSetting
 from pegasus.serving.app import create_app
+from pegasus.serving.engine_room import EngineRoom
 from pegasus.serving.guard import Guard
 from pegasus.serving.interleaving import Sharing
 from pegasus.serving.options import ServeOptions
-from pegasus.serving.room import EngineRoom
+from pegasus.serving.room import Room
 from pegasus.summarizer import Summarizer
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        room: EngineRoom,
+        room: Room,
         app: Guard,
         options: ServeOptions,
         listening: socket.socket,

@@ -60,17 +60,20 @@ class Watcher:
         self._latency.labels(route).observe(seconds)
 
     def refused(self, why: str, texts: int) -> None:
-        """So many texts were not taken: "full" or "leaving"."""
+        """So many texts were not taken: "full", "late", or the state that the room is in."""
         self._refused.labels(why).inc(texts)
 
     def began(self, seconds: float) -> None:
         """A text's first batch begins, so long after it was taken."""
         self._queue.observe(seconds)
 
-    def standing(self, texts: int, computed: int) -> None:
-        """How many texts have not ended, and how many jobs are computed at this moment."""
+    def standing(self, texts: int) -> None:
+        """How many texts were taken and have not ended."""
         self._texts.set(texts)
-        self._computed.set(computed)
+
+    def computing(self, jobs: int) -> None:
+        """How many jobs are in the batches under way."""
+        self._computed.set(jobs)
 
     def batch(self, jobs: int) -> None:
         """A batch begins."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -138,15 +139,15 @@ def test_what_was_cut_is_said(there):
 
 
 def test_warnings_are_shown(there, running):
-    settings = running.server.room.summarizer.settings
-    running.server.room.summarizer.settings = settings.changed(check=True)
-    number = running.server.room.summarizer.reader.encode(["Smithsonia 77"])[0][:2]
+    facts = running.server.room.facts
+    running.server.room.facts = replace(facts, settings=facts.settings.changed(check=True))
+    number = running.summarizer.reader.encode(["Smithsonia 77"])[0][:2]
     running.writer.says = lambda job: (*job.tokens[:3], *number)
     try:
         there.write(TEXT).summarize()
     finally:
         running.writer.says = None
-        running.server.room.summarizer.settings = settings
+        running.server.room.facts = facts
     told = there.page.locator(".warnings li").all_text_contents()
     assert told == ["numbers: not in the text: 77", "names: not in the text: Smithsonia"]
 
