@@ -210,6 +210,7 @@ template <class Kind>
 void attend(const Attend& a) {
     int first = 0;
     for (; a.rows - first > kRows / 2; first += kRows) attend_rows<Kind, kRows>(a, first);
+    for (; a.rows - first > 2; first += 4) attend_rows<Kind, 4>(a, first);
     for (; a.rows - first > 1; first += 2) attend_rows<Kind, 2>(a, first);
     if (first < a.rows) attend_rows<Kind, 1>(a, first);
 }

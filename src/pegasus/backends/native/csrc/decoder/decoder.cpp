@@ -27,23 +27,26 @@ public:
         if (step_.positions > 0) scores(worker);
     }
 
-    // Puts together what the threads found about the scores.
+    // Puts together what was found about the scores: in one order, whoever found it, so that sums are always the same.
     void merge_scores() {
         PgScores& scores = session_.scores;
         for (int row = 0; row < scores.rows; ++row) {
             const size_t at = static_cast<size_t>(row);
-            for (const Found& found : found_)
-                PgScores::merge(scores.greatest[at], scores.sums[at], found.greatest[at], found.sums[at]);
+            for (size_t i = at; i < found_.size(); i += static_cast<size_t>(scores.rows))
+                PgScores::merge(scores.greatest[at], scores.sums[at], found_[i].greatest, found_[i].sum);
             scores.summed[at] = scores.mapped[at] = 1;
             scores.strange[at] = __builtin_isfinite(scores.sums[at]) ? 0 : 1;
         }
     }
 
 private:
+    // In a stretch of the scores of a row: the greatest, and the sum of their exponentials relative to it.
     struct Found {
-        std::vector<float> greatest;
-        std::vector<double> sums;
+        float greatest;
+        float sum;
     };
+
+    static constexpr int kStretchPanels = 8 * SCORE_BLOCK / LINEAR_PANEL;
 
     void arrange() {
         int widest = width_, longest = cache_.length();
@@ -59,11 +62,8 @@ private:
         number_ = kKvBytes[kv_kind_];
         if (step_.hidden) session_.hidden.room<float>(int64_t{count_} * width_);
         if (step_.positions > 0) session_.scores.shape(step_.rows * step_.positions);
-        found_.resize(static_cast<size_t>(model_.pool.size()));
-        for (Found& found : found_) {
-            found.greatest.assign(static_cast<size_t>(session_.scores.rows), -__builtin_inff());
-            found.sums.assign(static_cast<size_t>(session_.scores.rows), 0.0);
-        }
+        stretches_ = (linear_panels(model_.network.head) + kStretchPanels - 1) / kStretchPanels;
+        found_.resize(static_cast<size_t>(stretches_) * static_cast<size_t>(session_.scores.rows));
     }
 
     void embed(Worker& worker) {
@@ -77,17 +77,17 @@ private:
         worker.wait();
     }
 
-    // Where each thread can do all of its heads by itself, from their projections to what they mix, nobody has to wait
-    // in between.
+    // Where a thread can do a head by itself, from its projection to what it mixes, nobody has to wait in between.
     bool by_heads(const Worker& worker, int heads) const {
         return head_width_ % LINEAR_PANEL == 0 && heads % worker.n == 0;
     }
 
     // Columns of one of the stacked matrices that make some heads.
-    void project_heads(const Linear& w, const Rows& rows, int which, int heads, Share mine) {
+    void project_heads(const Linear& w, const Rows& rows, int which, int heads, Share taken) {
         const int first = which * heads * head_width_;
         linear_part(w, rows.x, rows.ld, &rows.prepared, rows.count, wide_, w.n, {},
-                    (first + mine.begin * head_width_) / LINEAR_PANEL, (first + mine.end * head_width_) / LINEAR_PANEL);
+                    (first + taken.begin * head_width_) / LINEAR_PANEL,
+                    (first + taken.end * head_width_) / LINEAR_PANEL);
     }
 
     void add_to_states(Worker& worker, const Linear& w, const float* x, Part part) {
@@ -102,13 +102,15 @@ private:
     void self_attention(Worker& worker, const PgDecoderLayer& layer, int index) {
         const Rows rows = worker.normed(layer.attention_norm, states_, count_, layer.qkv);
         if (by_heads(worker, layer.heads)) {
-            const Share mine = worker.share(layer.heads);
-            for (int which = 0; which < 3; ++which) project_heads(layer.qkv, rows, which, layer.heads, mine);
-            worker.end(PART_QKV);
-            // Head by head: the rows of a text look at nearly the same words, which are then still near.
-            for (int head = mine.begin; head < mine.end; ++head) {
-                for (int row = 0; row < step_.rows; ++row) self_unit(worker, layer, index, row, head);
-            }
+            worker.take(worker.share(layer.heads), 1, 1, [&](Share taken) {
+                for (int which = 0; which < 3; ++which) project_heads(layer.qkv, rows, which, layer.heads, taken);
+                worker.end(PART_QKV);
+                // Head by head: the rows of a text look at nearly the same words, which are then still near.
+                for (int head = taken.begin; head < taken.end; ++head) {
+                    for (int row = 0; row < step_.rows; ++row) self_unit(worker, layer, index, row, head);
+                }
+                worker.end(PART_ATTENTION);
+            });
         } else {
             worker.linear(layer.qkv, rows, wide_, layer.qkv.n);
             worker.end(PART_QKV);
@@ -152,12 +154,14 @@ private:
         const int texts = static_cast<int>(session_.texts.size());
         const Rows rows = worker.normed(layer.cross_norm, states_, count_, layer.cross_q);
         if (by_heads(worker, layer.cross_heads)) {
-            const Share mine = worker.share(layer.cross_heads);
-            project_heads(layer.cross_q, rows, 0, layer.cross_heads, mine);
-            worker.end(PART_CROSS_QUERY);
-            for (int text = 0; text < texts; ++text) {
-                for (int head = mine.begin; head < mine.end; ++head) cross_unit(worker, layer, index, text, head);
-            }
+            worker.take(worker.share(layer.cross_heads), 1, 1, [&](Share taken) {
+                project_heads(layer.cross_q, rows, 0, layer.cross_heads, taken);
+                worker.end(PART_CROSS_QUERY);
+                for (int head = taken.begin; head < taken.end; ++head) {
+                    for (int text = 0; text < texts; ++text) cross_unit(worker, layer, index, text, head);
+                }
+                worker.end(PART_CROSS_ATTENTION);
+            });
         } else {
             worker.linear(layer.cross_q, rows, wide_, layer.cross_q.n);
             worker.end(PART_CROSS_QUERY);
@@ -230,26 +234,23 @@ private:
         PgScores& scores = session_.scores;
         const Linear& head = model_.network.head;
         const Rows rows = worker.normed(model_.network.decoder_norm, asked_about(worker), scores.rows, head);
-        constexpr int kBlockPanels = SCORE_BLOCK / LINEAR_PANEL, kStretchPanels = 8 * kBlockPanels;
-        const Share mine = share_of(linear_panels(head), worker.tid, worker.n, kBlockPanels);
-        for (int panel = mine.begin; panel < mine.end; panel += kStretchPanels) {
-            const int end = std::min(panel + kStretchPanels, mine.end);
-            linear_part(head, rows.x, rows.ld, &rows.prepared, rows.count, scores.values, scores.stride, {}, panel,
-                        end);
-            worker.end(PART_HEAD);
-            survey(worker, panel * LINEAR_PANEL, std::min(end * LINEAR_PANEL, scores.vocabulary));
-        }
-        worker.end(PART_HEAD);
+        worker.take(worker.share(stretches_), 1, 1, [&](Share taken) {
+            for (int stretch = taken.begin; stretch < taken.end; ++stretch) {
+                const int panel = stretch * kStretchPanels, end = std::min(panel + kStretchPanels, linear_panels(head));
+                linear_part(head, rows.x, rows.ld, &rows.prepared, rows.count, scores.values, scores.stride, {}, panel,
+                            end);
+                worker.end(PART_HEAD);
+                survey(worker, stretch, panel * LINEAR_PANEL, std::min(end * LINEAR_PANEL, scores.vocabulary));
+            }
+        });
     }
 
-    void survey(Worker& worker, int begin, int end) {
+    void survey(Worker& worker, int stretch, int begin, int end) {
         PgScores& scores = session_.scores;
-        Found& found = found_[static_cast<size_t>(worker.tid)];
+        Found* found = found_.data() + int64_t{stretch} * scores.rows;
         for (int row = 0; row < scores.rows; ++row) {
-            float here, sum;
             float* maxima = scores.block_max + int64_t{row} * scores.blocks() + begin / SCORE_BLOCK;
-            worker.kernels.survey(scores.row(row) + begin, end - begin, maxima, &here, &sum);
-            PgScores::merge(found.greatest[static_cast<size_t>(row)], found.sums[static_cast<size_t>(row)], here, sum);
+            worker.kernels.survey(scores.row(row) + begin, end - begin, maxima, &found[row].greatest, &found[row].sum);
         }
         worker.end(PART_SURVEY);
     }
@@ -268,7 +269,8 @@ private:
     float* states_ = nullptr;
     float* wide_ = nullptr;
     float* mixed_ = nullptr;
-    std::vector<Found> found_;
+    int stretches_ = 0;
+    std::vector<Found> found_;  // [stretch][row]
 };
 
 }  // namespace

@@ -50,17 +50,10 @@ Rows Worker::ready(const Linear& next, const float* x, int ld, int count) {
 void Worker::linear(const Linear& w, const Rows& rows, float* y, int ldy, const Epilogue& epilogue) {
     constexpr int kGrain = 4, kPieces = 4;  // kernels of many rows take up to four panels at once
     const Share mine = linear_share(w, rows.count, tid, n);
-    const auto multiply = [&](Share panels) {
-        linear_part(w, rows.x, rows.ld, &rows.prepared, rows.count, y, ldy, epilogue, panels.begin, panels.end);
-    };
-    if (n == 1) return multiply(mine);
     const int piece = ((mine.end - mine.begin) / kPieces + kGrain) / kGrain * kGrain;
-    own.panels.set(mine);
-    for (Share panels; panels = own.panels.take(piece), panels.begin < panels.end;) multiply(panels);
-    for (int other = (tid + 1) % n; other != tid; other = (other + 1) % n) {
-        WorkRange& theirs = space.own[static_cast<size_t>(other)].panels;
-        for (Share panels; panels = theirs.steal(kGrain), panels.begin < panels.end;) multiply(panels);
-    }
+    take(mine, piece, kGrain, [&](Share panels) {
+        linear_part(w, rows.x, rows.ld, &rows.prepared, rows.count, y, ldy, epilogue, panels.begin, panels.end);
+    });
 }
 
 void Worker::embed(const Linear& table, int64_t token, const float* position, float* state) const {

@@ -21,7 +21,7 @@ constexpr int64_t kGroupTokens = 1024;
 // What one thread has for itself.
 struct Own {
     Buffer normed, prepared, queries, scratch;
-    WorkRange panels;  // of the linear under way
+    WorkRange left;  // of what is shared out
 };
 
 // Buffers of a pass, each for all rows.
@@ -77,6 +77,18 @@ public:
     Rows ready(const Linear& next, const float* x, int ld, int count);
     // This thread's columns of y, and some of another's where that one is late. Everybody waits before the next.
     void linear(const Linear& w, const Rows& rows, float* y, int ldy, const Epilogue& epilogue = {});
+
+    // Calls work(share) for one's own share, `piece` at a time, then for multiples of `grain` of what others have not begun.
+    template <class Work>
+    void take(Share mine, int piece, int grain, const Work& work) {
+        if (n == 1) return work(mine);
+        own.left.set(mine);
+        for (Share taken; taken = own.left.take(piece), taken.begin < taken.end;) work(taken);
+        for (int other = (tid + 1) % n; other != tid; other = (other + 1) % n) {
+            WorkRange& theirs = space.own[static_cast<size_t>(other)].left;
+            for (Share taken; taken = theirs.steal(grain), taken.begin < taken.end;) work(taken);
+        }
+    }
 
     void wait() {
         model.pool.barrier();
