@@ -22,7 +22,9 @@ constexpr LinearKernel kKernels[][4] = {
 constexpr QuantizeKernel kQuantize[] = {
     linear_portable_quantize, nullptr, nullptr,       linear_avx2_quantize,  linear_avxvnni_quantize,
     linear_avx512_quantize,   linear_avx512_quantize, linear_avx512_quantize};
-// Of the levels that want float rows made ready too, by kind of the weights.
+constexpr QuantizeKernel kPack[] = {linear_portable_pack, nullptr,            nullptr,            linear_avx2_pack,
+                                    linear_avx2_pack,     linear_avx512_pack, linear_avx512_pack, linear_avx512_pack};
+// Of the levels that want float rows in another form, by kind of the weights.
 constexpr LinearKernel kPreparedKernels[][3] = {
     {}, {}, {}, {}, {}, {}, {nullptr, linear_avx512bf16_bf16, nullptr}, {nullptr, linear_amx_bf16, linear_amx_f16}};
 constexpr QuantizeKernel kPrepare[][3] = {
@@ -35,6 +37,7 @@ constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_i8mm_int8},
 };
 constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize, linear_dotprod_quantize, linear_dotprod_quantize};
+constexpr QuantizeKernel kPack[] = {linear_portable_pack, linear_portable_pack, linear_portable_pack};
 constexpr LinearKernel kPreparedKernels[][3] = {{}, {}, {}};
 constexpr QuantizeKernel kPrepare[][3] = {{}, {}, {}};
 #else
@@ -42,6 +45,7 @@ constexpr LinearKernel kKernels[][4] = {
     {linear_portable_f32, linear_portable_bf16, linear_portable_f16, linear_portable_int8},
 };
 constexpr QuantizeKernel kQuantize[] = {linear_portable_quantize};
+constexpr QuantizeKernel kPack[] = {linear_portable_pack};
 constexpr LinearKernel kPreparedKernels[][3] = {{}};
 constexpr QuantizeKernel kPrepare[][3] = {{}};
 #endif
@@ -53,23 +57,33 @@ constexpr size_t kLevels = LEVEL_I8MM + 1;
 #else
 constexpr size_t kLevels = LEVEL_PORTABLE + 1;
 #endif
-static_assert(std::size(kKernels) == kLevels && std::size(kQuantize) == kLevels);
+static_assert(std::size(kKernels) == kLevels && std::size(kQuantize) == kLevels && std::size(kPack) == kLevels);
+static_assert(std::size(kBlockRows) == kLevels);
 static_assert(std::size(kPreparedKernels) == kLevels && std::size(kPrepare) == kLevels);
 
-// From how many rows on float rows are made ready. Tiles are slow to set up, and with up to 8 rows (16, of half)
+// Whether a level has such kernels for this kind at all.
+bool converts(int kind) { return kind != LINEAR_INT8 && kPrepare[cpu_level()][kind] != nullptr; }
+
+// From how many rows on float rows are converted. Tiles are slow to set up, and with up to 8 rows (16, of half)
 // reading the weights takes the time; vectors that add pairs are quicker from the first row on, and a row's numbers then
 // never depend on how many there are.
-int prepared_rows(int kind) {
+int converted_rows(int kind) {
     if (cpu_level() == LEVEL_AMX) return kind == LINEAR_BF16 ? 9 : 17;
     return 1;
 }
 
-bool prepares_floats(const Linear& w, int m) {
-    return w.kind != LINEAR_INT8 && kPreparedKernels[cpu_level()][w.kind] != nullptr && m >= prepared_rows(w.kind);
+bool converts(const Linear& w, int m) { return converts(w.kind) && m >= converted_rows(w.kind); }
+
+// What makes m rows ready for such weights; null where they are read as they are.
+QuantizeKernel preparation(const Linear& w, int m) {
+    const int level = cpu_level();
+    if (w.kind == LINEAR_INT8) return kQuantize[level];
+    if (converts(w, m)) return kPrepare[level][w.kind];
+    return whole_rows(m, kBlockRows[level]) > 0 ? kPack[level] : nullptr;
 }
 
 LinearKernel kernel_for(const Linear& w, int m) {
-    return (prepares_floats(w, m) ? kPreparedKernels[cpu_level()] : kKernels[cpu_level()])[w.kind];
+    return (converts(w, m) ? kPreparedKernels[cpu_level()] : kKernels[cpu_level()])[w.kind];
 }
 
 struct Scratch {
@@ -94,8 +108,12 @@ Share linear_share(const Linear& w, int m, int tid, int n) {
     return share_of(linear_panels(w), tid, n, m > 4 ? 2 : 1);  // kernels of many rows take two panels at once
 }
 
-// Bytes of a number that is made ready, at most; with tiles one that half weights meet has three parts.
-static int prepared_width(int kind) { return kind == LINEAR_F16 && cpu_level() == LEVEL_AMX ? 6 : 2; }
+// Bytes of a number that is made ready, at most: a float as it is, what it is converted to, or its three parts.
+static int prepared_width(int kind) {
+    if (kind == LINEAR_INT8) return 2;
+    if (!converts(kind)) return 4;
+    return kind == LINEAR_F16 ? 6 : 2;
+}
 
 // Rows are an odd number of cache lines apart, so that a column of a tile does not fall into one set of the cache.
 static int32_t stride_for(int kind, int k) { return static_cast<int32_t>(round_up(k, 64) * prepared_width(kind) + 64); }
@@ -108,7 +126,7 @@ Quantized quantized_at(void* memory, int32_t kind, int m, int k) {
     return {values, reinterpret_cast<float*>(values + round_up(m, 16) * stride), stride};
 }
 
-bool linear_prepares(const Linear& w, int m) { return w.kind == LINEAR_INT8 || prepares_floats(w, m); }
+bool linear_prepares(const Linear& w, int m) { return preparation(w, m) != nullptr; }
 
 void linear_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int row_begin, int row_end) {
     kQuantize[cpu_level()](x, m, k, ldx, q, row_begin, row_end);
@@ -128,8 +146,7 @@ void linear_quantized_row(const Quantized& q, int row, int k, uint8_t* bytes_K) 
 }
 
 void linear_prepare(const Linear& w, const float* x, int ldx, int m, const Quantized* q, int row_begin, int row_end) {
-    if (w.kind == LINEAR_INT8) linear_quantize(x, m, w.k, ldx, q, row_begin, row_end);
-    if (prepares_floats(w, m)) kPrepare[cpu_level()][w.kind](x, m, w.k, ldx, q, row_begin, row_end);
+    if (const QuantizeKernel prepare = preparation(w, m)) prepare(x, m, w.k, ldx, q, row_begin, row_end);
 }
 
 void linear_part(const Linear& w, const float* x, int ldx, const Quantized* q, int m, float* y, int ldy,

@@ -55,7 +55,7 @@ struct Epilogue {
 
 // Rows of x made ready: round(x / scale) for int8, as bytes 128 more than that, with a sign, or as
 // numbers of 16 bits; bfloat16 for bf16 weights, and three of them a number for f16 weights, where there are
-// instructions for it and more than some rows.
+// instructions for it and more than some rows; else, of many rows, floats in blocks.
 struct Quantized {
     uint8_t* values;  // aligned to 64 bytes
     float* scale_M;   // LINEAR_INT8 only
@@ -90,7 +90,8 @@ void linear_quantize(const float* x, int m, int k, int ldx, const Quantized* q, 
 void linear_quantized_row(const Quantized& q, int row, int k, uint8_t* bytes_K);
 
 // Columns 16 * panel_begin .. min(N, 16 * panel_end) of y [M, ldy], of which column 0 stands at y[0]. x is read where
-// linear_prepares() is false, q where it is true. Any m >= 0, any range of panels; nothing is written outside.
+// linear_prepares() is false; where it is true q, and x for rows of floats that fill no block. Any m >= 0, any range of
+// panels; nothing is written outside.
 void linear_part(const Linear& w, const float* x, int ldx, const Quantized* q, int m, float* y, int ldy,
                  const Epilogue& e, int panel_begin, int panel_end);
 

@@ -16,16 +16,13 @@
 
 namespace {
 
-// ROWS rows share one reading of the weights; with many rows, WIDE panels share one reading of x. Both are what the
-// registers hold: 24 of 32 as sums with AVX-512, 12 of 16 with AVX2.
+// ROWS rows share one reading of the weights; with many rows, WIDE panels share one reading of x.
 #if defined(__AVX512F__)
-constexpr int LANES = 16, ROWS = 12, WIDE = 2;
+constexpr int LANES = 16, ROWS = kBlockRows[LEVEL_AVX512], WIDE = 2;
 #elif defined(__AVX2__)
-constexpr int LANES = 8, ROWS = 6, WIDE = 1;
-#elif defined(__aarch64__)
-constexpr int LANES = 4, ROWS = 6, WIDE = 1;
+constexpr int LANES = 8, ROWS = kBlockRows[LEVEL_AVX2], WIDE = 1;
 #else
-constexpr int LANES = 4, ROWS = 3, WIDE = 1;
+constexpr int LANES = 4, ROWS = kBlockRows[LEVEL_PORTABLE], WIDE = 1;
 #endif
 constexpr int PARTS = LINEAR_PANEL / LANES;
 constexpr int AHEAD = 4096;  // bytes of weights that are asked for before they are needed, with few rows

@@ -3,6 +3,7 @@
 // Everything defined here has internal linkage: each file gets its own copy, compiled for its own instructions.
 #pragma once
 
+#include "cpu/cpu.h"
 #include "cpu/half.h"
 #include "linear/linear.h"
 
@@ -22,12 +23,24 @@ struct LinearWork {
 using LinearKernel = void (*)(const LinearWork&);
 using QuantizeKernel = void (*)(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
 
-// One of each for every level. Those of int8 read prepared rows, as do those below; the others read x.
+// Rows that the vectors of each level take at once: what the registers hold beside weights. With AVX-512 24 of 32 are sums,
+// with AVX2 12 of 16.
+#if defined(__x86_64__)
+inline constexpr int kBlockRows[] = {3, 0, 0, 6, 6, 12, 12, 12};
+#elif defined(__aarch64__)
+inline constexpr int kBlockRows[] = {6, 6, 6};
+#else
+inline constexpr int kBlockRows[] = {3};
+#endif
+
+// One of each for every level. Those of int8 read prepared rows, as do those below; the others read whole blocks of many
+// rows as `pack` has laid them, and x otherwise.
 #define LINEAR_KERNELS(level)                                                                                    \
     void linear_##level##_f32(const LinearWork&);                                                                \
     void linear_##level##_bf16(const LinearWork&);                                                               \
     void linear_##level##_f16(const LinearWork&);                                                                \
     void linear_##level##_int8(const LinearWork&);                                                               \
+    void linear_##level##_pack(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);   \
     void linear_##level##_quantize(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end);
 
 LINEAR_KERNELS(portable)
@@ -55,6 +68,9 @@ void* linear_scratch(int64_t bytes);
 namespace {
 
 inline int64_t round_up(int64_t value, int64_t grain) { return (value + grain - 1) / grain * grain; }
+
+// Of m rows as many as make whole blocks of `rows`, where there are so many that laying them out anew pays; else none.
+constexpr int whole_rows(int m, int rows) { return m > 2 * rows ? m / rows * rows : 0; }
 
 // K as it is in packed memory.
 inline int padded_k(int kind, int k) {

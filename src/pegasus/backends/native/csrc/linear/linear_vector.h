@@ -8,7 +8,7 @@
 namespace {
 
 constexpr int CHUNK = 128;       // products that are added up one after the other
-constexpr int PACKED = 1 << 17;  // numbers of x that are packed at once
+constexpr int PACKED = 1 << 17;  // numbers of x that meet every panel before the next do
 
 // -- weights that are widened to float --------------------------------------------------------------------------
 
@@ -155,15 +155,23 @@ void multiply_few(const LinearWork& work, int row, int rows) {
     multiply_streaming<Weights, 1>(work, row, rows, panel);
 }
 
-// Rows [begin, end) of x, whole blocks of ROWS, as [K][ROWS] each: read one behind the other, and never from lines
-// that fall into one set of the cache, as rows 4096 bytes apart do.
-inline void pack_rows(const LinearWork& work, int begin, int end, float* out) {
-    for (int row = begin; row < end; row += ROWS) {
-        for (int r = 0; r < ROWS; ++r) {
-            const float* from = work.x + static_cast<int64_t>(row + r) * work.ldx;
-            for (int k = 0; k < work.w.k; ++k) out[static_cast<int64_t>(k) * ROWS + r] = from[k];
+// Of rows [begin, end) of x those in whole blocks of ROWS, as [K][ROWS] each: read one behind the other, and never from
+// lines that fall into one set of the cache, as rows 4096 bytes apart do.
+inline void pack_rows(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end) {
+    constexpr int PIECE = 64;  // along K, so that lines which rows of a block share are still near
+    const int whole = whole_rows(m, ROWS);
+    for (int row = begin, next; row < end && row < whole; row = next) {
+        const int first = row / ROWS * ROWS;
+        next = first + ROWS < end ? first + ROWS : end;
+        float* block = reinterpret_cast<float*>(q->values) + int64_t{first} * k;
+        for (int piece = 0; piece < k; piece += PIECE) {
+            const int last = piece + PIECE < k ? piece + PIECE : k;
+            for (int r = row; r < next; ++r) {
+                const float* from = x + int64_t{r} * ldx;
+                float* out = block + (r - first);
+                for (int i = piece; i < last; ++i) out[int64_t{i} * ROWS] = from[i];
+            }
         }
-        out += static_cast<int64_t>(ROWS) * work.w.k;
     }
 }
 
@@ -184,16 +192,15 @@ void multiply_panels(const LinearWork& work, const float* packed, float* waiting
     for (int p = 0; p < P; ++p) finish<SUMS_FLOAT>(work, row, rows, panel + p, &totals[0][p * PARTS], sizeof totals[0]);
 }
 
-// Whole blocks of rows: as many of them as a part of the second-level cache holds are packed and meet every panel.
+// Whole blocks of rows: as many of them as a part of the second-level cache holds meet every panel.
 template <class Weights>
 void multiply_blocks(const LinearWork& work, int rows) {
     const int64_t k = work.w.k, fit = PACKED / (k + 1) / ROWS * ROWS;
     const int group = static_cast<int>(fit < ROWS ? ROWS : fit);
-    float* waiting = static_cast<float*>(linear_scratch(sizeof(float) * group * (k + WIDE * LINEAR_PANEL)));
-    float* packed = waiting + static_cast<int64_t>(group) * WIDE * LINEAR_PANEL;
+    float* waiting = static_cast<float*>(linear_scratch(int64_t{sizeof(float)} * group * WIDE * LINEAR_PANEL));
     for (int row = 0; row < rows; row += group) {
         const int count = rows - row < group ? rows - row : group;
-        pack_rows(work, row, row + count, packed);
+        const float* packed = reinterpret_cast<const float*>(work.q->values) + row * k;
         int panel = work.panel_begin;
         for (; panel + WIDE <= work.panel_end; panel += WIDE) {
             multiply_panels<Weights, WIDE>(work, packed, waiting, row, count, panel);
@@ -204,7 +211,7 @@ void multiply_blocks(const LinearWork& work, int rows) {
 
 template <class Weights>
 void multiply(const LinearWork& work) {
-    const int whole = work.m > 2 * ROWS ? work.m / ROWS * ROWS : 0;
+    const int whole = whole_rows(work.m, ROWS);
     if (whole > 0) multiply_blocks<Weights>(work, whole);
     if (whole < work.m) multiply_few<Weights>(work, whole, work.m - whole);
 }
@@ -251,7 +258,10 @@ void quantize_rows(const float* x, int k, int ldx, const Quantized* q, int begin
 #define LINEAR_VECTOR_KERNELS(level)                                                  \
     void linear_##level##_f32(const LinearWork& work) { multiply<WeightsF32>(work); } \
     void linear_##level##_bf16(const LinearWork& work) { multiply<WeightsBf16>(work); } \
-    void linear_##level##_f16(const LinearWork& work) { multiply<WeightsF16>(work); }
+    void linear_##level##_f16(const LinearWork& work) { multiply<WeightsF16>(work); } \
+    void linear_##level##_pack(const float* x, int m, int k, int ldx, const Quantized* q, int begin, int end) { \
+        pack_rows(x, m, k, ldx, q, begin, end);                                          \
+    }
 
 #define LINEAR_QUANTIZE(level, Number, offset)                                                                    \
     void linear_##level##_quantize(const float* x, int, int k, int ldx, const Quantized* q, int begin, int end) { \
