@@ -16,6 +16,7 @@
     ├── BadData              (ValueError)   a row or a file of input cannot be used; knows file and line
     ├── Overloaded           (RuntimeError) too much is waiting, or nothing is taken any more
     ├── DeadlineExceeded     (TimeoutError) time was up before the result was there
+    ├── EngineLost           (RuntimeError) a process that computed died, and so did the next one
     └── WriteFailed          (OSError)      a result cannot be written: a full disk, a closed stream
 
 Those that users of transformers catch also inherit the builtin in brackets. A message has three parts:
@@ -103,6 +104,10 @@ class Overloaded(PegasusError, RuntimeError):
 
 class DeadlineExceeded(PegasusError, TimeoutError):
     """Time was up before the result was there; what was under way for it has been given up."""
+
+
+class EngineLost(PegasusError, RuntimeError):
+    """A process of a server that computed has died, and a second try was no better, or not possible."""
 
 
 class WriteFailed(PegasusError, OSError):

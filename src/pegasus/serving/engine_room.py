@@ -62,6 +62,7 @@ class EngineRoom(AdmittingRoom):
             self.failure = error
             self._become("failed")
             return
+        self.watcher.engines(1)
         self._become("ready", unless=("leaving",))
         try:
             self._engine.work()

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
+from typing import Literal
+
+Form = Literal["json", "text"]
+#: The loggers that the command sets levels of; the first is the root.
+_LEVELLED = ("", "pegasus", "py.warnings")
 
 
 class TextFormatter(logging.Formatter):
@@ -42,6 +50,25 @@ class JsonFormatter(logging.Formatter):
             line["error"] = None if kind is None else kind.__name__
             line["lines"] = None if trace is None else _lines(trace)
         return json.dumps(line)
+
+
+def set_form(form: Form) -> None:
+    """Have what is logged written in a form."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+
+
+def same_log(form: Form) -> Callable[[], None]:
+    """Return what gives another process, to which it can be sent, a log like this one's."""
+    return partial(_begin, form, {name: logging.getLogger(name).level for name in _LEVELLED})
+
+
+def _begin(form: Form, levels: Mapping[str, int]) -> None:
+    logging.basicConfig(stream=sys.stderr)
+    logging.captureWarnings(True)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    set_form(form)
 
 
 def _lines(trace: TracebackType) -> list[str]:

@@ -15,6 +15,7 @@ from pegasus.errors import BadSetting
 #: Bearer keys, separated by commas or white space.
 KEYS_VARIABLE = "PEGASUS_API_KEYS"
 _SHORTEST_KEY = 16
+_COUNTS = ("most_body", "most_head", "most_documents", "most_beams", "most_extend", "most_texts", "workers")
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -88,6 +89,8 @@ class ServeOptions:
         most_summary: new tokens that may be asked for; None: as many as the model has positions.
         most_extend: tokens that `long=extend` may read at once.
         most_texts: texts on their way at once, those under way included.
+        workers: how many engines compute side by side, each with its own model; one is a thread of the
+            server's process, several are processes.
         deadline: from a request to its answer.
         request_seconds: for a request to arrive, body and all.
         idle_seconds: between two requests of a connection.
@@ -108,13 +111,14 @@ class ServeOptions:
     most_summary: int | None = None
     most_extend: int = 4096
     most_texts: int = 256
+    workers: int = 1
     deadline: float = 60.0
     request_seconds: float = 10.0
     idle_seconds: float = 15.0
     drain_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("most_body", "most_head", "most_documents", "most_beams", "most_extend", "most_texts"):
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise BadSetting(f"{name} must be at least 1; found {getattr(self, name)}.")
         for name in ("deadline", "request_seconds", "idle_seconds", "drain_seconds"):

@@ -15,12 +15,14 @@ from pegasus.errors import (
     BadData,
     BadSetting,
     DeadlineExceeded,
+    EngineLost,
     NotOffered,
     Overloaded,
     PegasusError,
     TextTooLong,
     UnsupportedArgument,
 )
+from pegasus.serving.failures import kind_of, place_of
 from pegasus.serving.schemas import SettingsFields
 
 logger = logging.getLogger(__name__)
@@ -95,11 +97,13 @@ def problem_of(error: Exception) -> Problem:
         return Problem(status, str(error), code, retry_after=error.retry_after)
     if isinstance(error, DeadlineExceeded):
         return Problem(504, str(error), "deadline_exceeded", "timeout")
+    if isinstance(error, EngineLost):
+        return Problem(500, str(error), "engine_lost")
     for kind, code in _OF_THE_CLIENT.items():
         if isinstance(error, kind):
             return Problem(422, str(error), code)
     if not isinstance(error, PegasusError):
-        logger.error("unexpected %s at %s", type(error).__name__, _place(error))
+        logger.error("unexpected %s at %s", kind_of(error), place_of(error))
         return Problem(500, "This server failed; its log says where.", "internal_error")
     logger.error("%s: %s", type(error).__name__, error)
     return Problem(500, "The model failed; this server's log says why.", "model_failed")
@@ -125,16 +129,6 @@ def problem_of_fields(errors: Sequence[Mapping[str, Any]]) -> Problem:
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, SettingsFields.model_fields, n=1)
     return "there is no such field" + (f"; did you mean {near[0]}?" if near else "")
-
-
-def _place(error: Exception) -> str:
-    """Where an error was raised; what it says may hold words of a document."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "nowhere"
-    return f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}"
 
 
 def seconds_shown(seconds: float) -> float:

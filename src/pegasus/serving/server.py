@@ -20,6 +20,7 @@ from pegasus.serving.engine_room import EngineRoom
 from pegasus.serving.guard import Guard
 from pegasus.serving.interleaving import Sharing
 from pegasus.serving.options import ServeOptions
+from pegasus.serving.process_room import ProcessRoom
 from pegasus.serving.room import Room
 from pegasus.summarizer import Summarizer
 
@@ -33,28 +34,39 @@ _LAST_SECONDS = 3
 
 
 def serve(
-    open_summarizer: Callable[[], Summarizer], options: ServeOptions, sharing: Sharing | None = None
+    open_summarizer: Callable[[], Summarizer],
+    options: ServeOptions,
+    sharing: Sharing | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> None:
     """Serve until a signal says that it is enough.
 
     Args:
-        open_summarizer: opens the model, on the thread that computes.
+        open_summarizer: opens the model, on the thread that computes; where processes do, it is sent there.
         options: where and for whom.
         sharing: how the model is shared.
+        prepare: is called first in each process that computes, and sent there.
 
     Raises:
         BadSetting: the address cannot be listened on.
         PegasusError: the model cannot be opened.
     """
-    make_server(open_summarizer, options, sharing).serve_to_the_end()
+    make_server(open_summarizer, options, sharing, prepare).serve_to_the_end()
 
 
 def make_server(
-    open_summarizer: Callable[[], Summarizer], options: ServeOptions, sharing: Sharing | None = None
+    open_summarizer: Callable[[], Summarizer],
+    options: ServeOptions,
+    sharing: Sharing | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> Server:
     """Return a server that holds its port and has not begun; see `serve`."""
     listening = _listen(options)
-    room = EngineRoom(open_summarizer, sharing, options.most_texts)
+    room: Room = EngineRoom(open_summarizer, sharing, options.most_texts)
+    if options.workers > 1:
+        room = ProcessRoom(
+            open_summarizer, sharing, options.most_texts, engines=options.workers, prepare=prepare
+        )
     app = create_app(room, options)
     config = uvicorn.Config(
         app,

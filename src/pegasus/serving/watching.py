@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 import pegasus
+from pegasus.serving.failures import kind_of
 from pegasus.serving.orders import Event
 from pegasus.summarizer import Summary
 
@@ -45,6 +46,10 @@ class Watcher:
         self._read = Counter("pegasus_input_tokens", "Tokens of texts that were read.", **known)
         self._written = Counter("pegasus_summary_tokens", "Tokens of summaries written.", **known)
         self._refused = Counter("pegasus_refused", "Texts not taken, and why.", ["why"], **known)
+        self._engines = Gauge("pegasus_engines", "Engines that take texts.", **known)
+        self._restarts = Counter(
+            "pegasus_engine_restarts", "Engine processes started in the place of one that died.", **known
+        )
         build = Gauge("pegasus_build_info", "The version that runs.", ["version"], **known)
         build.labels(pegasus.__version__).set(1)
 
@@ -79,9 +84,17 @@ class Watcher:
         """A batch begins."""
         self._batches.observe(jobs)
 
-    def stepped(self) -> None:
-        """A step of a search was computed."""
-        self._steps.inc()
+    def stepped(self, steps: int = 1) -> None:
+        """Steps of searches were computed."""
+        self._steps.inc(steps)
+
+    def engines(self, count: int) -> None:
+        """So many engines take texts."""
+        self._engines.set(count)
+
+    def restarted(self) -> None:
+        """An engine process is started in the place of one that died."""
+        self._restarts.inc()
 
     def left(self) -> None:
         """Somebody did not wait for a text to end."""
@@ -89,7 +102,7 @@ class Watcher:
 
     def ended(self, event: Event) -> None:
         """A text has ended."""
-        end = "summary" if isinstance(event, Summary) else type(event).__name__
+        end = kind_of(event) if isinstance(event, Exception) else "summary"
         self._ended.labels(end).inc()
         if isinstance(event, Summary):
             self._read.inc(event.used_tokens)

@@ -8,6 +8,7 @@ or the variable PEGASUS_API_KEYS. /healthz answers from the start, /readyz when 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pegasus.cli.exits import OK
@@ -29,6 +30,7 @@ _EXAMPLES = """\
 examples:
   pegasus serve
   pegasus serve --model google/pegasus-xsum --port 9000
+  pegasus serve --dtype int8 --workers 8
   pegasus serve --host 0.0.0.0 --api-keys keys.txt
 """
 
@@ -48,6 +50,14 @@ def declare(parser: argparse.ArgumentParser) -> None:
         declare_threads,
     ):
         declare_one(group)
+    group.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="engines side by side, each a process with its own model and --threads, by default its share "
+        "of the cores (default: 1, within the server's process)",
+    )
 
 
 def _declare_place(group: Any) -> None:
@@ -102,27 +112,40 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes, and return the exit code."""
     _require_packages()
     from pegasus.serving.interleaving import Sharing
+    from pegasus.serving.logs import same_log
     from pegasus.serving.server import serve
     from pegasus.summarizer import Summarizer
     from pegasus.summarizer.settings import Settings
 
     check_backend(arguments.backend)
     check_threads(arguments.threads)
+    _check_workers(arguments.workers)
     Settings(batch_size=arguments.batch_size)
     options = _options(arguments)
     _set_up_log(arguments)
-
-    def open_summarizer() -> Summarizer:
-        return Summarizer.from_pretrained(
-            arguments.model,
-            backend=arguments.backend,
-            device=arguments.device,
-            dtype=arguments.dtype,
-            threads=arguments.threads,
-        )
-
-    serve(open_summarizer, options, Sharing(batch_size=arguments.batch_size))
+    open_summarizer = partial(
+        Summarizer.from_pretrained,
+        arguments.model,
+        backend=arguments.backend,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        threads=_threads_each(arguments.threads, arguments.workers),
+    )
+    serve(open_summarizer, options, Sharing(batch_size=arguments.batch_size), same_log(arguments.log))
     return OK
+
+
+def _check_workers(count: int) -> None:
+    from pegasus.backends.threads import threads_for
+
+    threads_for(count, "--workers")
+
+
+def _threads_each(asked: int | None, workers: int) -> int | None:
+    """The threads of each engine: where nobody says, those of the machine are shared by all."""
+    from pegasus.backends.threads import usual_threads
+
+    return max(1, usual_threads() // workers) if asked is None and workers > 1 else asked
 
 
 def _options(arguments: argparse.Namespace) -> ServeOptions:
@@ -141,6 +164,7 @@ def _options(arguments: argparse.Namespace) -> ServeOptions:
         most_summary=arguments.max_summary_tokens,
         most_extend=arguments.max_extend_tokens,
         most_texts=arguments.max_queue,
+        workers=arguments.workers,
         deadline=arguments.deadline,
         request_seconds=arguments.request_timeout,
         drain_seconds=arguments.drain_timeout,
@@ -150,10 +174,9 @@ def _options(arguments: argparse.Namespace) -> ServeOptions:
 def _set_up_log(arguments: argparse.Namespace) -> None:
     import logging
 
-    from pegasus.serving.logs import JsonFormatter, TextFormatter
+    from pegasus.serving.logs import set_form
 
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(JsonFormatter() if arguments.log == "json" else TextFormatter())
+    set_form(arguments.log)
     if not (arguments.quiet or arguments.debug):
         logging.getLogger("pegasus").setLevel(logging.INFO)
 
