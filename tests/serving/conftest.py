@@ -122,12 +122,16 @@ def wait_until(true: Any) -> None:
 
 @contextmanager
 def served(
-    options: ServeOptions | None = None, writer: Any = None, sharing: Any = None, opened: Any = None
+    options: ServeOptions | None = None,
+    writer: Any = None,
+    sharing: Any = None,
+    opened: Any = None,
+    opening: Any = None,
 ) -> Iterator[Served]:
     writer = writer or make_writer()
     summarizer = opened or make_summarizer(writer)
     server = make_server(
-        lambda: summarizer,
+        opening or (lambda: summarizer),
         options or ServeOptions(port=0),
         sharing or Sharing(join_seconds=0),
     )

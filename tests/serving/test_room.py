@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from pegasus.errors import Overloaded
@@ -183,58 +178,3 @@ def test_nothing_is_taken_before_the_model_is_there():
     opened.set()
     room.stop()
     assert room.state == "failed"
-
-
-def test_a_model_that_cannot_be_opened_ends_the_server(tmp_path):
-    run = subprocess.run(
-        [sys.executable, "-m", "pegasus", "serve", "--port", "0", "--model", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert run.returncode == 1
-    assert "Traceback" not in run.stderr
-    assert str(tmp_path) in run.stderr
-
-
-def test_the_bundled_model_is_served_and_a_signal_ends_it_in_order(tmp_path):
-    """The whole command: real tokens, a signal while requests are under way, and an exit code of 0."""
-    command = [sys.executable, "-m", "pegasus", "serve", "--port", "0", "--threads", "1"]
-    environment = {**os.environ, "PEGASUS_API_KEYS": "a-key-of-more-than-sixteen"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if json.loads(line)["message"] == "ready":
-                break
-        else:
-            pytest.fail("".join(lines))
-        url = re.search(r"http://[\d.:]+", lines[0])[0]
-        head = {"Authorization": "Bearer a-key-of-more-than-sixteen"}
-        text = "A new bridge opened in Paris. Thousands came to see it. The mayor spoke of a great day."
-
-        def ask(beams):
-            body = {"document": text, "num_beams": beams, "min_new_tokens": 60}
-            return httpx.post(f"{url}/v1/summarize", json=body, headers=head, timeout=60, trust_env=False)
-
-        def running():
-            told = httpx.get(f"{url}/metrics", headers=head, trust_env=False).text
-            return float(re.search(r"^pegasus_texts (\S+)", told, re.MULTILINE)[1])
-
-        with ThreadPoolExecutor(4) as pool:
-            answers = [pool.submit(ask, beams) for beams in (1, 2, 4, 4)]
-            while running() == 0 and not all(answer.done() for answer in answers):
-                time.sleep(0.01)
-            process.send_signal(signal.SIGTERM)
-            results = [answer.result() for answer in answers]
-        assert {result.status_code for result in results} <= {200, 503}
-        assert any(result.status_code == 200 for result in results)
-        assert all(len(one.json()["summary"]) > 20 for one in results if one.status_code == 200)
-        rest = process.stderr.read()
-        assert process.wait(30) == 0
-        assert "bridge" not in "".join(lines) + rest
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
