@@ -124,10 +124,21 @@ def texts(url):
     return float(re.search(r"^pegasus_texts (\S+)", told, re.MULTILINE)[1])
 
 
+def deaf(pid):
+    """Whether a process holds back or ignores what the whole group is told, from its first moment on."""
+    with suppress(OSError):  # it has gone
+        status = Path(f"/proc/{pid}/status").read_text()
+        masks = [int(re.search(rf"^{name}:\s*(\w+)", status, re.M)[1], 16) for name in ("SigBlk", "SigIgn")]
+        return all((masks[0] | masks[1]) >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
+    return True
+
+
 @pytest.mark.parametrize("workers", [1, SEVERAL])
 def test_a_signal_while_it_starts_ends_it_in_order(workers):
     with commanded("--threads", "1", "--workers", str(workers)) as server:
         until(lambda: server.lines and len(server.group()) >= (1 if workers == 1 else 3))
+        for pid in server.group():
+            assert pid == server.process.pid or deaf(pid)
         server.signal_all(signal.SIGINT)
         assert server.end() == 0
         assert "Traceback" not in "".join(server.lines)
@@ -135,13 +146,14 @@ def test_a_signal_while_it_starts_ends_it_in_order(workers):
 
 
 @pytest.mark.parametrize("workers", [SEVERAL])
-@pytest.mark.parametrize("when", ["starting", "computing"])
+@pytest.mark.parametrize("when", ["starting", "resting", "computing"])
 def test_a_server_that_is_killed_leaves_no_process_behind(workers, when):
     with commanded("--threads", "1", "--workers", str(workers)) as server:
         if when == "starting":
             until(lambda: server.lines and len(server.group()) >= 3)
         else:
             server.wait_until_ready()
+        if when == "computing":
             body = {"documents": [TEXT] * 16, "num_beams": 8, "min_new_tokens": 100}
             with ThreadPoolExecutor(1) as pool:
                 waiting = pool.submit(
