@@ -77,6 +77,94 @@ def test_what_it_does_not_say_may_not(tokenizer, tmp_path, text):
     assert not one.read(one.start, text).may_end
 
 
+@pytest.mark.parametrize(
+    ("source", "summary"),
+    [
+        ("Rates rose by 0.75%.", "75%"),
+        ("It has 0.5 litres, or half a litre.", "50 litres"),
+        ("It has 0.5 litres, or half a litre.", "fifty litres"),
+        ("The rod measures 1.350 metres.", "1,350"),
+        ("There is a 5m fence.", "5 million"),
+        ("It cost $20m.", "$20."),
+        ("It cost $20 M.", "$20."),
+        ("It cost 20 bn euros.", "20 euros"),
+        ("Es kostet 20 Millionen Euro.", "20 Euro"),
+        ("It cost NOK 45 000.", "NOK 45."),
+        ("It began in the 20th century.", "in 1900"),
+        ("The 20th street is closed.", "twenty"),
+        ("He left on 5/3/20.", "in 1920"),
+        ("He came at 3 pm, or 15:00.", "15 people"),
+        ("He came at 3:00.", "fifteen"),
+        ("It was the nineties.", "ninety"),
+        ("It was in nineteen eighty-four.", "84"),
+        ("It is a ratio of 180/10.", "18"),
+        ("COVID19 came.", "19 people"),
+        ("The address 10.0.0.17 was down on 14.05.2024.", "100,017"),
+        ("The address 10.0.0.17 was down on 14.05.2024.", "14,052,024"),
+        ("Call 555-1234.", "1,234"),
+        ("Washington DC is a town.", "600"),
+        ("Louis XIV left a fortnight ago.", "fourteen"),
+        ("Louis XIV left a fortnight ago.", "14"),
+        ("It grew to 1,200.", "millions of people"),
+        ("It grew to 1,200.", "dozens of people"),
+    ],
+)
+def test_a_number_is_not_written_as_what_it_means_only_elsewhere(tokenizer, tmp_path, source, summary):
+    for mode in ("words", "names"):
+        one = wording(tokenizer, tmp_path, mode, source)
+        assert not one.read(one.start, summary).may_end
+
+
+@pytest.mark.parametrize(
+    ("source", "summary"),
+    [
+        ("It cost $20m.", "$20 million"),
+        ("It cost $20m.", "$20m"),
+        ("It cost 20bn euros.", "20 billion euros"),
+        ("It cost 1,5 Mio and 20 Mio.", "20 million"),
+        ("It cost 1.000.000 euros.", "1 million euros"),
+        ("It cost NOK 45 000.", "NOK 45 000"),
+        ("It cost NOK 45 000.", "NOK 45,000"),
+        ("It cost 12 345 euros.", "12 345 euros"),
+        ("It cost 40 to 50 million.", "40 million"),
+        ("It was in nineteen eighty-four.", "1984"),
+        ("It was in 2019-20.", "2020"),
+        ("It was in the 1990s.", "1990"),
+        ("It was on the 20th of May.", "20 May"),
+        ("Two dozen people left.", "24 people"),
+        ("3,400 people left.", "thousands of people"),
+        ("Thousands of people left.", "thousands of people"),
+        ("THOUSANDS left.", "Thousands left"),
+        ("Rates rose by 0.75%.", "0.75 %"),
+    ],
+)
+def test_a_number_may_be_written_as_what_it_says(tokenizer, tmp_path, source, summary):
+    for mode in ("words", "names"):
+        one = wording(tokenizer, tmp_path, mode, f"{source} euros people left in of million")
+        assert one.read(one.start, summary).may_end
+
+
+@pytest.mark.parametrize(
+    ("source", "held", "foreign"),
+    [
+        ("Mr. Okafor left. The mayor stayed.", ["Mr. Okafor left. People left"], ["Mr. People"]),
+        ("J. Okafor left in the U.S. since.", ["the U.S. People left", "J. Okafor"], ["J. People"]),
+        ("The mayor left. Dr. Who stayed.", ["Dr. Who", "Since. People left"], ["Dr. People"]),
+        (
+            "O'Malley and O’Brien left with D'Angelo's people.",
+            ["O'Malley", "O’Brien", "O’Brien's people", "D'Angelo's people", "D'Angelo"],
+            ["O'Brien", "D'Malley", "the Malley", "the O", "Angelo"],
+        ),
+        ("L'Espagne et l'eau d'Anne.", ["l'eau d'Espagne", "L'eau", "Anne"], []),
+        ("People don't go to John's.", ["people don't", "the John", "John's"], ["don't's"]),
+    ],
+)
+def test_no_title_initial_or_apostrophe_makes_a_name(tokenizer, tmp_path, source, held, foreign):
+    one = wording(tokenizer, tmp_path, "words", source)
+    assert [text for text in held if not one.read(one.start, text).may_end] == []
+    assert [text for text in foreign if one.read(one.start, text).may_end] == []
+
+
 def test_what_is_left_of_a_word_that_cannot_be_read_is_no_word(tokenizer, tmp_path):
     text = (
         "Łeople left \u4e2d100 streets of Peop\u4e2dle and x\u4e2d. \u4e2dPerson1\u4e2d met "

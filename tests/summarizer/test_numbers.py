@@ -180,6 +180,8 @@ DIFFERENT = [
     ("40 to 50 million people", "60 million people"),
     ("24 and 30 million people", "24 million people"),
     ("1'000'000 francs", "1,000 francs"),
+    ("Rates rose by 0.75 %", "Rates rose by 75 %"),
+    ("Rates rose by 0.5 percentage points", "Rates rose by fifty points"),
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -16,22 +16,32 @@ from pegasus.generation.processors.token_table import is_letter
 from pegasus.generation.processors.word_list import WordList
 from pegasus.generation.processors.wording import Lexicon, SourceWords
 from pegasus.summarizer.number_words import DECADES, ORDINALS, SCALES, TENS, UNITS
-from pegasus.summarizer.numbers import dated_months, find_numbers
+from pegasus.summarizer.numbers import SPACED_SCALES, dated_months, find_numbers
 from pegasus.summarizer.proper_names import opens_sentence
 from pegasus.summarizer.settings import COMMON_WORDS, FaithfulMode
 
 _LEAST_SPOKEN = 13  # smaller numbers are too common words to be held to a source
-_NUMBER_WORDS = frozenset({*UNITS, *TENS, *SCALES, *ORDINALS, *DECADES, "hundred", "dozen"})
+#: Words for many, and from how much on they may be said of a number.
+_ROUGH = {"dozens": 24, "hundreds": 200, **{f"{word}s": 2 * worth for word, worth in SCALES.items()}}
+_NUMBER_WORDS = frozenset({*UNITS, *TENS, *SCALES, *ORDINALS, *DECADES, "hundred", "dozen", *_ROUGH})
 _SMALL_NUMBERS = frozenset(
     word for words in (UNITS, ORDINALS) for word, value in words.items() if value < _LEAST_SPOKEN
 )
 _BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _APOSTROPHES = re.compile("['’]")
-_SCALE = "hundred|thousand|million|billion|trillion|mn|bn|tn|trn|lakh|lakhs|crore|crores|dozen"
+_SUFFIX = re.compile("['’](?:s|t|re|ve|ll|d|m)$")
+_ELIDED = re.compile(r"(?<!\w)([^\W\d_A-Z]{1,5})['’](?=\w)")
+# J. Smith, John F. Kennedy; not the U.S. President
+_INITIAL = re.compile(r"(?<![\w.])([^\W\d_a-z])\.(?= ?[^\W\d_a-z])")
+_SCALE = f"hundred|thousand|million|billion|trillion|dozen|{'|'.join(SPACED_SCALES)}"
 # Figures, whatever joins them ("1,200", "2019-20", "10:30"), what is attached ("20th", "5km"), their scale.
 _FIGURES = re.compile(
-    rf"\d(?:[\d.,:/⁄'’–—-]*\d)?(?P<attached>[^\W\d_]*[^\W_]*)(?P<scale>[ \u00a0-](?:{_SCALE})\b)?"
+    r"\d(?:[\d.,:/⁄'’–—-]*\d)?(?P<attached>[^\W\d_]*[^\W_]*)"
+    rf"(?P<scale>[ \u00a0-](?:(?i:{_SCALE})|[KMB])\b)?"
 )
+_MANY = re.compile(rf"\b(?:{'|'.join(_ROUGH)})\b", re.IGNORECASE)
+# Thousands by blanks; "988 901" may be two numbers of a table.
+_GROUPS = re.compile(r"(?<![\w.,])\d{1,3}(?: \d{3})+(?![\w]|[.,]\d)")
 _SINGLE = re.compile(r"\d(?:[\d.,:'’]*\d)?")
 _SHORT_SCALES = frozenset({"k", "m", "mn", "bn", "b", "tn", "trn"})
 
@@ -141,16 +151,21 @@ def read_source(text: str, lexicon: Lexicon, letters: frozenset[str]) -> SourceW
     }
     lists = (words, openers, set(_numbers(text)), names)
     by_bytes = lexicon.characters is not None
-    return SourceWords(*(WordList(_written(found, letters, by_bytes)) for found in lists))
+    words_of, openers_of, numbers_of, names_of = (
+        WordList(_written(found, letters, by_bytes)) for found in lists
+    )
+    initials = frozenset(match[1] for match in _INITIAL.finditer(text))
+    return SourceWords(words_of, openers_of, numbers_of, names_of, initials)
 
 
 def _names_and_words(text: str) -> Iterator[str]:
     seen: set[str] = set()
+    elided = {match[1] for match in _ELIDED.finditer(text)}
     for match in _words(text):
         whole = match.group()
         if whole in seen and not whole.istitle():
             continue
-        parts = {whole, *_APOSTROPHES.split(whole)}
+        parts = _parts_of_word(whole, elided)
         opens = any(map(str.istitle, parts)) and opens_sentence(
             text[max(0, match.start() - 8) : match.start()]
         )
@@ -160,6 +175,15 @@ def _names_and_words(text: str) -> Iterator[str]:
         if opens:
             yield from (word.lower() for word in parts if word.istitle() and not is_number_word(word))
     yield from (month.capitalize() for month in dated_months(text))
+
+
+def _parts_of_word(whole: str, elided: Container[str]) -> set[str]:
+    """A word, and what its apostrophes join: the "l" and "eau" of "l'eau", but nothing of O'Malley."""
+    bare = _SUFFIX.sub("", whole)
+    first, *others = _APOSTROPHES.split(bare)
+    if others and first[0].isupper() and others[0][:1].isupper() and first.lower() not in elided:
+        return {whole, bare}
+    return {whole, bare, first, *others}
 
 
 def _words(text: str) -> Iterator[re.Match[str]]:
@@ -189,9 +213,12 @@ def is_number_word(word: str) -> bool:
 
 def _numbers(text: str) -> Iterator[str]:
     """Every way in which the numbers of a text may be written."""
+    groups = list(_GROUPS.finditer(text))
+    yield from (match.group() for match in groups)
+    within = {place for match in groups if match.group().endswith("00") for place in range(*match.span())}
     for match in _FIGURES.finditer(text):
-        if match.start() and (text[match.start() - 1].isalpha()):
-            continue  # the end of a word: "COVID19"
+        if match.start() in within or (match.start() and text[match.start() - 1].isalpha()):
+            continue  # a part of "45 000"; the end of a word: "COVID19"
         yield match.group()
         attached = match["attached"]
         if match["scale"]:
@@ -201,16 +228,24 @@ def _numbers(text: str) -> Iterator[str]:
             yield match.group()[:-1]
         if not attached or attached.lower() not in _SHORT_SCALES:
             yield from _SINGLE.findall(match.group())
+    yield from (match.group().lower() for match in _MANY.finditer(text))
     for number in find_numbers(text):
         written = " ".join(number.written.split())
         if not written[:1].isdigit() and any(part in _NUMBER_WORDS for part in _parts(written)):
             yield from (written, written.lower(), written[0].upper() + written[1:].lower())
-        for value in number.needed:
+        for value in number.same:
             yield from _ways_to_write(value)
+            yield from _roughly(value)
 
 
 def _parts(written: str) -> list[str]:
     return re.split(r"[\s-]+", written.lower())
+
+
+def _roughly(value: Fraction) -> Iterator[str]:
+    """The word for many that a number is: 3,400 are thousands."""
+    least = max((one for one in _ROUGH.values() if one <= value), default=None)
+    yield from (word for word, one in _ROUGH.items() if one == least)
 
 
 def _ways_to_write(value: Fraction) -> Iterator[str]:

@@ -11,10 +11,20 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from pegasus.summarizer.number_words import SCALES, TENS, UNITS, VOCABULARY, NumberWords, Token
+from pegasus.summarizer.number_words import (
+    DECADES,
+    ORDINALS,
+    SCALES,
+    TENS,
+    UNITS,
+    VOCABULARY,
+    NumberWords,
+    Spoken,
+    Token,
+)
 from pegasus.summarizer.roman import find_numerals
 
 _VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
@@ -74,7 +84,8 @@ _FOREIGN_SCALES |= dict.fromkeys(("mio", "millionen", "millions", "millones", "m
 _FOREIGN_SCALES |= dict.fromkeys(
     ("mrd", "milliarde", "milliarden", "milliard", "milliards", "miliardi"), 10**9
 )
-_SPACED_SCALES = ("bn", "mn", "tn", "trn", *_FOREIGN_SCALES)
+#: Scales that stand behind figures and a blank.
+SPACED_SCALES = ("bn", "mn", "tn", "trn", *_FOREIGN_SCALES)
 _SHORT_SCALES |= _FOREIGN_SCALES
 # "40 to 50 million", "$1-2bn": the scale is that of both.
 _RANGE = re.compile(
@@ -82,6 +93,15 @@ _RANGE = re.compile(
     rf"(?:[$€£]?\d[\d.,]{{0,12}}|(?:{'|'.join({**UNITS, **TENS})})(?:-[a-z]{{3,5}})?)[ -]?"
     r"(hundred|thousand|million|billion|trillion|k|m|mn|bn|tn)\b"
 )
+# What makes figures a part of something else: COVID-19, 555-1234, 2019-20; and £5m, which is no length.
+_WITHIN_NAME = re.compile(r"[^\W\d_][-‐‑–]?$")
+_WITHIN_FIGURES = re.compile(r"\d[-–/:.,]$")
+_SECOND_YEAR = re.compile(r"(?:^|\D)(1[0-9]|20)\d\d[-–/]$")
+_CURRENCY = re.compile(r"[$€£¥₹]\s?$")
+# 20th, 1990s, 3pm, 20 century
+_NO_COUNT = re.compile(r"(?:st|nd|rd|th|s)\b|[ \u00a0]?[ap]\.?m\b|[- ]century")
+_PER_CENT = re.compile(r"\s?(?:%|‰|per ?cent|percentage|basis)")
+_CENTURY = re.compile(r"[ -]century")
 _CLOCK_HOURS = {word: value for word, value in UNITS.items() if 1 <= value <= 12}
 _SPOKEN_CLOCK = re.compile(
     rf"\b(half|quarter|ten|twenty|five) (past|to) ({'|'.join(_CLOCK_HOURS)}|1?\d)\b", re.IGNORECASE
@@ -104,6 +124,8 @@ class Number:
         parts: the numbers it is written with, each with its values; a source that has all of them has it
             too ("9/11", "3.5.2020").
         exact: whether a summary can be held to it.
+        same: the values that it says whatever it counts. The others hang on what is meant: 0.5 may be 50 %,
+            5m is 5 million or metres, 3:00 may be 15:00, and the 20th century began in 1900.
     """
 
     written: str
@@ -111,6 +133,7 @@ class Number:
     needed: frozenset[Fraction]
     parts: tuple[frozenset[Fraction], ...] = field(default=())
     exact: bool = True
+    same: frozenset[Fraction] = frozenset()
 
     def known_by(self, known: frozenset[Fraction]) -> bool:
         """Whether a source with these values has the number."""
@@ -171,10 +194,14 @@ def unknown_numbers(summary: str, known: frozenset[Fraction]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Figure:
-    """What figures say by themselves: any of the readings, or all of the parts."""
+    """What figures say by themselves: any of the readings, or all of the parts.
+
+    Where they are `sure` the first reading is theirs whatever they count.
+    """
 
     readings: tuple[Fraction, ...]
     parts: tuple[Fraction, ...] = ()
+    sure: bool = True
 
 
 def _read(text: str, figures: dict[int, tuple[str, _Figure]]) -> Iterator[Number]:
@@ -199,9 +226,12 @@ def _read(text: str, figures: dict[int, tuple[str, _Figure]]) -> Iterator[Number
             values |= _years_of_century(spoken.value, text[end : end + 9])
             values |= _scale_of_range(spoken.value, text[end : end + 32], text[max(0, end - 24) : end])
             held = spoken.exact and spoken.value >= _LEAST_SPOKEN
-            yield Number(text[token.start : end], values, values, exact=held)
+            same = _said_by_words(spoken, tokens[spoken.stop - 1].word, text[end : end + 32])
+            yield Number(text[token.start : end], values, values, exact=held, same=same)
         else:
-            yield _number(text, figures[token.start], spoken.value, end)
+            number = _number(text, figures[token.start], spoken.value, end)
+            same = _said_by_figures(text, token, figures[token.start][1], spoken.value, end)
+            yield replace(number, same=same)
         place = spoken.stop
 
 
@@ -218,12 +248,39 @@ def _number(text: str, found: tuple[str, _Figure], value: Fraction, end: int) ->
         *figure.readings,
         *_after(figure.readings[0], text[end : end + 32], text[max(0, end - 24) : end]),
     }
-    for reading in figure.readings:
-        values |= _percent(reading)
+    if not _PER_CENT.match(text, end):  # 0.75 % is not 75 %
+        for reading in figure.readings:
+            values |= _percent(reading)
     parts = tuple(frozenset({part}) for part in figure.parts)
     if len(parts) == 3 and figure.parts[-1] < 100:  # 3.5.20
         parts = (*parts[:2], frozenset({figure.parts[-1] + century for century in (0, 1900, 2000)}))
     return Number(written, frozenset(values.union(*parts)), frozenset(values), parts)
+
+
+def _said_by_words(spoken: Spoken, last: str, after: str) -> frozenset[Fraction]:
+    """Return what number words say whatever they count; an ordinal and a decade count nothing."""
+    if not spoken.exact or last in ORDINALS or last in DECADES or _CENTURY.match(after):
+        return frozenset()
+    return frozenset({spoken.value, *_scale_of_range(spoken.value, after, "")})
+
+
+def _said_by_figures(
+    text: str, token: Token, figure: _Figure, value: Fraction, end: int
+) -> frozenset[Fraction]:
+    """Return what figures say whatever they count, with the scale that follows them."""
+    before, after = text[max(0, token.start - 6) : token.start], text[end : end + 32]
+    if not figure.sure or _WITHIN_NAME.search(before):
+        return frozenset()
+    if match := _SECOND_YEAR.search(before):  # 2019-20
+        return frozenset({100 * int(match[1]) + value}) if value < 100 else frozenset()
+    if _WITHIN_FIGURES.search(before) or _NO_COUNT.match(after):
+        return frozenset()
+    match = _WORD.match(after.lstrip(" -\u00a0\u202f"))
+    scale = match.group().lower() if match else ""
+    paid = _CURRENCY.search(before)
+    if scale in SPACED_SCALES or (scale in _SHORT_SCALES and (paid or after[0].isalpha())):
+        return frozenset({value * _SHORT_SCALES[scale]}) if paid or scale in SPACED_SCALES else frozenset()
+    return frozenset({value, *_scale_of_range(value, after, text[max(0, end - 24) : end])})
 
 
 def _after(value: Fraction, after: str, until: str) -> set[Fraction]:
@@ -232,7 +289,7 @@ def _after(value: Fraction, after: str, until: str) -> set[Fraction]:
     word = match.group().lower() if match else ""
     attached = after[:1].isalpha()
     found = set()
-    if word in _SHORT_SCALES and (attached or word in _SPACED_SCALES):
+    if word in _SHORT_SCALES and (attached or word in SPACED_SCALES):
         found.add(value * _SHORT_SCALES[word])
     found |= _scale_of_range(value, after, until)
     if word in ("hours", "hrs") and 100 <= value <= 2400 and value % 100 < 60:  # 1800 hours
@@ -274,7 +331,10 @@ def _values(kind: str, written: str) -> _Figure:
     if kind == "spaced":
         parts = re.split(r"\s", written)
         joined = _decimal("".join(parts))
-        return _Figure(joined, tuple(_decimal(part)[0] for part in parts) if " " in written else ())
+        if " " not in written:
+            return _Figure(joined)
+        # A table has "988 901" as well.
+        return _Figure(joined, tuple(_decimal(part)[0] for part in parts), sure=written.endswith("00"))
     if kind == "mixed":
         whole = written[:-1].strip()
         return _Figure((Fraction(int(whole or 0)) + _vulgar(written[-1]),))
@@ -284,13 +344,15 @@ def _values(kind: str, written: str) -> _Figure:
         hour, minute = (Fraction(int(part)) for part in re.split(r"[:.h]", written))
         other = hour - 12 if hour > 13 else hour + 12  # 13:00 is no 1: that every text has
         if minute == 0:
-            return _Figure((hour, other))
-        return _Figure((hour + minute / 60, other + minute / 60), (hour, minute))
+            return _Figure((hour, other), sure=False)
+        return _Figure((hour + minute / 60, other + minute / 60), (hour, minute), sure=False)
     if kind in ("power", "scientific"):
         return _power(written)
     if re.search("['’_]", written) and not _APOSTROPHES.fullmatch(written):
         digits = re.findall(r"\d+", written)
-        return _Figure((Fraction(int("".join(digits))),), tuple(Fraction(int(part)) for part in digits))
+        return _Figure(
+            (Fraction(int("".join(digits))),), tuple(map(Fraction, map(int, digits))), sure=False
+        )
     plain = written.replace("٫", ".").replace("٬", ",")
     return _plain(re.sub(r"['’_]", "", plain))
 
@@ -302,7 +364,7 @@ def _power(written: str) -> _Figure:
     factor, _, power = re.sub(r"\s", "", written).rpartition("10")
     exponent = int("".join(str(unicodedata.digit(digit)) for digit in power.lstrip("^")))
     value = (_plain(factor[:-1].rstrip(".,")).readings[0] if factor else 1) * Fraction(10) ** exponent
-    return _Figure((value,) if power.startswith("^") else (value, Fraction(10)))
+    return _Figure((value,)) if power.startswith("^") else _Figure((value, Fraction(10)), sure=False)
 
 
 def _vulgar(character: str) -> Fraction:
@@ -313,8 +375,8 @@ def _slashed(written: str) -> _Figure:
     *whole, above, below = (Fraction(int(part)) for part in re.findall(r"\d+", written))
     parts = (*whole, above, below)
     if not below or above >= below * 20:
-        return _Figure((above,), parts)
-    return _Figure((sum(whole, Fraction(0)) + above / below,), parts)
+        return _Figure((above,), parts, sure=False)
+    return _Figure((sum(whole, Fraction(0)) + above / below,), parts, sure=False)
 
 
 def _plain(figures: str) -> _Figure:
@@ -339,7 +401,8 @@ def _plain(figures: str) -> _Figure:
             return _Figure((decimal,))
     elif _GROUPED.fullmatch(figures):
         return _Figure((joined,))
-    return _Figure((joined,), tuple(Fraction(int(part)) for part in re.findall(r"\d+", figures)))
+    # 3.5.2020, 10.0.0.1
+    return _Figure((joined,), tuple(map(Fraction, map(int, re.findall(r"\d+", figures)))), sure=False)
 
 
 def _decimal(figures: str) -> tuple[Fraction, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from pegasus.generation.processors.before_words import TITLES
 from pegasus.summarizer.folding import fold, tidy
 
 #: Whether a word that opens a sentence is more likely a name than an ordinary word with a capital.
@@ -23,7 +24,7 @@ LooksLikeName = Callable[[str], bool]
 _WORD = re.compile(r"(?:[^\W\d_]\.){2,8}|[^\W\d_]+(?:['’][^\W\d_]+)?")
 _POSSESSIVE = re.compile(r"['’]s?$")
 # A stop that ends a title does not end a sentence.
-_TITLE = re.compile(r"\b(?:Mr|Mrs|Ms|Mx|Dr|Prof|St|Sen|Rep|Gov|Gen|Col|Lt|Capt|Sgt|Rev|Hon|Pres)\.$")
+_TITLE = re.compile(rf"\b(?:{'|'.join(sorted(TITLES))})\.$")
 _OPENERS = "\"'“”‘’«([{-–—•*#> \t"
 _ENDERS = ".!?…:;\n。！？"
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+#: What a stop abbreviates, and no sentence ends with.
+TITLES = frozenset(
+    {
+        *("Mr", "Mrs", "Ms", "Mx", "Dr", "Prof", "St", "Sen", "Rep", "Gov", "Gen", "Col", "Lt", "Capt"),
+        *("Sgt", "Rev", "Hon", "Pres", "Mme", "Mlle", "Hr", "Hrn", "Fr"),
+    }
+)
 SENTENCE_ENDS = ".!?…:;\n"
 _OPENING = " \"'“”‘’«([{-–—•*#>\t"
 #: After a number: what another number may not follow at once, for both together would be a third.

@@ -17,6 +17,7 @@ from pegasus.generation.processors.before_words import (
     BESIDE,
     NONE,
     SENTENCE_ENDS,
+    TITLES,
     before_after,
     opens_after,
 )
@@ -38,12 +39,14 @@ class SourceWords:
         openers: words in small letters whose capitalized form may open a sentence.
         numbers: numbers, dates and the like, as they may be written.
         names: those of the words that are no common ones with a capital.
+        initials: letters that stand for a name before another one, with a stop ("J. Smith").
     """
 
     words: WordList = field(default_factory=WordList)
     openers: WordList = field(default_factory=WordList)
     numbers: WordList = field(default_factory=WordList)
     names: WordList = field(default_factory=WordList)
+    initials: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -252,9 +255,13 @@ class Wording:
             yield "", opens_after(opens, character), before_after(before, character)
         elif self.is_whole(thread):
             number = before_after(NONE, character, new=True) if self._is_number(word) else NONE
-            yield "", character in SENTENCE_ENDS, number
-            if character in APOSTROPHES and not any(one in APOSTROPHES for one in word):
+            yield "", character in SENTENCE_ENDS and not self._is_title(word, character), number
+            if character in APOSTROPHES and _takes_suffix(word):
                 yield character, False, NONE
+
+    def _is_title(self, word: str, character: str) -> bool:
+        """Whether a stop behind a word abbreviates it, and a name follows."""
+        return character == "." and (word in TITLES or word in self.source.initials)
 
     def begins(self, thread: Thread) -> bool:
         """Whether some word that is allowed here begins so."""
@@ -318,6 +325,12 @@ class Wording:
             or word in self.source.numbers
             or word.lower() in self.lexicon.number_words
         )
+
+
+def _takes_suffix(word: str) -> bool:
+    """Whether an apostrophe and its letters may follow: John's, O'Brien's, but not don't's."""
+    _, mark, last = word.replace("’", "'").rpartition("'")
+    return not mark or last not in SUFFIXES
 
 
 class Anyway:
