@@ -53,8 +53,14 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
-def _pointer(array: np.ndarray | None) -> int | None:
-    return None if array is None else array.ctypes.data
+def _pointer(array: np.ndarray | None) -> Any:
+    """Where a dense array lies, as an argument; ``ctypes.data`` takes three times as long to say."""
+    if array is None:
+        return None
+    try:
+        return ctypes.byref(ctypes.c_char.from_buffer(array.data))
+    except (TypeError, ValueError):  # it must not be written to, or is empty
+        return array.ctypes.data
 
 
 def _dense(array: np.ndarray | None, dtype: type) -> np.ndarray | None:
@@ -288,7 +294,8 @@ class Scores:
     ) -> None:
         """Change single numbers, pair by pair; where a pair comes twice the last one counts."""
         rows_K, tokens_K = _pairs(rows_K, tokens_K)
-        values_K = np.ascontiguousarray(np.broadcast_to(np.asarray(values_K, np.float32), rows_K.shape))
+        given, values_K = values_K, np.empty(len(rows_K), np.float32)
+        values_K[:] = given
         code = self._native.pg_scores_put(
             self._handle, _pointer(rows_K), _pointer(tokens_K), len(rows_K), _pointer(values_K)
         )
@@ -344,7 +351,8 @@ class Scores:
 
 
 def _pairs(rows_K: np.ndarray, tokens_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    rows_K, tokens_K = np.broadcast_arrays(rows_K, tokens_K)
+    if rows_K.shape != tokens_K.shape:
+        rows_K, tokens_K = np.broadcast_arrays(rows_K, tokens_K)
     return np.ascontiguousarray(rows_K, np.int64), np.ascontiguousarray(tokens_K, np.int64)
 
 

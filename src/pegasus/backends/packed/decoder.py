@@ -35,8 +35,11 @@ class PackedScores:
         self.rows, self.vocabulary = scores.rows, scores.vocabulary
 
     def places(self, rows_K: np.ndarray | None, tokens_K: np.ndarray) -> Any:
-        """Rows and tokens, pair by pair."""
-        return np.broadcast_arrays(np.arange(self.rows)[:, None] if rows_K is None else rows_K, tokens_K)
+        """Rows and tokens, pair by pair, and the shape of what stands there."""
+        if rows_K is not None:
+            return rows_K, np.broadcast_to(tokens_K, rows_K.shape), rows_K.shape
+        shape = (self.rows, len(tokens_K))
+        return np.repeat(np.arange(self.rows), len(tokens_K)), np.tile(tokens_K, self.rows), shape
 
     def where(self, condition: Any, yes: Any, no: Any) -> np.ndarray:
         """One or the other."""
@@ -44,14 +47,15 @@ class PackedScores:
 
     def get(self, places: Any) -> np.ndarray:
         """The numbers there, [K]; of tokens in every row [N, K]."""
-        rows, tokens = places
-        return self.scores.get(rows.reshape(-1), tokens.reshape(-1)).reshape(rows.shape)
+        rows, tokens, shape = places
+        return self.scores.get(rows, tokens).reshape(shape)
 
     def put(self, places: Any, values: Any) -> None:
         """Changes them."""
-        rows, tokens = places
-        values = np.broadcast_to(np.asarray(values, np.float32), rows.shape)
-        self.scores.put(rows.reshape(-1), tokens.reshape(-1), values.reshape(-1))
+        rows, tokens, shape = places
+        if not isinstance(values, float):
+            values = np.broadcast_to(values, shape).reshape(-1)
+        self.scores.put(rows, tokens, values)
 
     def array(self, values_K: np.ndarray) -> np.ndarray:
         """In float32."""

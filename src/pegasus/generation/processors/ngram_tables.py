@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import copy
+from functools import lru_cache
 
 import numpy as np
 
-_FOLD = np.uint64(0x9E3779B97F4A7C15)
+_FOLD = 0x9E3779B97F4A7C15
 _SPLIT = 32
-_SLOTS = np.uint64(_SPLIT * _SPLIT)
+#: The highest ten bits of a product say in which of 32 · 32 slots a key belongs.
+_MIX, _HIGHEST = np.uint64(_FOLD), np.uint64(54)
+
+
+@lru_cache(maxsize=64)
+def _weights(width: int) -> np.ndarray:
+    """What the tokens of a run are multiplied by; products and sums are taken modulo 2^64."""
+    base = 1 << 21 if width <= 3 else _FOLD
+    return np.array([pow(base, width - 1 - place, 1 << 64) for place in range(width)], dtype=np.uint64)
 
 
 def keys_of(windows_NW: np.ndarray) -> np.ndarray:
@@ -17,15 +26,7 @@ def keys_of(windows_NW: np.ndarray) -> np.ndarray:
     Up to three tokens are packed, so equal numbers mean equal runs; longer runs are folded, and two
     different ones share a number once in 10^19.
     """
-    keys_N = np.zeros(len(windows_NW), dtype=np.uint64)
-    width = windows_NW.shape[1]
-    for column in range(width):
-        token_N = windows_NW[:, column].astype(np.uint64) + np.uint64(1)
-        if width <= 3:
-            keys_N = (keys_N << np.uint64(21)) | token_N
-        else:
-            keys_N = (keys_N ^ token_N) * _FOLD
-            keys_N ^= keys_N >> np.uint64(29)
+    keys_N: np.ndarray = (windows_NW + 1).astype(np.uint64) @ _weights(windows_NW.shape[1])
     return keys_N
 
 
@@ -59,12 +60,11 @@ class _Growing:
 
     def append(self, rows: np.ndarray) -> np.ndarray:
         """Adds rows and says where they are."""
-        where = np.arange(self.count, self.count + len(rows))
-        self.count += len(rows)
+        first, self.count = self.count, self.count + len(rows)
         while self.count > len(self.array):
             self.array = np.concatenate([self.array, np.zeros_like(self.array)])
-        self.array[where] = rows
-        return where
+        self.array[first : self.count] = rows
+        return np.arange(first, self.count)
 
 
 class RowTables:
@@ -83,6 +83,7 @@ class RowTables:
         self._before = _Growing((), np.int64)
         self._blocks.append(np.full((1, _SPLIT), -1))
         self._roots_RS = np.zeros((rows, _SPLIT), dtype=np.int64)
+        self._rows_R = np.arange(rows)
 
     def fork(self) -> RowTables:
         """Tables that go on from here on their own."""
@@ -91,32 +92,33 @@ class RowTables:
     def reorder(self, parents_R: np.ndarray) -> None:
         """Row r carries on what was row ``parents_R[r]``."""
         self._roots_RS = self._roots_RS[parents_R]
+        if len(parents_R) != len(self._rows_R):
+            self._rows_R = np.arange(len(parents_R))
 
-    def put(self, rows_N: np.ndarray, keys_N: np.ndarray, values_N: np.ndarray) -> None:
-        """Adds one value under one key in each of some rows (each row once), after a ``reorder``."""
-        high_N, low_N = self._slots(keys_N)
-        blocks_NS = self._blocks.array[self._roots_RS[rows_N, high_N]]
-        here = np.arange(len(rows_N))
-        self._before.append(blocks_NS[here, low_N])
-        self._values.append(values_N)
-        blocks_NS[here, low_N] = self._keys.append(keys_N)
-        self._roots_RS[rows_N, high_N] = self._blocks.append(blocks_NS)
+    def put(self, keys_R: np.ndarray, values_R: np.ndarray) -> None:
+        """Adds one value under one key in each row, after a ``reorder``."""
+        rows_R, (high_R, low_R) = self._rows_R, self._slots(keys_R)
+        blocks_RS = self._blocks.array[self._roots_RS[rows_R, high_R]]
+        self._before.append(blocks_RS[rows_R, low_R])
+        self._values.append(values_R)
+        blocks_RS[rows_R, low_R] = self._keys.append(keys_R)
+        self._roots_RS[rows_R, high_R] = self._blocks.append(blocks_RS)
 
-    def find(self, rows_N: np.ndarray, keys_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All values under one key in each of some rows, as pairs (row, value)."""
-        high_N, low_N = self._slots(keys_N)
-        at_N = self._blocks.array[self._roots_RS[rows_N, high_N], low_N]
+    def find(self, keys_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All values under one key in each row, as pairs (row, value)."""
+        high_R, low_R = self._slots(keys_R)
+        at_N = self._blocks.array[self._roots_RS[self._rows_R, high_R], low_R]
+        rows_N = self._rows_R
         rows, values = [], []
-        while len(at_N):
-            live = at_N >= 0
-            at_N, rows_N, keys_N = at_N[live], rows_N[live], keys_N[live]
-            same = self._keys.array[at_N] == keys_N
+        while (live := at_N >= 0).any():
+            at_N, rows_N = at_N[live], rows_N[live]
+            same = self._keys.array[at_N] == keys_R[rows_N]
             rows.append(rows_N[same])
             values.append(self._values.array[at_N[same]])
             at_N = self._before.array[at_N]
-        return (np.concatenate(rows), np.concatenate(values)) if rows else (rows_N, at_N)
+        return (np.concatenate(rows), np.concatenate(values)) if rows else (rows_N[:0], at_N[:0])
 
     @staticmethod
-    def _slots(keys_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        slots_N = (((keys_N * _FOLD) >> np.uint64(40)) % _SLOTS).astype(np.int64)
-        return slots_N // _SPLIT, slots_N % _SPLIT
+    def _slots(keys_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        slots_R = ((keys_R * _MIX) >> _HIGHEST).astype(np.int64)
+        return slots_R // _SPLIT, slots_R % _SPLIT

@@ -17,7 +17,11 @@ class NoRepeatedNgrams(Processor):
 
     def __init__(self, size: int) -> None:
         self.size = size
+        #: What followed each run of ``size - 1`` tokens in each row; None: nobody has asked yet.
         self.tables: RowTables | None = None
+        #: The newest such run of each row, and its key.
+        self._runs_RW = np.zeros((0, size - 1), dtype=np.int64)
+        self._keys_R = keys_of(self._runs_RW)
 
     def fork(self) -> NoRepeatedNgrams:
         """A processor that goes on from here on its own."""
@@ -27,11 +31,12 @@ class NoRepeatedNgrams(Processor):
         return other
 
     def carry(self, history: TokenHistory, parents_R: np.ndarray) -> None:
-        """Remembers the newest run of each row."""
+        """Remembers what followed the newest run of each row."""
         if self.tables is not None:
             self.tables.reorder(parents_R)
-            if history.length >= self.size:
-                self._remember(self.tables, history.window(self.size))
+            self.tables.put(self._keys_R[parents_R], history.newest_R)
+            older_RW = self._runs_RW[parents_R]
+            self._move_to(np.concatenate((older_RW[:, 1:], history.newest_R[:, None]), axis=1))
 
     def edits(self, history: TokenHistory) -> Iterable[Edit]:
         """Bans what would complete a run that has been there."""
@@ -40,8 +45,7 @@ class NoRepeatedNgrams(Processor):
             rows_N = np.repeat(np.arange(len(ids_RT)), ids_RT.shape[1])
             yield Edit("ban", ids_RT.reshape(-1), rows_N, yields=True)
         elif history.length >= self.size:
-            window_RW = history.window(self.size - 1)
-            rows_N, tokens_N = self._filled(history).find(np.arange(len(window_RW)), keys_of(window_RW))
+            rows_N, tokens_N = self._filled(history).find(self._keys_R)
             if len(rows_N):
                 yield Edit("ban", tokens_N, rows_N, yields=True)
 
@@ -50,12 +54,13 @@ class NoRepeatedNgrams(Processor):
         if self.tables is None:
             self.tables = RowTables(len(history.texts_R))
             for end in range(self.size, history.length + 1):
-                self._remember(self.tables, history.ids_RT[:, end - self.size : end])
+                self._move_to(history.ids_RT[:, end - self.size : end - 1])
+                self.tables.put(self._keys_R, history.ids_RT[:, end - 1])
+            self._move_to(history.window(self.size - 1))
         return self.tables
 
-    @staticmethod
-    def _remember(tables: RowTables, runs_RW: np.ndarray) -> None:
-        tables.put(np.arange(len(runs_RW)), keys_of(runs_RW[:, :-1]), runs_RW[:, -1])
+    def _move_to(self, runs_RW: np.ndarray) -> None:
+        self._runs_RW, self._keys_R = runs_RW, keys_of(runs_RW)
 
 
 class NoSourceNgrams(Processor):

@@ -6,8 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-#: A list of so many words keeps all its beginnings; of a longer one those that were asked for are kept.
-_FEW_WORDS = 4096
+#: So many answers about beginnings are kept.
 _MOST_REMEMBERED = 200_000
 
 
@@ -21,7 +20,6 @@ class WordList:
     def __init__(self, words: Iterable[str] = ()) -> None:
         self.words = frozenset(words)
         self._sorted = sorted(self.words)
-        self._few = len(self._sorted) <= _FEW_WORDS
         self._begun: dict[str, bool] = {}
 
     def __contains__(self, word: str) -> bool:
@@ -37,8 +35,6 @@ class WordList:
 
     def begins(self, prefix: str) -> bool:
         """Whether some word begins so, or is this."""
-        if self._few:
-            return prefix in self.beginnings
         found = self._begun.get(prefix)
         if found is None:
             place = bisect_left(self._sorted, prefix)

@@ -66,7 +66,7 @@ class Beam:
         # The first step may have a single row a text, which stands for all its beams.
         per_text = len(self.history.texts_R) // len(self.texts_B)
         return Ask(
-            self.history.window(1) if self.history.steps else self.history.prompt_RT,
+            self.history.unread_RT,
             parents_R=parents_R,
             texts_B=texts_B,
             edits=self.search_settings.processors.edits(self.history),
@@ -86,21 +86,19 @@ class Beam:
         rows_BK = self._rows_of(beams_BK)
         ends_BK = self.search_settings.is_eos(tokens_BK)
         self._add_finished(ends_BK, sums_BK, rows_BK)
-        alive_BK = ~ends_BK & (np.cumsum(~ends_BK, axis=1) <= self.search_settings.beams)
-        chosen = np.nonzero(alive_BK)
-        shape = (len(alive_BK), self.search_settings.beams)
-        parents_BM, tokens_BM = rows_BK[chosen].reshape(shape), tokens_BK[chosen].reshape(shape)
-        self.sums_BM = sums_BK[chosen].reshape(shape)
+        # Those that do not end come first, in their order.
+        order_BK = np.argsort(ends_BK, axis=1, kind="stable")
+        chosen_BM = _places(order_BK[:, : self.search_settings.beams], ends_BK.shape[1])
+        self.sums_BM = sums_BK.take(chosen_BM)
         self._close(sums_BK[:, 0])
-        self._move(parents_BM, tokens_BM)
+        self._move(rows_BK.take(chosen_BM), tokens_BK.take(chosen_BM))
 
     def candidates(self, log_probs_BMC: np.ndarray, tokens_BMC: np.ndarray) -> tuple[np.ndarray, ...]:
         """The K best continuations of each text, best first: their beams, tokens and sums."""
         sums_BN = (log_probs_BMC + self.sums_BM[:, :, None]).reshape(len(log_probs_BMC), -1)
         best_BK = np.argsort(-sums_BN, axis=1, kind="stable")[:, : self.considered]
-        tokens_BN = tokens_BMC.reshape(sums_BN.shape)
-        beams_BK = best_BK // log_probs_BMC.shape[2]
-        return beams_BK, np.take_along_axis(tokens_BN, best_BK, 1), np.take_along_axis(sums_BN, best_BK, 1)
+        places_BK = _places(best_BK, sums_BN.shape[1])
+        return best_BK // log_probs_BMC.shape[2], tokens_BMC.take(places_BK), sums_BN.take(places_BK)
 
     def drop(self, texts: Sequence[int]) -> None:
         """What is still being continued of these texts is added to the finished as it stands."""
@@ -128,13 +126,13 @@ class Beam:
     def _rows_of(self, beams_BK: np.ndarray) -> np.ndarray:
         per_text = len(self.history.texts_R) // len(self.texts_B)
         # In the first step a text may have a single row, which stands for all its beams.
-        first_B1: np.ndarray = np.arange(len(beams_BK))[:, None] * per_text
-        rows_BK: np.ndarray = first_B1 + (beams_BK if per_text > 1 else np.zeros_like(beams_BK))
-        return rows_BK
+        return _places(beams_BK if per_text > 1 else np.zeros_like(beams_BK), per_text)
 
     def _add_finished(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
         beams = self.search_settings.beams
         offers_BM = ends_BK[:, :beams] & ~self.done_B[:, None]
+        if not offers_BM.any():
+            return
         with_any = np.flatnonzero(offers_BM.any(axis=1))
         self.finished.add(
             self.texts_B[with_any],
@@ -156,27 +154,26 @@ class Beam:
     def _move(self, parents_BM: np.ndarray, tokens_BM: np.ndarray) -> None:
         """The chosen beams take their places; texts that are done stand still or are dropped."""
         texts_B = None
-        tokens_BM[self.done_B] = self.search_settings.pad
-        parents_BM[self.done_B] = self._rows_of(
-            np.tile(np.arange(self.search_settings.beams), (len(parents_BM), 1))
-        )[self.done_B]
-        if not self.search_settings.all_rows and worth_dropping(self.done_B):
-            texts_B = np.flatnonzero(~self.done_B)
-            parents_BM, tokens_BM, self.sums_BM = (
-                parents_BM[texts_B],
-                tokens_BM[texts_B],
-                self.sums_BM[texts_B],
-            )
-            self.texts_B, self.done_B = self.texts_B[texts_B], self.done_B[texts_B]
+        if self.done_B.any():
+            self._stand_still(parents_BM, tokens_BM)
+            if not self.search_settings.all_rows and worth_dropping(self.done_B):
+                texts_B = np.flatnonzero(~self.done_B)
+                parents_BM, tokens_BM = parents_BM[texts_B], tokens_BM[texts_B]
+                self.sums_BM = self.sums_BM[texts_B]
+                self.texts_B, self.done_B = self.texts_B[texts_B], self.done_B[texts_B]
         parents_R = parents_BM.reshape(-1)
-        same = (
-            len(parents_R) == len(self.history.texts_R) and (parents_R == np.arange(len(parents_R))).all()
-        )
+        same = np.array_equal(parents_R, np.arange(len(self.history.texts_R)))
         self._next = (None if same else parents_R, texts_B)
         self.history.grow(parents_R, tokens_BM.reshape(-1))
         self.search_settings.processors.carry(self.history, parents_R)
         over = bool(self.done_B.all()) or self.history.length >= self.search_settings.max_length
         self.over = self.search_settings.notify(lambda: self.history.ids_RT) or over
+
+    def _stand_still(self, parents_BM: np.ndarray, tokens_BM: np.ndarray) -> None:
+        """Texts that are done write padding, each beam for itself."""
+        own_BM = np.tile(np.arange(parents_BM.shape[1]), (len(parents_BM), 1))
+        parents_BM[self.done_B] = self._rows_of(own_BM)[self.done_B]
+        tokens_BM[self.done_B] = self.search_settings.pad
 
     def _add_open(self, open_B: np.ndarray) -> None:
         open_B = np.flatnonzero(open_B)
@@ -190,6 +187,12 @@ class Beam:
             self.history.length,
             ended=False,
         )
+
+
+def _places(columns_BK: np.ndarray, width: int) -> np.ndarray:
+    """Columns of each row of an array as places in the whole of it, which ``take`` finds quickest."""
+    places_BK: np.ndarray = columns_BK + np.arange(0, len(columns_BK) * width, width)[:, None]
+    return places_BK
 
 
 def best_of(

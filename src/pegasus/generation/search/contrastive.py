@@ -52,7 +52,7 @@ class Contrastive:
         if self._over:
             return None
         return Ask(
-            self.history.window(1) if self.history.steps else self.history.prompt_RT,
+            self.history.unread_RT,
             parents_R=self._next[0],
             texts_B=self._next[1],
             edits=self.search_settings.processors.edits(self.history),

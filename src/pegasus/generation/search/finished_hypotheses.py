@@ -81,11 +81,10 @@ class FinishedHypotheses:
         scores_NC = np.where(offers_NC, scores_NC, -np.inf)
         both = np.concatenate([self.scores_KM[banks_N], scores_NC], axis=1)
         best = np.argsort(-both, axis=1, kind="stable")[:, : self.size]
+        best += np.arange(0, both.size, both.shape[1])[:, None]  # as places in all of it
 
         def merge(old_KM: np.ndarray, new_NC: np.ndarray) -> None:
-            old_KM[banks_N] = np.take_along_axis(
-                np.concatenate([old_KM[banks_N], new_NC], axis=1), best, axis=1
-            )
+            old_KM[banks_N] = np.concatenate([old_KM[banks_N], new_NC], axis=1).take(best)
 
         merge(self.scores_KM, scores_NC)
         merge(self.steps_KM, np.full(rows_NC.shape, step))
@@ -106,9 +105,9 @@ class FinishedHypotheses:
         ``early`` True: as soon as a bank is full; False: when the best, at its present length, would not
         beat the worst that is kept; ``"never"``: when it could not at any length up to ``max_length``.
         """
-        full_N = self.count_K[banks_N] == self.size
-        if early is True:
-            return np.asarray(full_N)
+        full_N: np.ndarray = self.count_K[banks_N] == self.size
+        if early is True or not full_N.any():
+            return full_N
         rising = early == "never" and self.normalization.penalty > 0
         divisor = self.normalization.divisor(max_length if rising else length, ended=False)
         attainable = best_sums_N.astype(np.float64) / divisor

@@ -49,7 +49,7 @@ class Greedy:
         if self.over:
             return None
         return Ask(
-            self.history.window(1) if self.history.steps else self.history.prompt_RT,
+            self.history.unread_RT,
             parents_R=self._parents_R,
             texts_B=self._texts_B,
             edits=self.search_settings.processors.edits(self.history),

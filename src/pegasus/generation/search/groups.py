@@ -65,8 +65,8 @@ class GroupBeam:
         ask = replace(ask, scores="log_probs")
         if self._group > 0:
             return ask
-        tokens_RT = self.history.window(1) if self.history.steps else self.history.prompt_RT
-        return replace(ask, tokens_RT=tokens_RT, parents_R=self._next[0], texts_B=self._next[1])
+        parents_R, texts_B = self._next
+        return replace(ask, tokens_RT=self.history.unread_RT, parents_R=parents_R, texts_B=texts_B)
 
     def update(self, answer: Answer) -> None:
         """One group chooses; after the last one all rows move."""

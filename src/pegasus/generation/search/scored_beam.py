@@ -84,9 +84,8 @@ class ScoredBeams:
             return None
         rows = self._rows()
         fresh = self._group == 0
-        read = self.history.window(1) if self.history.steps else self.history.prompt_RT
         return Ask(
-            read if fresh else np.zeros((len(rows), 0), dtype=np.int64),
+            self.history.unread_RT if fresh else np.zeros((len(rows), 0), dtype=np.int64),
             parents_R=self._parents_R if fresh else None,
             edits=[Edit("call", call=self._processed, ids_RT=self.history.ids_RT[rows])],
             count=None if self.whole or self.noise is not None else self.considered,

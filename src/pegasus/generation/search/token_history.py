@@ -57,6 +57,11 @@ class TokenHistory:
         """The last token of each row."""
         return self._tokens[-1] if self._tokens else self.prompt_RT[:, -1]
 
+    @property
+    def unread_RT(self) -> np.ndarray:
+        """What a model has not read of each row: the prompt, then the token that came last."""
+        return self._tokens[-1][:, None] if self._tokens else self.prompt_RT
+
     def window(self, width: int) -> np.ndarray:
         """The last ``width`` tokens of each row, [R, width]; −1 before the beginning."""
         window_RW = np.full((len(self.texts_R), width), -1, dtype=np.int64)

@@ -8,7 +8,7 @@ scores of all that is allowed are looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
@@ -116,12 +116,12 @@ def best_accepted(
     Returns:
         float32 [N, count] and int64 [N, count], as from ``Scores.best``; with ``together`` maybe more.
     """
-    values_NC, tokens_NC = scores.best(min(count + MORE, scores.vocabulary), shift)
     if together is None:
+        values_NC, tokens_NC = scores.best(min(count + MORE, scores.vocabulary), shift)
         _note_refusals(asked, tokens_NC[:, 0].tolist())
         best_NK, lacking = _best_of_rows(values_NC, tokens_NC, asked, count)
     else:
-        best_NK, lacking = _best_of_texts(values_NC, tokens_NC, asked, count, together)
+        best_NK, lacking = _best_together(scores, asked, count, shift, together)
     if lacking:
         _take_allowed(best_NK, scores, asked, lacking, shift, to_host)
     return best_NK
@@ -133,43 +133,62 @@ def _note_refusals(asked: Askable, likeliest: Sequence[int]) -> None:
             one[0].note_refused(one[1])
 
 
-def _best_of_texts(
-    values_NC: np.ndarray,
-    tokens_NC: np.ndarray,
-    asked: Askable,
-    count: int,
-    together: Together,
+def _best_together(
+    scores: Scores, asked: Askable, count: int, shift: Any, together: Together
 ) -> tuple[tuple[np.ndarray, np.ndarray], dict[int, np.ndarray | None]]:
-    """The best of each text's rows together, as a beam search compares them.
-
-    Returns:
-        What was found, −∞ where it was refused; and the rows of which more may be among the best than that.
-    """
-    texts, rows = together.sums_BM.shape
-    width = values_NC.shape[1]
-    totals_BN = (values_NC.reshape(texts, rows, width) + together.sums_BM[:, :, None]).reshape(texts, -1)
-    order_BN = np.argsort(-totals_BN, axis=1, kind="stable")
-    tokens_BN = tokens_NC.reshape(texts, -1)
-    refused: list[int] = []
-    lacking: dict[int, np.ndarray | None] = {}
-    for text in range(texts):
-        first = text * rows
-        look = _Look(asked[first : first + rows], width, count, together)
-        seen_N = order_BN[text][: look.through(order_BN[text], tokens_BN[text])]
-        refused += [first * width + place for place in look.refused]
-        lacking.update(dict.fromkeys(first + row for row in look.exhausted))
-        if totals_BN[text, seen_N[-1]] == -np.inf:  # others have forbidden what was found, down to the last
-            forbidden = set(seen_N[np.isneginf(totals_BN[text, seen_N])].tolist()).difference(look.refused)
-            lacking.update(dict.fromkeys(first + place // width for place in sorted(forbidden)))
-    if not refused and not lacking:
+    """The best of each text's rows together; nearly always among the ``count`` best of each."""
+    for some in (count, count + MORE):
+        values_NC, tokens_NC = scores.best(min(some, scores.vocabulary), shift)
+        look = _Look(asked, values_NC.shape[1], count, together)
+        lacking = _look_through(look, values_NC, tokens_NC, together.sums_BM)
+        if not lacking:
+            break
+    look.note_refused()
+    if not look.refused and not lacking:
         return (values_NC[:, :count], tokens_NC[:, :count]), lacking
     best_NC = values_NC.copy(), tokens_NC.copy()
-    best_NC[0].reshape(-1)[refused] = -np.inf
+    best_NC[0].reshape(-1)[look.refused] = -np.inf
     return best_NC, lacking
 
 
+def _look_through(
+    look: _Look, values_NC: np.ndarray, tokens_NC: np.ndarray, sums_BM: np.ndarray
+) -> dict[int, np.ndarray | None]:
+    """Looks at the rows of each text as a beam search compares them.
+
+    Returns:
+        The rows of which more may be among the best than was found.
+    """
+    (texts, rows), width = sums_BM.shape, values_NC.shape[1]
+    totals_BN = (values_NC.reshape(texts, rows, width) + sums_BM[:, :, None]).reshape(texts, -1)
+    order_BN = (-totals_BN).argsort(axis=1, kind="stable")
+    order_BN += np.arange(0, totals_BN.size, rows * width)[:, None]
+    lacking: dict[int, np.ndarray | None] = {}
+    for text, pairs in enumerate(_pairs_of_texts(order_BN, tokens_NC, 2 * look.count)):
+        seen, last = look.through(pairs)
+        if totals_BN.item(last) == -np.inf:  # others have forbidden what was found, down to the last
+            places = set(order_BN[text, :seen].tolist()).difference(look.refused)
+            forbidden = (place for place in sorted(places) if totals_BN.item(place) == -np.inf)
+            lacking.update(dict.fromkeys(place // width for place in forbidden))
+    return dict.fromkeys(look.exhausted) | lacking
+
+
+def _pairs_of_texts(
+    order_BN: np.ndarray, tokens_NC: np.ndarray, first: int
+) -> Iterator[Iterator[tuple[int, int]]]:
+    """For each text its places and their tokens, best first; the ``first`` are made numbers at once."""
+
+    def more(text: int) -> Iterator[tuple[int, int]]:
+        later_N = order_BN[text, first:]
+        yield from zip(later_N.tolist(), tokens_NC.take(later_N).tolist())
+
+    first_BN = order_BN[:, :first]
+    for text, some in enumerate(zip(first_BN.tolist(), tokens_NC.take(first_BN).tolist())):
+        yield chain(zip(*some), more(text))
+
+
 class _Look:
-    """A look through the best tokens of a text's rows, best sum first.
+    """A look through the best tokens of each text's rows, best sum first.
 
     Args:
         asked: who is asked about the rows.
@@ -179,48 +198,64 @@ class _Look:
     """
 
     def __init__(self, asked: Askable, width: int, count: int, together: Together) -> None:
-        self.asked, self.width, self.count, self.together = asked, width, count, together
-        #: Where refused tokens stand, and the rows that were seen to their end.
+        self.asked, self.width, self.count, self.beams = asked, width, count, together.beams
+        if together.ends is not None:
+            self.ends, self.most = together.ends, together.beams
+        else:
+            self.ends = next((one[0].ends for one in asked if one is not None), frozenset[int]())
+            self.most = count + 1
+        self.verdicts = _VerdictsOfRows(asked)
+        #: Where refused tokens stand, the rows where they would have gone on, and rows seen to their end.
         self.refused: list[int] = []
+        self.prevented: list[int] = []
         self.exhausted: list[int] = []
 
-    def through(self, order_N: np.ndarray, tokens_N: np.ndarray) -> int:
-        """Looks until enough are accepted, and notes who is refused that would have gone on.
+    def through(self, pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+        """Looks until enough are accepted.
 
         Args:
-            order_N: the places, best first.
-            tokens_N: the tokens by their places.
+            pairs: the places of a text and their tokens, best first.
 
         Returns:
-            How many places were looked at.
+            How many places were looked at, and the last of them.
         """
-        asked, width, beams = self.asked, self.width, self.together.beams
-        verdicts: dict[int, Callable[[int], bool] | None] = {}
-        ends, most = self.together.ends, beams
-        if ends is None:
-            most = self.count + 1
-            ends = next((one[0].ends for one in asked if one is not None), frozenset())
-        kept = alive = 0
-        for start in range(0, len(order_N), 2 * self.count):  # nearly always the first part is enough
-            some_N = order_N[start : start + 2 * self.count]
-            for place, token in zip(some_N.tolist(), tokens_N[some_N].tolist()):
-                row = place // width
-                one = asked[row]
-                if row not in verdicts:
-                    verdicts[row] = None if one is None else one[0].verdict(one[1])
-                verdict = verdicts[row]
-                if verdict is None or verdict(token):
-                    kept += 1
-                    alive += token not in ends
-                else:
-                    self.refused.append(place)
-                    if alive < beams and one is not None:
-                        one[0].note_refused(one[1])
-                if (place + 1) % width == 0 and verdict is not None:
-                    self.exhausted.append(row)
-                if kept == self.count or alive == most:
-                    return kept + len(self.refused)
-        return kept + len(self.refused)
+        width, last, verdicts, ends = self.width, self.width - 1, self.verdicts, self.ends
+        kept = alive = refused = place = 0
+        for place, token in pairs:
+            verdict = verdicts[place // width]
+            if place % width == last and verdict is not None:
+                self.exhausted.append(place // width)
+            if verdict is None or verdict(token):
+                kept += 1
+                alive += token not in ends
+                if kept == self.count or alive == self.most:
+                    break
+                continue
+            refused += 1
+            self.refused.append(place)
+            if alive < self.beams:
+                self.prevented.append(place // width)
+        return kept + refused, place
+
+    def note_refused(self) -> None:
+        """Tells who refused something that would have gone on."""
+        for row in self.prevented:
+            accept, number = _asked(self.asked, row)
+            accept.note_refused(number)
+
+
+class _VerdictsOfRows(dict[int, Callable[[int], bool] | None]):
+    """What decides about the tokens of each row, found when it is first asked for."""
+
+    __slots__ = ("asked",)
+
+    def __init__(self, asked: Askable) -> None:
+        self.asked = asked
+
+    def __missing__(self, row: int) -> Callable[[int], bool] | None:
+        one = self.asked[row]
+        found = self[row] = None if one is None else one[0].verdict(one[1])
+        return found
 
 
 def _best_of_rows(
