@@ -8,9 +8,10 @@ from functools import lru_cache
 import numpy as np
 
 _FOLD = 0x9E3779B97F4A7C15
-_SPLIT = 32
+_BITS = 5
+_SPLIT = 1 << _BITS
 #: The highest ten bits of a product say in which of 32 · 32 slots a key belongs.
-_MIX, _HIGHEST = np.uint64(_FOLD), np.uint64(54)
+_MIX, _HIGHEST = np.uint64(_FOLD), np.uint64(64 - 2 * _BITS)
 
 
 @lru_cache(maxsize=64)
@@ -58,13 +59,13 @@ class _Growing:
         self.array: np.ndarray = np.zeros((1024, *width), dtype=dtype)
         self.count = 0
 
-    def append(self, rows: np.ndarray) -> np.ndarray:
-        """Adds rows and says where they are."""
+    def append(self, rows: np.ndarray) -> int:
+        """Adds rows and says where the first of them is."""
         first, self.count = self.count, self.count + len(rows)
         while self.count > len(self.array):
             self.array = np.concatenate([self.array, np.zeros_like(self.array)])
         self.array[first : self.count] = rows
-        return np.arange(first, self.count)
+        return first
 
 
 class RowTables:
@@ -101,8 +102,8 @@ class RowTables:
         blocks_RS = self._blocks.array[self._roots_RS[rows_R, high_R]]
         self._before.append(blocks_RS[rows_R, low_R])
         self._values.append(values_R)
-        blocks_RS[rows_R, low_R] = self._keys.append(keys_R)
-        self._roots_RS[rows_R, high_R] = self._blocks.append(blocks_RS)
+        blocks_RS[rows_R, low_R] = self._keys.append(keys_R) + rows_R
+        self._roots_RS[rows_R, high_R] = self._blocks.append(blocks_RS) + rows_R
 
     def find(self, keys_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All values under one key in each row, as pairs (row, value)."""
@@ -120,5 +121,5 @@ class RowTables:
 
     @staticmethod
     def _slots(keys_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        slots_R = ((keys_R * _MIX) >> _HIGHEST).astype(np.int64)
-        return slots_R // _SPLIT, slots_R % _SPLIT
+        slots_R = ((keys_R * _MIX) >> _HIGHEST).view(np.int64)
+        return slots_R >> _BITS, slots_R & (_SPLIT - 1)

@@ -164,7 +164,6 @@ class Wording:
     def __init__(self, lexicon: Lexicon, source: SourceWords) -> None:
         self.lexicon, self.source = lexicon, source
         self._states: dict[frozenset[Thread], State] = {}
-        self._parts = lexicon.table.find
         firsts = {word[0] for words in (source.numbers, lexicon.small_numbers) for word in words.words}
         #: What numbers begin with, also where they open a sentence.
         self._number_firsts = firsts | {first.upper() for first in firsts}
@@ -189,7 +188,7 @@ class Wording:
         """Whether a token may be written."""
         if token in self.lexicon.ends:
             return state.may_end
-        parts = self._parts(token)
+        parts = self.lexicon.table.find(token)
         if parts is None:
             return bool(self._after(state, token).threads)
         if not parts.lead:
@@ -230,27 +229,18 @@ class Wording:
         return state
 
     def _after(self, state: State, token: int) -> State:
-        accepted = state.verdicts.get(token, False)
-        parts = self._parts(token)
+        parts = self.lexicon.table.find(token)
         if parts is None:  # the unknown token is no part of a word, nor does it part two
             return state if self.lexicon.pieces[token] == "" and state.may_end else self.nowhere
         state = self.read(state, parts.lead) if parts.lead else state
         if parts.run and state.threads:
-            # Of a single way to read it is known already that it goes on, if the token was accepted.
-            known = accepted and not parts.rest and len(state.threads) == 1
-            state = self._grown(state, parts.run, known=known)
+            state = self._grown(state, parts.run)
         return self.read(state, parts.rest) if parts.rest else state
 
-    def _grown(self, state: State, run: str, *, known: bool = False) -> State:
-        """The state after letters and figures, which all go on with the word at hand.
-
-        Args:
-            state: before them.
-            run: the letters and figures.
-            known: whether every thread goes on with them.
-        """
+    def _grown(self, state: State, run: str) -> State:
+        """The state after letters and figures, which all go on with the word at hand."""
         threads = [(word + run, opens, before) for word, opens, before in state.threads]
-        alive = threads if known else [thread for thread in threads if self.begins(thread)]
+        alive = [thread for thread in threads if self.begins(thread)]
         return self.state(frozenset(alive)) if alive else self.nowhere
 
     def _threads(self, thread: Thread, character: str, letter: bool) -> Iterable[Thread]:
@@ -331,7 +321,7 @@ class Wording:
 
     def _is_number(self, word: str) -> bool:
         return (
-            (not word.isalpha() and any(map(str.isdigit, word)))
+            any(character.isdigit() for character in word)
             or word in self.source.numbers
             or word.lower() in self.lexicon.number_words
         )

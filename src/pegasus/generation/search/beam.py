@@ -87,7 +87,7 @@ class Beam:
         ends_BK = self.search_settings.is_eos(tokens_BK)
         self._add_finished(ends_BK, sums_BK, rows_BK)
         # Those that do not end come first, in their order.
-        order_BK = np.argsort(ends_BK, axis=1, kind="stable")
+        order_BK = ends_BK.argsort(axis=1, kind="stable")
         chosen_BM = _places(order_BK[:, : self.search_settings.beams], ends_BK.shape[1])
         self.sums_BM = sums_BK.take(chosen_BM)
         self._close(sums_BK[:, 0])
@@ -96,7 +96,7 @@ class Beam:
     def candidates(self, log_probs_BMC: np.ndarray, tokens_BMC: np.ndarray) -> tuple[np.ndarray, ...]:
         """The K best continuations of each text, best first: their beams, tokens and sums."""
         sums_BN = (log_probs_BMC + self.sums_BM[:, :, None]).reshape(len(log_probs_BMC), -1)
-        best_BK = np.argsort(-sums_BN, axis=1, kind="stable")[:, : self.considered]
+        best_BK = (-sums_BN).argsort(axis=1, kind="stable")[:, : self.considered]
         places_BK = _places(best_BK, sums_BN.shape[1])
         return best_BK // log_probs_BMC.shape[2], tokens_BMC.take(places_BK), sums_BN.take(places_BK)
 
@@ -162,7 +162,8 @@ class Beam:
                 self.sums_BM = self.sums_BM[texts_B]
                 self.texts_B, self.done_B = self.texts_B[texts_B], self.done_B[texts_B]
         parents_R = parents_BM.reshape(-1)
-        same = np.array_equal(parents_R, np.arange(len(self.history.texts_R)))
+        own_R = np.arange(len(self.history.texts_R))
+        same = len(parents_R) == len(own_R) and bool((parents_R == own_R).all())
         self._next = (None if same else parents_R, texts_B)
         self.history.grow(parents_R, tokens_BM.reshape(-1))
         self.search_settings.processors.carry(self.history, parents_R)

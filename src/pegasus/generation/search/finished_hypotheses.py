@@ -79,8 +79,10 @@ class FinishedHypotheses:
             sums_NC.astype(np.float64) / self.normalization.divisor(length, ended), _LOWEST
         )
         scores_NC = np.where(offers_NC, scores_NC, -np.inf)
+        if not (scores_NC > self.scores_KM[banks_N, -1:]).any():
+            return
         both = np.concatenate([self.scores_KM[banks_N], scores_NC], axis=1)
-        best = np.argsort(-both, axis=1, kind="stable")[:, : self.size]
+        best = (-both).argsort(axis=1, kind="stable")[:, : self.size]
         best += np.arange(0, both.size, both.shape[1])[:, None]  # as places in all of it
 
         def merge(old_KM: np.ndarray, new_NC: np.ndarray) -> None:
