@@ -175,6 +175,14 @@ def test_a_deadline_does_not_wait_for_an_engine(pair, held):
     assert held.loads() == [0, 0]
 
 
+def test_an_engine_that_says_nothing_gets_no_more_than_others(pair, held):
+    for _ in range(4):
+        assert summarize(pair, document=TEXTS[0], timeout=0.1).status_code == 504
+    assert [place.load for place in held.room._places] == [2, 2]
+    held.go_on()
+    until(lambda: [place.load for place in held.room._places] == [0, 0])
+
+
 def test_nobody_waits_for_what_a_client_left(pair, held):
     with pytest.raises(Exception, match="timed out"):
         pair.client.post("/v1/summarize", json={"document": TEXTS[0]}, timeout=0.3)
@@ -264,3 +272,31 @@ def test_what_two_engines_do_in_time_is_not_refused():
     room.submit([order() for _ in range(23)])
     with pytest.raises(Overloaded, match="by the pace of late"):
         room.submit([order(), order()])
+
+
+@pytest.mark.slow
+def test_engines_that_die_under_load_lose_nothing(pair, single):
+    room = pair.server.room
+    until(lambda: room._alive == 2)
+    asked = [f"{text} It was day {day}." for day in range(40) for text in TEXTS]
+    with ThreadPoolExecutor(12) as pool:
+        waiting = [pool.submit(summarize, pair, document=text, num_beams=4) for text in asked]
+        for _ in range(6):
+            # A text is given to a second engine, and not to a third: those of the last death end first.
+            until(lambda: room._alive == 2 and room.texts and not seconds(room))
+            victim = max(room._places, key=lambda place: len(place.tickets))
+            os.kill(victim.link.pid, signal.SIGKILL)
+            until(lambda: room._alive < 2)
+        answers = [one.result() for one in waiting]
+    assert [answer.status_code for answer in answers] == [200] * len(asked)
+    wanted = [summarize(single, document=text, num_beams=4).json()["summary"] for text in asked[::8]]
+    assert [answer.json()["summary"] for answer in answers[::8]] == wanted
+    until(lambda: room._alive == 2)
+
+
+def seconds(room):
+    """Texts that a second engine has."""
+    with room._changed:
+        return [
+            ticket for place in room._places for ticket in place.tickets.values() if ticket._engines > 1
+        ]

@@ -90,3 +90,7 @@ def test_counts_are_said_now_and_then_and_at_rest():
     reporter.computing(0)
     reporter.computing(0)
     assert said == [Counted((0.5,), (3,), 5, 2), Counted((), (), 1, 0)]
+    reporter.asked = True
+    reporter.computing(0)
+    reporter.computing(0)
+    assert said[2:] == [Counted((), (), 0, 0)]

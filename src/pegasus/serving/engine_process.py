@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -12,10 +13,12 @@ from multiprocessing.connection import Connection
 
 from pegasus.serving.engine import Engine
 from pegasus.serving.engine_messages import Broke, Counted, FromEngine, GiveUp, Opened, Paced, Take, Told
-from pegasus.serving.failures import portable, portable_opening
+from pegasus.serving.failures import kind_of, place_of, portable, portable_opening
 from pegasus.serving.interleaving import Sharing
 from pegasus.serving.orders import Event, Order, Words
 from pegasus.summarizer import Summarizer
+
+logger = logging.getLogger(__name__)
 
 #: What a terminal or a service manager sends to all processes of a server: the front alone acts on it.
 SIGNALS_OF_THE_FRONT = [
@@ -43,13 +46,15 @@ def live(
     _leave_signals_to_the_front()
     if prepare is not None:
         prepare()
+    reporter = Reporter(events.send)
     engine = Engine(
         open_summarizer,
         sharing,
-        Reporter(events.send),
+        reporter,
         lambda seconds, texts: events.send(Paced(seconds, texts)),
     )
-    threading.Thread(target=_listen, args=(orders, engine, events.send), daemon=True).start()
+    listening = (orders, engine, reporter, events.send)
+    threading.Thread(target=_listen, args=listening, daemon=True).start()
     with contextlib.suppress(OSError):  # nobody listens any more
         error = _computed(engine, events.send)
         if error is not None:
@@ -70,7 +75,9 @@ def _computed(engine: Engine, send: Callable[[FromEngine], None]) -> Exception |
     return None
 
 
-def _listen(orders: Connection, engine: Engine, send: Callable[[FromEngine], None]) -> None:
+def _listen(
+    orders: Connection, engine: Engine, reporter: Reporter, send: Callable[[FromEngine], None]
+) -> None:
     """Pass on what the front says; when it has nothing more to say, nobody needs this process."""
     numbered: dict[int, Order] = {}
     code = 1
@@ -83,9 +90,12 @@ def _listen(orders: Connection, engine: Engine, send: Callable[[FromEngine], Non
                 engine.take([order])
             elif isinstance(message, GiveUp):
                 gone = [numbered.pop(number, None) for number in message.numbers]
+                reporter.asked = True
                 engine.give_up([order for order in gone if order is not None])
     except (EOFError, OSError):
         code = 0
+    except Exception as error:
+        logger.error("unexpected %s at %s", kind_of(error), place_of(error))
     finally:
         os._exit(code)  # in the middle of a step: it would be for nobody
 
@@ -126,6 +136,8 @@ class Reporter:
         self._queued: list[float] = []
         self._batches: list[int] = []
         self._steps = self._jobs = 0
+        #: Say it after the next step: the front wants to know that there was one.
+        self.asked = False
 
     def began(self, seconds: float) -> None:
         """A text's first batch begins, so long after it was taken."""
@@ -143,7 +155,8 @@ class Reporter:
         """So many jobs are in the batches under way."""
         resting = jobs == 0 and (self._jobs or self._steps or self._queued)
         self._jobs = jobs
-        if resting or self._clock() - self._last >= _SELDOM:
+        if resting or self.asked or self._clock() - self._last >= _SELDOM:
+            self.asked = False
             self._send(Counted(tuple(self._queued), tuple(self._batches), self._steps, jobs))
             self._last, self._steps = self._clock(), 0
             self._queued, self._batches = [], []

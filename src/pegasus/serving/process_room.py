@@ -39,6 +39,8 @@ class _Place:
     def __init__(self) -> None:
         self.link: EngineLink | None = None
         self.tickets: dict[int, Ticket] = {}
+        #: How many were withdrawn since it said anything: it may not have noticed, and may never do so.
+        self.withdrawn = 0
         self.ready_since: float | None = None
         self.tried = False
         self.quick_deaths = 0
@@ -50,8 +52,14 @@ class _Place:
         since, tickets = self.ready_since, self.tickets
         lived = since is not None and time.monotonic() - since >= _SETTLED
         self.quick_deaths = 0 if lived else self.quick_deaths + 1
-        self.link, self.tickets, self.ready_since, self.tried, self.jobs = None, {}, None, True, 0
+        self.link, self.tickets, self.ready_since, self.tried = None, {}, None, True
+        self.jobs = self.withdrawn = 0
         return [*tickets.values()]
+
+    @property
+    def load(self) -> int:
+        """How many texts are on their way here."""
+        return len(self.tickets) + self.withdrawn
 
     @property
     def wait(self) -> float:
@@ -150,7 +158,7 @@ class ProcessRoom(AdmittingRoom):
             if not ready:
                 self._waiting.append(ticket)
                 continue
-            place = min(ready, key=lambda place: len(place.tickets))
+            place = min(ready, key=lambda place: place.load)
             number = next(self._numbers)
             place.tickets[number] = ticket
             assert place.link is not None
@@ -160,6 +168,7 @@ class ProcessRoom(AdmittingRoom):
     def _withdraw(self, place: _Place, numbers: Sequence[int]) -> None:
         for number in numbers:
             del place.tickets[number]
+        place.withdrawn += len(numbers)
         if numbers and place.link is not None:
             place.link.send(GiveUp(tuple(numbers)))
 
@@ -213,6 +222,7 @@ class ProcessRoom(AdmittingRoom):
         return link.end(_PATIENCE)
 
     def _hear(self, place: _Place, message: FromEngine) -> None:
+        place.withdrawn = 0
         match message:
             case Told():
                 self._pass_on(place, message)
