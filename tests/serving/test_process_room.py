@@ -13,6 +13,8 @@ import pytest
 
 from pegasus.errors import CheckpointNotFound, EngineLost, Overloaded
 from pegasus.serving import process_room
+from pegasus.serving.engine_messages import Broke, Opened, Take
+from pegasus.serving.failures import Unexpected
 from pegasus.serving.options import ServeOptions
 from pegasus.serving.orders import Order
 from pegasus.serving.process_room import ProcessRoom
@@ -58,7 +60,7 @@ class Held:
 
     def __init__(self, served):
         self.room = served.server.room
-        until(lambda: self.room._alive == 2)
+        until(lambda: self.room._alive == 2 and not any(place.load for place in self.room._places))
         self.pids = self.room.pids
         for pid in self.pids:
             os.kill(pid, signal.SIGSTOP)
@@ -186,8 +188,7 @@ def test_an_engine_that_says_nothing_gets_no_more_than_others(pair, held):
 def test_nobody_waits_for_what_a_client_left(pair, held):
     with pytest.raises(Exception, match="timed out"):
         pair.client.post("/v1/summarize", json={"document": TEXTS[0]}, timeout=0.3)
-    until(lambda: held.room.texts == 0)
-    assert held.loads() == [0, 0]
+    until(lambda: held.room.texts == 0 and held.loads() == [0, 0])
 
 
 def test_what_a_dead_engine_had_is_computed_by_another(pair, single, held):
@@ -259,6 +260,49 @@ def test_engines_that_always_die_fail_the_room(monkeypatch):
     assert isinstance(room.failure, EngineLost)
     assert "died 5 times, soon after it was started: it ended with exit code 3" in str(room.failure)
     assert room.pids == []
+
+
+class Line:
+    """The link of an engine that is not there."""
+
+    def __init__(self):
+        self.sent = []
+        self.send = self.sent.append
+        self.close = self.kill = lambda: None
+
+    def texts(self):
+        return [message.text for message in self.sent if isinstance(message, Take)]
+
+
+def test_an_engine_that_broke_gets_nothing_more(caplog):
+    room, ends = ProcessRoom(OPENING, engines=2), []
+    lines = [Line(), Line()]
+    for place, place.link in zip(room._places, lines):
+        place.welcome()
+    room.facts, room.state = object(), "ready"
+
+    def submit(*texts):
+        room.submit([Order(text, Settings(), time.monotonic() + 60, ends.append) for text in texts])
+
+    submit("a", "b", "c")
+    assert [line.texts() for line in lines] == [["a", "c"], ["b"]]
+    first, second = room._places
+    room._hear(first, Broke(Unexpected("KeyError", "somewhere:7")))
+    submit("d")
+    assert [line.texts() for line in lines] == [["a", "c"], ["b", "d"]]
+    room._lose(first, "it ended")
+    assert [line.texts() for line in lines] == [["a", "c"], ["b", "d", "a", "c"]]
+    assert "died: KeyError at somewhere:7; 2 texts" in caplog.text
+    assert (room.state, ends, room.texts) == ("ready", [], 4)
+    room._lose(second, "it ended")
+    assert [type(end) for end in ends] == [EngineLost, EngineLost]  # a and c; b and d wait for another one
+    assert (room.state, room.texts, len(room._waiting)) == ("opening", 2, 2)
+    first.link = Line()
+    room._hear(first, Opened(room.facts))
+    assert first.link.texts() == ["b", "d"]
+    assert room.state == "ready"
+    room.stop()
+    assert [type(end) for end in ends[2:]] == [Overloaded, Overloaded]
 
 
 def test_what_two_engines_do_in_time_is_not_refused():

@@ -41,20 +41,25 @@ class _Place:
         self.tickets: dict[int, Ticket] = {}
         #: How many were withdrawn since it said anything: it may not have noticed, and may never do so.
         self.withdrawn = 0
-        self.ready_since: float | None = None
-        self.tried = False
+        self.ready = self.tried = False
+        self._since = 0.0
         self.quick_deaths = 0
         self.broke: Exception | None = None
         self.jobs = 0
 
+    def welcome(self) -> None:
+        """Note that the engine takes texts."""
+        self.ready = self.tried = True
+        self._since = time.monotonic()
+
     def leave(self) -> list[Ticket]:
         """Note that the engine has died, and return what it had not ended."""
-        since, tickets = self.ready_since, self.tickets
-        lived = since is not None and time.monotonic() - since >= _SETTLED
+        lived = self._since and time.monotonic() - self._since >= _SETTLED
         self.quick_deaths = 0 if lived else self.quick_deaths + 1
-        self.link, self.tickets, self.ready_since, self.tried = None, {}, None, True
-        self.jobs = self.withdrawn = 0
-        return [*tickets.values()]
+        tickets = [*self.tickets.values()]
+        self.link, self.tickets, self.ready, self.tried = None, {}, False, True
+        self._since, self.jobs, self.withdrawn = 0.0, 0, 0
+        return tickets
 
     @property
     def load(self) -> int:
@@ -124,8 +129,9 @@ class ProcessRoom(AdmittingRoom):
         """End now; whoever still waits is told that this server ends."""
         self._end("ended")
         others = [one for one in self._threads if one.is_alive() and one is not threading.current_thread()]
+        patience = time.monotonic() + _PATIENCE
         for thread in others:
-            thread.join(_PATIENCE)
+            thread.join(max(0.0, patience - time.monotonic()))
         for link in self._links():
             link.kill()
         for thread in others:
@@ -153,7 +159,7 @@ class ProcessRoom(AdmittingRoom):
 
     def _hand_out(self, tickets: Iterable[Ticket]) -> None:
         """Give each to the engine that has the fewest: each has processors of its own."""
-        ready = [place for place in self._places if place.ready_since is not None]
+        ready = [place for place in self._places if place.ready]
         for ticket in tickets:
             if not ready:
                 self._waiting.append(ticket)
@@ -183,10 +189,10 @@ class ProcessRoom(AdmittingRoom):
                 if not late and not self._stopping:
                     first = min((order.deadline for order in orders), default=None)
                     self._changed.wait(None if first is None else first - now)
-            for order in late:
-                order.tell(DeadlineExceeded("Time was up before the summary was there."))
             if late:
                 self._drop(late)
+            for order in late:
+                order.tell(DeadlineExceeded("Time was up before the summary was there."))
 
     # --- engines come and go ---------------------------------------------------------------------------
 
@@ -219,6 +225,7 @@ class ProcessRoom(AdmittingRoom):
                 link.close()
         for message in link.messages():
             self._hear(place, message)
+        place.ready = False
         return link.end(_PATIENCE)
 
     def _hear(self, place: _Place, message: FromEngine) -> None:
@@ -234,7 +241,7 @@ class ProcessRoom(AdmittingRoom):
             case Opened():
                 self._welcome(place, message.facts)
             case Broke():
-                place.broke = message.error
+                place.broke, place.ready = message.error, False
 
     def _pass_on(self, place: _Place, told: Told) -> None:
         with self._changed:
@@ -255,7 +262,7 @@ class ProcessRoom(AdmittingRoom):
 
     def _welcome(self, place: _Place, facts: ModelFacts) -> None:
         with self._changed:
-            place.ready_since, place.tried = time.monotonic(), True
+            place.welcome()
             self.facts = self.facts or facts
             waiting, self._waiting = self._waiting, []
             self._hand_out(waiting)
@@ -287,7 +294,7 @@ class ProcessRoom(AdmittingRoom):
 
     @property
     def _alive(self) -> int:
-        return sum(place.ready_since is not None for place in self._places)
+        return sum(place.ready for place in self._places)
 
     def _settle(self) -> None:
         """Be ready while an engine lives, once all were started."""
