@@ -26,7 +26,7 @@ from pegasus.serving.options import ServeOptions
 KEY = "a-key-of-more-than-sixteen"
 HEAD = {"Authorization": f"Bearer {KEY}"}
 TEXT = "A new bridge opened in Paris. Thousands came to see it. The mayor spoke of a great day."
-LONG_WAIT = 30
+LONG_WAIT = 90  # of a test that would otherwise hang
 SEVERAL = pytest.param(
     2, marks=pytest.mark.skipif(processors() < 2, reason="several engines need several processors")
 )
@@ -49,7 +49,7 @@ class Command:
         return [json.loads(line)["message"] for line in list(self.lines) if line.startswith("{")]
 
     def wait_until_ready(self):
-        until(lambda: "ready" in self.messages() or self.process.poll() is not None)
+        until(lambda: "ready" in self.messages() or self.process.poll() is not None, lambda: self.lines)
         assert self.process.poll() is None, "".join(self.lines)
         self.url = re.search(r"http://[\d.:]+", self.lines[0])[0]
 
@@ -69,15 +69,15 @@ class Command:
     def end(self):
         """Return the exit code, when nothing is left."""
         code = self.process.wait(LONG_WAIT)
-        until(lambda: not self.group())
+        until(lambda: not self.group(), lambda: (self.group(), self.lines))
         self._reader.join(LONG_WAIT)
         return code
 
 
-def until(true):
+def until(true, seen=lambda: ""):
     end = time.monotonic() + LONG_WAIT
     while not true():
-        assert time.monotonic() < end, "waited too long"
+        assert time.monotonic() < end, f"waited too long: {seen()}"
         time.sleep(0.01)
 
 

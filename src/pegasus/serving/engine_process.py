@@ -59,6 +59,7 @@ def live(
         error = _computed(engine, events.send)
         if error is not None:
             events.send(Broke(error))
+    os._exit(0)  # an interpreter that tidies up could wait for threads of libraries
 
 
 def _computed(engine: Engine, send: Callable[[FromEngine], None]) -> Exception | None:
