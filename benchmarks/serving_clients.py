@@ -158,19 +158,27 @@ class Running:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
+    def family(self) -> list[int]:
+        """Its process and those it started, engines among them."""
+        found = [self.process.pid]
+        for one in found:
+            for children in Path(f"/proc/{one}/task").glob("*/children"):
+                found += map(int, children.read_text().split())
+        return found
+
     def memory_mb(self) -> float:
-        """What it holds, in 10⁶ bytes."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        """What it holds, in 10⁶ bytes; what processes share counts for each."""
+        pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in self.family())
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def descriptors(self) -> int:
         """Files and connections that it has open."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return sum(len(os.listdir(f"/proc/{one}/fd")) for one in self.family())
 
     def processor_seconds(self) -> float:
         """What it has computed, on all cores together."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        stats = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in self.family()]
+        return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
     def tell_to_end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
