@@ -20,3 +20,23 @@ def test_a_senseless_number_is_refused(run, tmp_path):
     ran = run("words", str(tmp_path / "a.txt"), "--least", "0", "-o", str(tmp_path / "w"))
     assert ran.code != 0
     assert "--least must be at least 1; found 0" in ran.err
+
+
+def test_a_list_without_words_is_not_written(run, tmp_path):
+    (tmp_path / "a.txt").write_text("The boats left.")
+    ran = run("words", str(tmp_path / "a.txt"), "-o", str(tmp_path / "w"))
+    assert ran.code == 1
+    assert "No word in small letters comes 4 times or more" in ran.err
+    assert not (tmp_path / "w").exists()
+
+
+def test_where_a_list_cannot_be_written_is_said(run, tmp_path):
+    (tmp_path / "a.txt").write_text("the the the the")
+    ran = run("words", str(tmp_path / "none.txt"), "-o", str(tmp_path / "nowhere" / "w"))
+    assert ran.code == 2  # before the texts are read
+    assert f"There is no folder {tmp_path / 'nowhere'} to write" in ran.err
+    (tmp_path / "folder").mkdir()
+    ran = run("words", str(tmp_path / "a.txt"), "-o", str(tmp_path / "folder"))
+    assert ran.code == 1
+    assert f"{tmp_path / 'folder'} cannot be written: is a directory." in ran.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "folder"]

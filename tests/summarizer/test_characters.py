@@ -216,6 +216,11 @@ def test_every_line_break_is_one(reader: TextCodec, line_break: str) -> None:
     assert reader.encode([f"old{line_break}bridge"]) == reader.encode(["old\nbridge"])
 
 
+def test_what_is_lost_leaves_one_blank(reader: TextCodec) -> None:
+    (tokens,) = reader.encode(["Helmholz & Sons \U0001f6dd came\nwith \U0001f6dd\U0001f6dd lemonade &"])
+    assert reader.decode(tokens).replace("\n", " ") == "Helmholz Sons came with lemonade"
+
+
 def test_a_separator_is_a_blank_and_invisible_characters_glue_nothing_in(reader: TextCodec) -> None:
     assert reader.encode(["old\x1fbridge"]) == reader.encode(["old bridge"])
     assert reader.encode(["brid\u00adge\u2060s\u200d"]) == reader.encode(["bridges"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pegasus import PegasusConfig, PegasusForConditionalGeneration, PegasusTokenizerFast
-from pegasus.errors import BadSetting
+from pegasus.errors import BadData, BadSetting
 from pegasus.generation.processors.wording import Lexicon, Wording
 from pegasus.hub import locate
 from pegasus.summarizer import Summarizer
@@ -295,7 +295,7 @@ def test_what_was_prevented_in_pieces_of_a_long_text_counts():
     assert held.prevented > 0
 
 
-def test_words_are_held_to_where_a_list_lies_beside_the_checkpoint(tmp_path):
+def test_words_are_held_to_where_a_list_lies_beside_the_checkpoint(tmp_path, caplog):
     """The bundled model has one; a model without it writes as it likes, as it does elsewhere."""
     text = "Xyzzyq Vorbenfeld met Qintar Ulmbach in Grzegorzów. " * 4
     mini = Summarizer.from_pretrained("pegasus-mini", device="cpu", threads=1, num_beams=2)
@@ -307,11 +307,49 @@ def test_words_are_held_to_where_a_list_lies_beside_the_checkpoint(tmp_path):
     without = Summarizer.from_pretrained(bare, device="cpu", threads=1, num_beams=2)
     assert without(text).text == mini(text, faithful="off").text
     assert without(text).prevented == 0
+    assert caplog.messages == []
+    assert without(text, faithful="words").text == without(text, faithful="names").text
+    without(text, faithful="words")
+    (said,) = caplog.messages  # once
+    assert f"{bare} has no common_words.txt: every word in small letters is free" in said
 
 
 def test_settings_are_checked():
     with pytest.raises(BadSetting, match="off, words, names"):
         Summarizer.from_pretrained("pegasus-mini", device="cpu", faithful="always")
+
+
+def test_a_list_may_be_written_anyhow(tmp_path):
+    """A mark at its beginning, other line ends and words twice are no matter; figures are no words."""
+    file = tmp_path / COMMON_WORDS
+    file.write_bytes("\ufeffthe\r\nof\r\n\r\nthe\r\n12\r\n3rd\r\nm²\r\nstraße".encode())
+    assert read_common_words(file) == ["the", "of", "the", "straße"]
+    file.write_bytes(b"")
+    assert read_common_words(file) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("straße\n".encode("latin-1"), "not UTF-8 .* Save one word a line as UTF-8"),
+        ("the\n".encode("utf-16"), "not UTF-8"),
+        (b"the\nof\0and\n", "line 2 holds a byte 0"),
+        (b"the\n" + b"a" * 2_000_000, "line 2 holds more than 200 letters without a blank"),
+    ],
+)
+def test_what_is_no_list_of_words_is_said_to_be_none(tmp_path, content, said):
+    file = tmp_path / COMMON_WORDS
+    file.write_bytes(content)
+    with pytest.raises(BadData, match=said):
+        read_common_words(file)
+
+
+def test_a_list_that_is_too_large_is_not_read(tmp_path):
+    file = tmp_path / COMMON_WORDS
+    with file.open("wb") as made:
+        made.truncate(2**30)  # no byte of it is on the disk
+    with pytest.raises(BadData, match="1,073,741,824 bytes"):
+        read_common_words(file)
 
 
 def test_words_of_scripts_with_marks_and_without_capitals_are_whole(tmp_path):

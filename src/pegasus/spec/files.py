@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -74,7 +75,16 @@ def _is_deep(values: Any) -> bool:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place first, then rename it into it; who reads never sees half of it."""
+    """Write a file beside its place first, then rename it into it; who reads never sees half of it.
+
+    Raises:
+        OSError: it cannot be written; the name in it is that of the file, and nothing is left beside it.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    os.replace(draft, path)
+    try:
+        draft.write_bytes(content)
+        os.replace(draft, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error

@@ -43,6 +43,10 @@ _MANY = re.compile(rf"\b(?:{'|'.join(_ROUGH)})\b", re.IGNORECASE)
 # Thousands by blanks; "988 901" may be two numbers of a table.
 _GROUPS = re.compile(r"(?<![\w.,])\d{1,3}(?: \d{3})+(?![\w]|[.,]\d)")
 _SINGLE = re.compile(r"\d(?:[\d.,:'’]*\d)?")
+_LARGEST_LIST = 64 * 2**20
+_LONGEST_WORD = 200
+_NO_WORD = re.compile(rf"\0|\S{{{_LONGEST_WORD + 1}}}")
+_FIGURE = re.compile("[\\d²³¹⁰-⁹₀-₉¼-¾⅐-ↈ①-⓿]")
 _SHORT_SCALES = frozenset({"k", "m", "mn", "bn", "b", "tn", "trn"})
 
 
@@ -122,15 +126,28 @@ def _written(words: Iterable[str], single: frozenset[str], by_bytes: bool) -> li
 
 
 def read_common_words(file: Path) -> list[str]:
-    """The words of a list.
+    """The words of a list; what holds figures is none.
 
     Raises:
-        BadData: it is not UTF-8.
+        BadData: it is no text in UTF-8, or nothing that words stand in.
     """
+    mend = "Save one word a line as UTF-8, or make a list with `pegasus words`."
+    if (size := file.stat().st_size) > _LARGEST_LIST:
+        raise BadData(
+            f"{file} is no list of words: it has {size:,} bytes, more than {_LARGEST_LIST:,}. {mend}"
+        )
     try:
-        return file.read_text(encoding="utf-8").split()
+        text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadData(f"{file} is no list of words: it is not UTF-8 ({error}).") from error
+        raise BadData(f"{file} is no list of words: it is not UTF-8 ({error}). {mend}") from error
+    if wrong := _NO_WORD.search(text):
+        line = text.count("\n", 0, wrong.start()) + 1
+        found = (
+            "a byte 0" if wrong.group() == "\0" else f"more than {_LONGEST_WORD} letters without a blank"
+        )
+        raise BadData(f"{file} is no list of words: line {line:,} holds {found}. {mend}")
+    words = text.split()
+    return [word for word in words if not _FIGURE.search(word)] if _FIGURE.search(text) else words
 
 
 def read_source(text: str, lexicon: Lexicon, letters: frozenset[str]) -> SourceWords:

@@ -18,7 +18,7 @@ from pegasus.summarizer.context import Context
 from pegasus.summarizer.document import summarize_text
 from pegasus.summarizer.records import Summary
 from pegasus.summarizer.scheduler import Progress, Scheduler, in_order
-from pegasus.summarizer.settings import FaithfulMode, Settings, whole_number
+from pegasus.summarizer.settings import COMMON_WORDS, FaithfulMode, Settings, whole_number
 from pegasus.summarizer.text_codec import TextCodec
 from pegasus.summarizer.texts import many_texts
 from pegasus.summarizer.writer import ModelWriter, Writer
@@ -192,6 +192,12 @@ class _FaithfulRules:
 
         if mode not in self._made:
             self._made[mode] = faithful_to(self.tokenizer, mode, self.folder)
+            if mode == "words" and self._made[mode].lexicon.free:
+                logger.warning(
+                    "%s has no %s: every word in small letters is free. `pegasus words` makes a list.",
+                    self.folder,
+                    COMMON_WORDS,
+                )
         return self._made[mode]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pegasus.errors import BadData
 from pegasus.summarizer.characters import Characters
 
 _NEWLINE = re.compile(r" ?<n> ?")
+_BLANKS = re.compile(r"(?<=\S) {2,}")
 _MANY_PIECES = 4
 _FAR = 4
 _UNSAID = 10**9
@@ -60,9 +61,12 @@ class TextCodec:
         return [len(ids) for ids in self._ids(texts, add_special_tokens=False)]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, `<n>` turned into the line break that it stands for."""
+        """Return the text of tokens, `<n>` turned into the line break that it stands for.
+
+        What the vocabulary lacks leaves one blank: "Helmholz & Sons" is "Helmholz Sons".
+        """
         text = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return _NEWLINE.sub("\n", text).strip()
+        return _NEWLINE.sub("\n", _BLANKS.sub(" ", text)).strip()
 
     def looks_like_name(self, word: str) -> bool:
         """Whether the vocabulary knows a word with a capital far better than without, or hardly at all.

@@ -36,20 +36,30 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the list and return the exit code."""
     from pegasus.cli.progress import Bar
+    from pegasus.cli.streams import naming
     from pegasus.data.read import read_documents
-    from pegasus.errors import BadSetting
+    from pegasus.errors import BadData, BadSetting
     from pegasus.spec.files import write_whole
     from pegasus.summarizer.faithful import list_common_words
 
     if arguments.least < 1:
         raise BadSetting(f"--least must be at least 1; found {arguments.least}.")
+    output = Path(arguments.output)
+    if not output.parent.is_dir():
+        raise BadSetting(f"There is no folder {output.parent} to write {output} into: make it first.")
     reading = make_reading(arguments)
     documents = read_documents(
         arguments.corpus, column=arguments.column, format=reading.format, encoding=reading.encoding
     )
     with Bar.on_stderr(quiet=arguments.quiet).waiting("counting words"):
         words = list_common_words((document.text for document in documents), arguments.least)
-    write_whole(Path(arguments.output), "".join(f"{word}\n" for word in words).encode())
+    if not words:
+        raise BadData(
+            f"No word in small letters comes {arguments.least:,} times or more, and an empty list would "
+            "let summaries use every word: give more texts, or a smaller --least."
+        )
+    with naming(output):
+        write_whole(output, "".join(f"{word}\n" for word in words).encode())
     if not arguments.quiet:
         say(f"{arguments.output}: {len(words):,} words")
     return OK
