@@ -216,6 +216,13 @@ def test_every_line_break_is_one(reader: TextCodec, line_break: str) -> None:
     assert reader.encode([f"old{line_break}bridge"]) == reader.encode(["old\nbridge"])
 
 
+@pytest.mark.parametrize(
+    ("text", "same"), [("5½ or 10² or 3₂", "5 ½ or 10 ² or 3 ₂"), ("km² ½", "km2 1⁄2")]
+)
+def test_raised_figures_are_no_part_of_those_before_them(reader: TextCodec, text: str, same: str) -> None:
+    assert reader.encode([text]) == reader.encode([same])
+
+
 def test_what_is_lost_leaves_one_blank(reader: TextCodec) -> None:
     (tokens,) = reader.encode(["Helmholz & Sons \U0001f6dd came\nwith \U0001f6dd\U0001f6dd lemonade &"])
     assert reader.decode(tokens).replace("\n", " ") == "Helmholz Sons came with lemonade"

@@ -27,6 +27,8 @@ _DAMAGED = "\ufffd"
 # Line breaks that sentencepiece drops, which glues the words around them together, or takes for a blank.
 _LINE_BREAK = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 _BLANK = "\x1f"
+# Normalizing would make 51/2 of "5½" and 102 of "10²".
+_RAISED = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞²³¹⁰⁴-⁹₀-₉])")
 # "<n>" in a text is no line break, nor is what normalizing turns into it ("＜n＞").
 _WRITTEN_BREAK = re.compile(r"[<＜﹤]\w[>＞﹥]")
 
@@ -111,12 +113,14 @@ class Characters:
 
         Every kind of line break is one, `<n>` is text, and characters without a shape of their own (a soft
         hyphen, a joiner, marks of direction) do not stand in a word as something unknown. Half an emoji,
-        which JSON can hold and no tokenizer takes, is U+FFFD.
+        which JSON can hold and no tokenizer takes, is U+FFFD. A raised figure or a fraction does not
+        grow together with the figures before it.
         """
         text = mend_surrogates(text)
         for character in self._meet(text) & self._invisible:
             text = text.replace(character, "")
-        return _WRITTEN_BREAK.sub(_apart, _LINE_BREAK.sub("\n", text).replace(_BLANK, " "))
+        text = _LINE_BREAK.sub("\n", text).replace(_BLANK, " ")
+        return _WRITTEN_BREAK.sub(_apart, text if text.isascii() else _RAISED.sub(" ", text))
 
     def _meet(self, text: str) -> set[str]:
         """Return the characters of a text, all of them known, lost or invisible from now on."""

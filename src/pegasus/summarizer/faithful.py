@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,14 @@ from pegasus.generation.processors.faithful import Faithful
 from pegasus.generation.processors.token_table import is_letter
 from pegasus.generation.processors.word_list import WordList
 from pegasus.generation.processors.wording import Lexicon, SourceWords
-from pegasus.summarizer.number_words import DECADES, ORDINALS, SCALES, TENS, UNITS
-from pegasus.summarizer.numbers import SPACED_SCALES, dated_months, find_numbers
+from pegasus.summarizer.number_words import ORDINALS, UNITS
+from pegasus.summarizer.numbers import dated_months
 from pegasus.summarizer.proper_names import opens_sentence
 from pegasus.summarizer.settings import COMMON_WORDS, FaithfulMode
+from pegasus.summarizer.written_numbers import LEAST_SPOKEN, NUMBER_WORDS, ways_to_write_numbers
 
-_LEAST_SPOKEN = 13  # smaller numbers are too common words to be held to a source
-#: Words for many, and from how much on they may be said of a number.
-_ROUGH = {"dozens": 24, "hundreds": 200, **{f"{word}s": 2 * worth for word, worth in SCALES.items()}}
-_NUMBER_WORDS = frozenset({*UNITS, *TENS, *SCALES, *ORDINALS, *DECADES, "hundred", "dozen", *_ROUGH})
 _SMALL_NUMBERS = frozenset(
-    word for words in (UNITS, ORDINALS) for word, value in words.items() if value < _LEAST_SPOKEN
+    word for words in (UNITS, ORDINALS) for word, value in words.items() if value < LEAST_SPOKEN
 )
 _BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _APOSTROPHES = re.compile("['’]")
@@ -33,21 +29,10 @@ _SUFFIX = re.compile("['’](?:s|t|re|ve|ll|d|m)$")
 _ELIDED = re.compile(r"(?<!\w)([^\W\d_A-Z]{1,5})['’](?=\w)")
 # J. Smith, John F. Kennedy; not the U.S. President
 _INITIAL = re.compile(r"(?<![\w.])([^\W\d_a-z])\.(?= ?[^\W\d_a-z])")
-_SCALE = f"hundred|thousand|million|billion|trillion|dozen|{'|'.join(SPACED_SCALES)}"
-# Figures, whatever joins them ("1,200", "2019-20", "10:30"), what is attached ("20th", "5km"), their scale.
-_FIGURES = re.compile(
-    r"\d(?:[\d.,:/⁄'’–—-]*\d)?(?P<attached>[^\W\d_]*[^\W_]*)"
-    rf"(?P<scale>[ \u00a0-](?:(?i:{_SCALE})|[KMB])\b)?"
-)
-_MANY = re.compile(rf"\b(?:{'|'.join(_ROUGH)})\b", re.IGNORECASE)
-# Thousands by blanks; "988 901" may be two numbers of a table.
-_GROUPS = re.compile(r"(?<![\w.,])\d{1,3}(?: \d{3})+(?![\w]|[.,]\d)")
-_SINGLE = re.compile(r"\d(?:[\d.,:'’]*\d)?")
 _LARGEST_LIST = 64 * 2**20
 _LONGEST_WORD = 200
 _NO_WORD = re.compile(rf"\0|\S{{{_LONGEST_WORD + 1}}}")
 _FIGURE = re.compile("[\\d²³¹⁰-⁹₀-₉¼-¾⅐-ↈ①-⓿]")
-_SHORT_SCALES = frozenset({"k", "m", "mn", "bn", "b", "tn", "trn"})
 
 
 def faithful_to(tokenizer: Any, mode: FaithfulMode, folder: Path | None = None) -> Faithful | None:
@@ -81,14 +66,14 @@ def _lexicon(tokenizer: Any, mode: FaithfulMode, file: Path | None) -> tuple[Lex
         piece for piece in pieces if piece is not None and len(piece) == 1 and not stands_in(piece)
     )
     listed = read_common_words(file) if file is not None and file.is_file() else ()
-    common = _written((word for word in listed if word not in _NUMBER_WORDS), single, by_bytes)
+    common = _written((word for word in listed if word not in NUMBER_WORDS), single, by_bytes)
     lexicon = Lexicon(
         pieces=pieces,
         ends=frozenset({tokenizer.eos_token_id}),
         common=WordList(common),
         free=mode == "names" or not common,
         small_numbers=WordList(_written(_SMALL_NUMBERS, single, by_bytes)),
-        number_words=_NUMBER_WORDS,
+        number_words=NUMBER_WORDS,
         characters=single | {" "} if by_bytes else None,
     )
     return lexicon, single
@@ -166,7 +151,7 @@ def read_source(text: str, lexicon: Lexicon, letters: frozenset[str]) -> SourceW
         for word in words
         if not word.islower() and lexicon.spelled(word[0].lower() + word[1:]) not in lexicon.common
     }
-    lists = (words, openers, set(_numbers(text)), names)
+    lists = (words, openers, set(ways_to_write_numbers(text)), names)
     by_bytes = lexicon.characters is not None
     words_of, openers_of, numbers_of, names_of = (
         WordList(_written(found, letters, by_bytes)) for found in lists
@@ -225,69 +210,7 @@ def _forms(words: Iterable[str]) -> Iterator[str]:
 
 def is_number_word(word: str) -> bool:
     """Whether a word is a number, or begins with figures."""
-    return word[0].isdigit() or word.lower() in _NUMBER_WORDS
-
-
-def _numbers(text: str) -> Iterator[str]:
-    """Every way in which the numbers of a text may be written."""
-    groups = list(_GROUPS.finditer(text))
-    yield from (match.group() for match in groups)
-    within = {place for match in groups if match.group().endswith("00") for place in range(*match.span())}
-    for match in _FIGURES.finditer(text):
-        if match.start() in within or (match.start() and text[match.start() - 1].isalpha()):
-            continue  # a part of "45 000"; the end of a word: "COVID19"
-        yield match.group()
-        attached = match["attached"]
-        if match["scale"]:
-            yield match.group().replace("-", " ").replace("\u00a0", " ")
-            continue
-        if attached == "s":  # the 1990s
-            yield match.group()[:-1]
-        if not attached or attached.lower() not in _SHORT_SCALES:
-            yield from _SINGLE.findall(match.group())
-    yield from (match.group().lower() for match in _MANY.finditer(text))
-    for number in find_numbers(text):
-        written = " ".join(number.written.split())
-        if not written[:1].isdigit() and any(part in _NUMBER_WORDS for part in _parts(written)):
-            yield from (written, written.lower(), written[0].upper() + written[1:].lower())
-        for value in number.same:
-            yield from _ways_to_write(value)
-            yield from _roughly(value)
-
-
-def _parts(written: str) -> list[str]:
-    return re.split(r"[\s-]+", written.lower())
-
-
-def _roughly(value: Fraction) -> Iterator[str]:
-    """The word for many that a number is: 3,400 are thousands."""
-    least = max((one for one in _ROUGH.values() if one <= value), default=None)
-    yield from (word for word, one in _ROUGH.items() if one == least)
-
-
-def _ways_to_write(value: Fraction) -> Iterator[str]:
-    """A whole number in figures and, where that is short, in words."""
-    if value.denominator != 1 or value < _LEAST_SPOKEN:
-        return
-    whole = int(value)
-    yield str(whole)
-    if whole >= 1000:
-        yield f"{whole:,}"
-    for scale, worth in (("million", 10**6), ("billion", 10**9), ("trillion", 10**12)):
-        if whole >= worth and (100 * whole) % worth == 0 and whole < 1000 * worth:
-            yield f"{whole / worth:g} {scale}"
-    if whole < 100:
-        yield from _spoken(whole)
-
-
-@lru_cache(maxsize=128)
-def _spoken(value: int) -> tuple[str, ...]:
-    for word, worth in {**UNITS, **TENS}.items():
-        if worth == value:
-            return word, word.capitalize()
-    tens = next(word for word, worth in TENS.items() if worth == value // 10 * 10)
-    ones = next(word for word, worth in UNITS.items() if worth == value % 10)
-    return f"{tens}-{ones}", f"{tens.capitalize()}-{ones}"
+    return word[0].isdigit() or word.lower() in NUMBER_WORDS
 
 
 def list_common_words(texts: Iterable[str], least: int = 4) -> list[str]:

@@ -98,8 +98,8 @@ _WITHIN_NAME = re.compile(r"[^\W\d_][-‐‑–]?$")
 _WITHIN_FIGURES = re.compile(r"\d[-–/:.,]$")
 _SECOND_YEAR = re.compile(r"(?:^|\D)(1[0-9]|20)\d\d[-–/]$")
 _CURRENCY = re.compile(r"[$€£¥₹]\s?$")
-# 20th, 1990s, 3pm, 20 century
-_NO_COUNT = re.compile(r"(?:st|nd|rd|th|s)\b|[ \u00a0]?[ap]\.?m\b|[- ]century")
+# 20th, 1990s, 3pm, 20 century, 15 1/2 with the stroke lost
+_NO_COUNT = re.compile(r" \d\ufffd\d|(?:st|nd|rd|th|s)\b|[ \u00a0]?[ap]\.?m\b|[- ]century")
 _PER_CENT = re.compile(r"\s?(?:%|‰|per ?cent|percentage|basis)")
 _CENTURY = re.compile(r"[ -]century")
 _CLOCK_HOURS = {word: value for word, value in UNITS.items() if 1 <= value <= 12}
@@ -396,7 +396,7 @@ def _plain(figures: str) -> _Figure:
         if _GROUPED.fullmatch(figures) and not figures.startswith("0"):
             if marks == [","]:  # nobody writes a one as 1,000
                 return _Figure((joined,) if figures.endswith(",000") else (joined, decimal))
-            return _Figure((decimal, joined))
+            return _Figure((decimal, joined), sure=False)
         if marks == ["."] or len(figures.partition(",")[2]) <= 3:
             return _Figure((decimal,))
     elif _GROUPED.fullmatch(figures):

@@ -9,7 +9,7 @@ TITLES = frozenset(
         *("Sgt", "Rev", "Hon", "Pres", "Mme", "Mlle", "Hr", "Hrn", "Fr"),
     }
 )
-SENTENCE_ENDS = ".!?…:;\n"
+SENTENCE_ENDS = ".!?…:\n"
 _OPENING = " \"'“”‘’«([{-–—•*#>\t"
 #: After a number: what another number may not follow at once, for both together would be a third.
 _IN_NUMBERS = ".,:'’٫٬_"
