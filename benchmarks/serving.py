@@ -43,7 +43,15 @@ _DRAIN_AFTER = 5.0  # seconds
 
 def ours(options: argparse.Namespace, *more: str) -> list[str]:
     """The command of our server."""
-    command = [sys.executable, "-m", "pegasus", "serve", "--quiet", "--threads", str(options.threads)]
+    command = [
+        sys.executable,
+        "-m",
+        "pegasus",
+        "serve",
+        "--quiet",
+        "--threads",
+        str(max(1, options.threads // options.workers)),
+    ]
     command += ["--dtype", options.dtype, "--model", options.model]
     command += ["--workers", str(options.workers), *more]
     return command
@@ -211,7 +219,9 @@ def main() -> None:
     parser.add_argument("--model", default="pegasus-mini")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=1, help="engines of our server, with --threads each")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="engines of our server, which share --threads"
+    )
     parser.add_argument("--clients", type=lambda text: [*map(int, text.split(","))], default=[1, 8, 32])
     parser.add_argument("--documents", type=int, default=128, help="in a round; at least two a client")
     parser.add_argument("--rounds", type=int, default=3)
