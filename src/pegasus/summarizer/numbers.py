@@ -9,11 +9,11 @@ or 1.35) a number has several values, and one that fits suffices.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from pegasus.summarizer.figures import Figure, find_figures
 from pegasus.summarizer.number_words import (
     DECADES,
     ORDINALS,
@@ -27,27 +27,7 @@ from pegasus.summarizer.number_words import (
 )
 from pegasus.summarizer.roman import find_numerals
 
-_VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
-_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
-_FIGURES = re.compile(
-    rf"""
-    (?= [\d.{_VULGAR}] ) (?:
-      (?P<spaced> (?<![\d.,]) \d{{1,3}} (?:[ \u00a0\u2007\u2009\u202f]\d{{3}}){{1,6}} (?!\d)
-                  (?:[.,]\d{{1,2}}(?!\d))? )
-    | (?P<mixed> (?:(?<![\d.,]) \d{{1,6}} [ \u00a0]?)? [{_VULGAR}] )
-    | (?P<slash> (?<![\d/⁄.,]) (?:\d{{1,4}}[ -])? \d{{1,3}}[/⁄]\d{{1,3}} (?![\d/⁄]) )
-    | (?P<clock> (?<![\d.,:]) \d{{1,2}}[:.h]\d{{2}} (?=\s?[ap]\.?m\b)
-                 | (?<![\d.,:]) \d{{1,2}}:\d{{2}}(?!\d) )
-    | (?P<power> (?<![\d.,]) (?:\d[\d.,]{{0,10}}\s?[×x·*]\s?)? 10
-                  (?:\^\d{{1,2}}(?!\d)|[{_SUPERSCRIPTS}]{{1,2}}) )
-    | (?P<scientific> (?<![\w.,]) \d{{1,3}}(?:[.,]\d{{1,12}})? [eE][+-]?\d{{1,2}} (?!\w) )
-    | (?P<plain> \d[\d.,'’_٫٬]{{0,40}} | (?<![\w.,]) \.\d{{1,12}} )
-    )
-    """,
-    re.VERBOSE,
-)
 _WORD = re.compile(r"[^\W\d_]+")
-_GROUPED = re.compile(r"\d{1,3}(?:([,.])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}")
 _MONTHS = {
     name: number
     for number, names in enumerate(
@@ -67,7 +47,6 @@ _FIGURE_DATE = re.compile(
     r"(?<!\d)(?:\d{4}[-/.](\d{1,2})[-/.]\d{1,2}|(\d{1,2})[-/.](\d{1,2})[-/.]\d{2,4})(?!\d)"
 )
 # How figures are grouped by apostrophes; 5'10" is five feet and ten inches.
-_APOSTROPHES = re.compile(r"\d{1,3}(?:['’_]\d{3})+(?:[.,]\d+)?")
 _AND_A_PART = re.compile(r"\ban? [^\W\d_]{1,20} and a (half|quarter)\b")  # an hour and a half
 # Figures may mean these as a scale or as a unit: 5m is 5 million or 5 metres.
 _SHORT_SCALES = {"k": 10**3, "m": 10**6, "mn": 10**6, "bn": 10**9, "b": 10**9, "tn": 10**12, "trn": 10**12}
@@ -142,11 +121,7 @@ class Number:
 
 def find_numbers(text: str) -> Iterator[Number]:
     """Yield every number of a text, in figures and in words."""
-    figures = {}
-    for match in _FIGURES.finditer(text):
-        written = match.group().rstrip(",.'’_٫٬")
-        figures[match.start()] = written, _values(match.lastgroup or "", written)
-    yield from _read(text, figures)
+    yield from _read(text, find_figures(text))
     for match in _DATED.finditer(text):
         value = frozenset({Fraction(_MONTHS[match.group()])})
         yield Number(match.group(), value, value, exact=False)
@@ -192,19 +167,7 @@ def unknown_numbers(summary: str, known: frozenset[Fraction]) -> list[str]:
     return list(dict.fromkeys(number.written for number in found if not number.known_by(known)))
 
 
-@dataclass(frozen=True)
-class _Figure:
-    """What figures say by themselves: any of the readings, or all of the parts.
-
-    Where they are `sure` the first reading is theirs whatever they count.
-    """
-
-    readings: tuple[Fraction, ...]
-    parts: tuple[Fraction, ...] = ()
-    sure: bool = True
-
-
-def _read(text: str, figures: dict[int, tuple[str, _Figure]]) -> Iterator[Number]:
+def _read(text: str, figures: dict[int, tuple[str, Figure]]) -> Iterator[Number]:
     """Read figures and words together: "1.2 million", "2 and a half"."""
     tokens = [
         Token("", start, start + len(written), figure.readings[0])
@@ -235,7 +198,7 @@ def _read(text: str, figures: dict[int, tuple[str, _Figure]]) -> Iterator[Number
         place = spoken.stop
 
 
-def _number(text: str, found: tuple[str, _Figure], value: Fraction, end: int) -> Number:
+def _number(text: str, found: tuple[str, Figure], value: Fraction, end: int) -> Number:
     """Make the number of figures, with what stands after them."""
     written, figure = found
     factor = value / figure.readings[0] if figure.readings[0] else Fraction(1)
@@ -265,7 +228,7 @@ def _said_by_words(spoken: Spoken, last: str, after: str) -> frozenset[Fraction]
 
 
 def _said_by_figures(
-    text: str, token: Token, figure: _Figure, value: Fraction, end: int
+    text: str, token: Token, figure: Figure, value: Fraction, end: int
 ) -> frozenset[Fraction]:
     """Return what figures say whatever they count, with the scale that follows them."""
     before, after = text[max(0, token.start - 6) : token.start], text[end : end + 32]
@@ -325,86 +288,3 @@ def _percent(value: Fraction) -> set[Fraction]:
         return set()
     percent = 100 * value
     return {percent, Fraction(round(percent)), Fraction(int(percent)), Fraction(round(10 * percent), 10)}
-
-
-def _values(kind: str, written: str) -> _Figure:
-    if kind == "spaced":
-        parts = re.split(r"\s", written)
-        joined = _decimal("".join(parts))
-        if " " not in written:
-            return _Figure(joined)
-        # A table has "988 901" as well.
-        return _Figure(joined, tuple(_decimal(part)[0] for part in parts), sure=written.endswith("00"))
-    if kind == "mixed":
-        whole = written[:-1].strip()
-        return _Figure((Fraction(int(whole or 0)) + _vulgar(written[-1]),))
-    if kind == "slash":
-        return _slashed(written)
-    if kind == "clock":
-        hour, minute = (Fraction(int(part)) for part in re.split(r"[:.h]", written))
-        other = hour - 12 if hour > 13 else hour + 12  # 13:00 is no 1: that every text has
-        if minute == 0:
-            return _Figure((hour, other), sure=False)
-        return _Figure((hour + minute / 60, other + minute / 60), (hour, minute), sure=False)
-    if kind in ("power", "scientific"):
-        return _power(written)
-    if re.search("['’_]", written) and not _APOSTROPHES.fullmatch(written):
-        digits = re.findall(r"\d+", written)
-        return _Figure(
-            (Fraction(int("".join(digits))),), tuple(map(Fraction, map(int, digits))), sure=False
-        )
-    plain = written.replace("٫", ".").replace("٬", ",")
-    return _plain(re.sub(r"['’_]", "", plain))
-
-
-def _power(written: str) -> _Figure:
-    """Read 3 × 10⁶, 10^6 and 1.5e6; a small raised figure may be a footnote's as well."""
-    if match := re.fullmatch(r"(.+)[eE]([+-]?\d+)", written):
-        return _Figure((_decimal(match[1])[0] * Fraction(10) ** int(match[2]),))
-    factor, _, power = re.sub(r"\s", "", written).rpartition("10")
-    exponent = int("".join(str(unicodedata.digit(digit)) for digit in power.lstrip("^")))
-    value = (_plain(factor[:-1].rstrip(".,")).readings[0] if factor else 1) * Fraction(10) ** exponent
-    return _Figure((value,)) if power.startswith("^") else _Figure((value, Fraction(10)), sure=False)
-
-
-def _vulgar(character: str) -> Fraction:
-    return Fraction(unicodedata.numeric(character)).limit_denominator(10)
-
-
-def _slashed(written: str) -> _Figure:
-    *whole, above, below = (Fraction(int(part)) for part in re.findall(r"\d+", written))
-    parts = (*whole, above, below)
-    if not below or above >= below * 20:
-        return _Figure((above,), parts, sure=False)
-    return _Figure((sum(whole, Fraction(0)) + above / below,), parts, sure=False)
-
-
-def _plain(figures: str) -> _Figure:
-    """Read figures with points and commas: as groups, as decimals, as both where both are usual."""
-    if figures.startswith("."):
-        return _Figure(_decimal(f"0{figures}"))
-    if re.fullmatch(r"\d+", figures):
-        return _Figure((Fraction(int(figures)),))
-    marks = [mark for mark in figures if not mark.isdigit()]
-    if len(set(marks)) == 2 and marks.count(marks[-1]) == 1:  # 1.350,5 and 1,350.5
-        whole, _, decimals = figures.rpartition(marks[-1])
-        if _GROUPED.fullmatch(whole) or whole.isdigit():
-            return _Figure(_decimal(f"{re.sub(r'[.,]', '', whole)}.{decimals}"))
-    joined = Fraction(int(re.sub(r"\D", "", figures)))
-    if len(marks) == 1:
-        decimal = _decimal(figures)[0]
-        if _GROUPED.fullmatch(figures) and not figures.startswith("0"):
-            if marks == [","]:  # nobody writes a one as 1,000
-                return _Figure((joined,) if figures.endswith(",000") else (joined, decimal))
-            return _Figure((decimal, joined), sure=False)
-        if marks == ["."] or len(figures.partition(",")[2]) <= 3:
-            return _Figure((decimal,))
-    elif _GROUPED.fullmatch(figures):
-        return _Figure((joined,))
-    # 3.5.2020, 10.0.0.1
-    return _Figure((joined,), tuple(map(Fraction, map(int, re.findall(r"\d+", figures)))), sure=False)
-
-
-def _decimal(figures: str) -> tuple[Fraction, ...]:
-    whole, _, decimals = figures.replace(",", ".").partition(".")
-    return (Fraction(int((whole or "0") + decimals), 10 ** len(decimals)),)
