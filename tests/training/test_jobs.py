@@ -14,6 +14,7 @@ from pegasus.training.distill import read_distill_job
 from pegasus.training.finetune import read_finetune_job
 from pegasus.training.jobs import FinetuneJob, PretrainJob, make_job, merge, raw_job
 from pegasus.training.pretrain import read_pretrain_job
+from pegasus.training.resume import check_finished, keep_job
 from pegasus.training.toml import to_toml
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -301,3 +302,19 @@ def test_a_mixture_without_sense_is_refused(data, message):
     with pytest.raises(BadSetting) as problem:
         make_job(FinetuneJob, {**LEAST, "data": data})
     assert message in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("run", "more", "said"),
+    [
+        ({"minutes": 5}, {"minutes": 4}, "Raise run.minutes to go on"),
+        ({"steps": 5}, {"steps": 4}, "Raise run.steps to go on"),
+        ({"steps": 5, "minutes": 5}, {"steps": 4}, "Raise run.minutes and run.steps to go on"),
+    ],
+)
+def test_what_lets_a_run_that_has_ended_go_on_is_named(tmp_path, run, more, said):
+    job = {"output": str(tmp_path), "model": {"start": "m"}, "data": {"train": ["x"]}}
+    keep_job(make_job(FinetuneJob, {**job, "run": run}))
+    (tmp_path / "model").mkdir()
+    with pytest.raises(BadSetting, match=said):
+        check_finished(make_job(FinetuneJob, {**job, "run": {**run, **more}}), 3)

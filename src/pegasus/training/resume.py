@@ -17,6 +17,7 @@ from pegasus.errors import BadSetting
 from pegasus.spec.files import write_whole
 from pegasus.spec.kinds import shown
 from pegasus.training.jobs import Job, make_job
+from pegasus.training.sections import MOST_UPDATES
 from pegasus.training.toml import to_toml
 
 log = logging.getLogger(__name__)
@@ -66,10 +67,12 @@ def check_finished(job: Job, step: int) -> None:
         BadSetting: names what differs.
     """
     if differing := [line for _, line in differences(job)]:
+        ends = {"run.minutes": job.run.minutes is not None, "run.steps": job.run.steps < MOST_UPDATES}
         raise BadSetting(
             f"the run in {job.output} ended after step {step:,} and has nothing left to do, but the job "
-            f"differs from the one it was: {'; '.join(differing)}. Raise run.steps to go on, or give the "
-            "new run an output of its own. Nothing was changed."
+            f"differs from the one it was: {'; '.join(differing)}. Raise "
+            f"{' and '.join(name for name, rules in ends.items() if rules)} to go on, or give the new run an "
+            "output of its own. Nothing was changed."
         )
 
 
