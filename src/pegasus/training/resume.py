@@ -71,8 +71,8 @@ def check_finished(job: Job, step: int) -> None:
         raise BadSetting(
             f"the run in {job.output} ended after step {step:,} and has nothing left to do, but the job "
             f"differs from the one it was: {'; '.join(differing)}. Raise "
-            f"{' and '.join(name for name, rules in ends.items() if rules)} to go on, or give the new run an "
-            "output of its own. Nothing was changed."
+            f"{' and '.join(name for name, rules in ends.items() if rules)} to go on, or give the new run "
+            "an output of its own. Nothing was changed."
         )
 
 
