@@ -21,7 +21,7 @@ from pegasus.cli.inputs import Input, Item
 from pegasus.cli.journal import Journal, is_finished
 from pegasus.cli.log import Log, digest
 from pegasus.cli.replacement import is_special, replacing, resolved, write_all
-from pegasus.cli.streams import descriptor_of, naming, speak_utf8, write_out
+from pegasus.cli.streams import check_folder, descriptor_of, naming, speak_utf8, write_out
 from pegasus.errors import BadSetting
 
 _STDOUT = "-"
@@ -89,8 +89,7 @@ def open_output(
     if target.endswith(("/", os.sep)) or _is_folder(target):
         return _folder(Path(target), inputs, form, run, overwrite, report)
     place = resolved(Path(target))
-    if not place.parent.is_dir():
-        raise BadSetting(f"There is no folder {place.parent} to write {target} into: make it first.")
+    check_folder(place, target)
     _check_place(place, inputs, overwrite or is_finished(place, run))
     return _one(place, form, run, single, overwrite, report)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pegasus.cli.exits import say
-from pegasus.errors import WriteFailed
+from pegasus.errors import BadSetting, WriteFailed
 
 _HANDLER = "pegasus-replace-and-say"
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})")
@@ -77,6 +77,17 @@ def descriptor_of(path: str) -> int | None:
     """Return the number of an open file that a path such as /dev/stdout means; None for other paths."""
     match = _DESCRIPTOR.fullmatch(path)
     return int(match[1]) if match else _NAMED.get(path)
+
+
+def check_folder(place: Path, target: str | Path) -> None:
+    """Refuse a place whose folder is not there.
+
+    Args:
+        place: the file that shall be written.
+        target: what the user calls it.
+    """
+    if not place.parent.is_dir():
+        raise BadSetting(f"There is no folder {place.parent} to write {target} into: make it first.")
 
 
 @contextmanager

@@ -76,7 +76,9 @@ _RANGE = re.compile(
 _WITHIN_NAME = re.compile(r"[^\W\d_][-‐‑–]?$")
 _WITHIN_FIGURES = re.compile(r"\d[-–/:.,]$")
 _SECOND_YEAR = re.compile(r"(?:^|\D)(1[0-9]|20)\d\d[-–/]$")
-_CURRENCY = re.compile(r"[$€£¥₹]\s?$")
+#: Signs of money before figures.
+CURRENCIES = "$€£¥₹"
+_CURRENCY = re.compile(rf"[{CURRENCIES}]\s?$")
 # 20th, 1990s, 3pm, 20 century, 15 1/2 with the stroke lost
 _NO_COUNT = re.compile(r" \d\ufffd\d|(?:st|nd|rd|th|s)\b|[ \u00a0]?[ap]\.?m\b|[- ]century")
 _PER_CENT = re.compile(r"\s?(?:%|‰|per ?cent|percentage|basis)")
@@ -279,7 +281,7 @@ def _scale_of_range(value: Fraction, after: str, until: str) -> set[Fraction]:
 
 
 def _years_of_century(value: Fraction, after: str) -> set[Fraction]:
-    return {100 * (value - 1)} if re.match(r"[ -]century", after) else set()
+    return {100 * (value - 1)} if _CENTURY.match(after) else set()
 
 
 def _percent(value: Fraction) -> set[Fraction]:

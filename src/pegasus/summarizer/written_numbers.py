@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from pegasus.summarizer.number_words import DECADES, ORDINALS, SCALES, TENS, UNITS
-from pegasus.summarizer.numbers import SPACED_SCALES, find_numbers
+from pegasus.summarizer.numbers import CURRENCIES, SPACED_SCALES, find_numbers
 
 #: Smaller numbers are too common words to be held to a source.
 LEAST_SPOKEN = 13
@@ -57,7 +57,7 @@ def _as_they_stand(text: str, match: re.Match[str]) -> Iterator[str]:
     if match["scale"]:
         yield from (match.group(), match.group().replace("-", " ").replace("\u00a0", " "))
         return
-    paid = match.start() and text[match.start() - 1] in "$€£¥₹"
+    paid = match.start() and text[match.start() - 1] in CURRENCIES
     if paid and not attached and (scale := _PAID_SCALE.match(text, match.end())):
         yield match.group() + scale.group()  # £5 m
         return

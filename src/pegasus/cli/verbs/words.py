@@ -36,7 +36,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the list and return the exit code."""
     from pegasus.cli.progress import Bar
-    from pegasus.cli.streams import naming
+    from pegasus.cli.streams import check_folder, naming
     from pegasus.data.read import read_documents
     from pegasus.errors import BadData, BadSetting
     from pegasus.spec.files import write_whole
@@ -45,8 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.least < 1:
         raise BadSetting(f"--least must be at least 1; found {arguments.least}.")
     output = Path(arguments.output)
-    if not output.parent.is_dir():
-        raise BadSetting(f"There is no folder {output.parent} to write {output} into: make it first.")
+    check_folder(output, output)
     reading = make_reading(arguments)
     documents = read_documents(
         arguments.corpus, column=arguments.column, format=reading.format, encoding=reading.encoding

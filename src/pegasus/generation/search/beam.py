@@ -11,6 +11,7 @@ from pegasus.generation.search.finished_hypotheses import FinishedHypotheses, Le
 from pegasus.generation.search.search_settings import WATCHED, SearchSettings, worth_dropping
 from pegasus.generation.search.token_history import TokenHistory
 from pegasus.generation.session import Answer, Ask, Hypotheses
+from pegasus.generation.session.places import flat_places
 
 
 class Beam:
@@ -88,7 +89,7 @@ class Beam:
         self._add_finished(ends_BK, sums_BK, rows_BK)
         # Those that do not end come first, in their order.
         order_BK = ends_BK.argsort(axis=1, kind="stable")
-        chosen_BM = _places(order_BK[:, : self.search_settings.beams], ends_BK.shape[1])
+        chosen_BM = flat_places(order_BK[:, : self.search_settings.beams], ends_BK.shape[1])
         self.sums_BM = sums_BK.take(chosen_BM)
         self._close(sums_BK[:, 0])
         self._move(rows_BK.take(chosen_BM), tokens_BK.take(chosen_BM))
@@ -97,7 +98,7 @@ class Beam:
         """The K best continuations of each text, best first: their beams, tokens and sums."""
         sums_BN = (log_probs_BMC + self.sums_BM[:, :, None]).reshape(len(log_probs_BMC), -1)
         best_BK = (-sums_BN).argsort(axis=1, kind="stable")[:, : self.considered]
-        places_BK = _places(best_BK, sums_BN.shape[1])
+        places_BK = flat_places(best_BK, sums_BN.shape[1])
         return best_BK // log_probs_BMC.shape[2], tokens_BMC.take(places_BK), sums_BN.take(places_BK)
 
     def drop(self, texts: Sequence[int]) -> None:
@@ -126,7 +127,7 @@ class Beam:
     def _rows_of(self, beams_BK: np.ndarray) -> np.ndarray:
         per_text = len(self.history.texts_R) // len(self.texts_B)
         # In the first step a text may have a single row, which stands for all its beams.
-        return _places(beams_BK if per_text > 1 else np.zeros_like(beams_BK), per_text)
+        return flat_places(beams_BK if per_text > 1 else np.zeros_like(beams_BK), per_text)
 
     def _add_finished(self, ends_BK: np.ndarray, sums_BK: np.ndarray, rows_BK: np.ndarray) -> None:
         beams = self.search_settings.beams
@@ -188,12 +189,6 @@ class Beam:
             self.history.length,
             ended=False,
         )
-
-
-def _places(columns_BK: np.ndarray, width: int) -> np.ndarray:
-    """Columns of each row of an array as places in the whole of it, which ``take`` finds quickest."""
-    places_BK: np.ndarray = columns_BK + np.arange(0, len(columns_BK) * width, width)[:, None]
-    return places_BK
 
 
 def best_of(

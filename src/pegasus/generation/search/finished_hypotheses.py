@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from pegasus.generation.session.places import flat_places
+
 EarlyStopping = bool | Literal["never"]
 
 #: Stands for a score of −∞ that was really found, above the −∞ of an empty place.
@@ -83,7 +85,7 @@ class FinishedHypotheses:
             return
         both = np.concatenate([self.scores_KM[banks_N], scores_NC], axis=1)
         best = (-both).argsort(axis=1, kind="stable")[:, : self.size]
-        best += np.arange(0, both.size, both.shape[1])[:, None]  # as places in all of it
+        best = flat_places(best, both.shape[1])
 
         def merge(old_KM: np.ndarray, new_NC: np.ndarray) -> None:
             old_KM[banks_N] = np.concatenate([old_KM[banks_N], new_NC], axis=1).take(best)

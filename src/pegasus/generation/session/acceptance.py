@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pegasus.generation.session.places import flat_places
+
 if TYPE_CHECKING:
     from pegasus.generation.session.ask import Edit
     from pegasus.generation.session.decoder import Scores
@@ -161,8 +163,7 @@ def _look_through(
     """
     (texts, rows), width = sums_BM.shape, values_NC.shape[1]
     totals_BN = (values_NC.reshape(texts, rows, width) + sums_BM[:, :, None]).reshape(texts, -1)
-    order_BN = (-totals_BN).argsort(axis=1, kind="stable")
-    order_BN += np.arange(0, totals_BN.size, rows * width)[:, None]
+    order_BN = flat_places((-totals_BN).argsort(axis=1, kind="stable"), rows * width)
     lacking: dict[int, np.ndarray | None] = {}
     for text, pairs in enumerate(_pairs_of_texts(order_BN, tokens_NC, 2 * look.count)):
         seen, last = look.through(pairs)
